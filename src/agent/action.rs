@@ -1,0 +1,52 @@
+//! What the core asks of the world. The order of the actions is the order of
+//! their effects.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::report::Report;
+use super::values::{AddressIndex, InstanceId, InterfaceName};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send one advertisement of this instance, to the group or to every
+    /// unicast peer.
+    Advertise {
+        instance: InstanceId,
+        source: IpAddr,
+        /// 0 resigns.
+        priority: u8,
+    },
+    /// Answered by [`super::event::Event::AddressAdded`].
+    AddAddress(AddressOrder),
+    /// Answered by [`super::event::Event::AddressRemoved`].
+    RemoveAddress(AddressOrder),
+    /// One gratuitous ARP in each form, or one unsolicited NA.
+    Announce {
+        instance: InstanceId,
+        interface: InterfaceName,
+        address: IpAddr,
+    },
+    /// For the log and the history.
+    Report(Report),
+}
+
+/// All that the kernel has to be told about one address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressOrder {
+    pub instance: InstanceId,
+    pub address: AddressIndex,
+    pub interface: InterfaceName,
+    /// With the prefix length under which it is added, which is the host's
+    /// (/32, /128) where the interface already has the subnet.
+    pub network: IpNet,
+    /// Add no route to the subnet (IFA_F_NOPREFIXROUTE).
+    pub no_prefix_route: bool,
+    /// Set `promote_secondaries` on the interface first, so that removing
+    /// this address takes no other of its subnet along.
+    pub promote_secondaries: bool,
+    pub label: Option<String>,
+    /// IPv6: when false the preferred lifetime is 0.
+    pub source_address: bool,
+}

@@ -1,0 +1,234 @@
+//! What happened, for the log: structured, so that one place words it.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::status::{Counter, Reason, StateName};
+use super::values::{Family, InstanceName, InterfaceName, MacAddress};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Absent where no instance can be named.
+    pub instance: Option<InstanceName>,
+    pub fact: Fact,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    Info,
+    Warning,
+    Error,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    Transition {
+        from: StateName,
+        to: StateName,
+        reason: Reason,
+        /// What stands in the way, when it is a fault.
+        obstacles: Vec<String>,
+    },
+    /// A packet was discarded. At most one report a minute for each counter
+    /// of an instance or interface; `repeated` counts those since the last.
+    Discarded {
+        counter: Counter,
+        interface: InterfaceName,
+        source: IpAddr,
+        detail: String,
+        repeated: u64,
+    },
+    /// Our priority and our address in another's packet: ours come back, or
+    /// two hosts have one address.
+    DuplicateSource {
+        source: IpAddr,
+    },
+    /// The Active's settings differ from ours; no longer, when `theirs` is absent.
+    Drift {
+        what: &'static str,
+        ours: String,
+        theirs: Option<String>,
+    },
+    AddressFailed {
+        address: IpNet,
+        interface: InterfaceName,
+        error: String,
+        retry_in: Duration,
+    },
+    RemovalFailed {
+        address: IpNet,
+        interface: InterfaceName,
+        error: String,
+        retry_in: Duration,
+    },
+    /// Somebody deleted an address that we hold; it was put back.
+    AddressRestored {
+        address: IpNet,
+        interface: InterfaceName,
+    },
+    /// Another host announced an address that we hold.
+    ForeignAnnouncement {
+        address: IpAddr,
+        hardware_address: MacAddress,
+        interface: InterfaceName,
+    },
+    NotSent {
+        error: String,
+        repeated: u64,
+    },
+    SocketFailed {
+        interface: InterfaceName,
+        family: Family,
+        error: String,
+    },
+    /// The agent did not run for longer than an advertisement interval while
+    /// it was Active.
+    Stalled {
+        late: Duration,
+    },
+    /// A down timer was handled late and the sockets were empty: one more
+    /// interval is waited.
+    LateDownTimer {
+        late: Duration,
+    },
+}
+
+impl Fact {
+    /// Who has to wake up for it.
+    pub fn level(&self) -> Level {
+        match self {
+            Fact::Transition {
+                to: StateName::Fault,
+                ..
+            }
+            | Fact::AddressFailed { .. }
+            | Fact::RemovalFailed { .. }
+            | Fact::SocketFailed { .. } => Level::Error,
+            Fact::Transition { .. } => Level::Info,
+            Fact::Drift { theirs: None, .. } => Level::Info,
+            Fact::Discarded { .. }
+            | Fact::DuplicateSource { .. }
+            | Fact::Drift { .. }
+            | Fact::AddressRestored { .. }
+            | Fact::ForeignAnnouncement { .. }
+            | Fact::NotSent { .. }
+            | Fact::Stalled { .. }
+            | Fact::LateDownTimer { .. } => Level::Warning,
+        }
+    }
+}
+
+impl fmt::Display for Fact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fact::Transition {
+                from,
+                to,
+                reason,
+                obstacles,
+            } => {
+                write!(f, "{from} -> {to} ({reason})")?;
+                for obstacle in obstacles {
+                    write!(f, "; {obstacle}")?;
+                }
+                Ok(())
+            }
+            Fact::Discarded {
+                counter,
+                interface,
+                source,
+                detail,
+                repeated,
+            } => {
+                write!(
+                    f,
+                    "advertisement from {source} on {interface} discarded ({counter}): {detail}; state unchanged"
+                )?;
+                if *repeated > 0 {
+                    write!(f, "; {repeated} more of this kind since the last such line")?;
+                }
+                Ok(())
+            }
+            Fact::DuplicateSource { source } => write!(
+                f,
+                "an advertisement with our own priority came from our own address {source}: \
+                 either ours are looped back or two hosts have this address; not answered, state unchanged"
+            ),
+            Fact::Drift {
+                what,
+                ours,
+                theirs: Some(theirs),
+            } => write!(
+                f,
+                "the Active's {what} differ: ours {ours}, theirs {theirs}; mastership is unaffected"
+            ),
+            Fact::Drift {
+                what, theirs: None, ..
+            } => write!(f, "the Active's {what} agree with ours again"),
+            Fact::AddressFailed {
+                address,
+                interface,
+                error,
+                retry_in,
+            } => write!(
+                f,
+                "cannot add {address} to {interface}: {error}; the address is not held, next try in {} ms",
+                retry_in.as_millis()
+            ),
+            Fact::RemovalFailed {
+                address,
+                interface,
+                error,
+                retry_in,
+            } => write!(
+                f,
+                "cannot remove {address} from {interface}: {error}; the address may still be on {interface}, next try in {} ms",
+                retry_in.as_millis()
+            ),
+            Fact::AddressRestored { address, interface } => write!(
+                f,
+                "{address} was deleted from {interface} by someone else; put back and announced again"
+            ),
+            Fact::ForeignAnnouncement {
+                address,
+                hardware_address,
+                interface,
+            } => write!(
+                f,
+                "{hardware_address} announced {address} on {interface} while it is ours; announced again"
+            ),
+            Fact::NotSent { error, repeated } => {
+                write!(
+                    f,
+                    "cannot send advertisements: {error}; peers may take over"
+                )?;
+                if *repeated > 0 {
+                    write!(f, "; {repeated} more since the last such line")?;
+                }
+                Ok(())
+            }
+            Fact::SocketFailed {
+                interface,
+                family,
+                error,
+            } => write!(
+                f,
+                "cannot open the {} socket on {interface}: {error}; its instances stay in fault until it opens",
+                family.name()
+            ),
+            Fact::Stalled { late } => write!(
+                f,
+                "did not run for {} ms beyond an advertisement's time; announced again",
+                late.as_millis()
+            ),
+            Fact::LateDownTimer { late } => write!(
+                f,
+                "the Active_Down_Timer was handled {} ms late, which says nothing about the peer; waiting one interval more",
+                late.as_millis()
+            ),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What the operator asked for, validated: the core never meets a setting
+//! that it cannot carry out.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::values::{
+    AdvertInterval, ChecksumForm, Family, InstanceName, InterfaceName, Priority, Version, Vrid,
+};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// This host's name in `status` and towards other nodes.
+    pub node: String,
+    /// Sorted by name; names are unique.
+    pub instances: Vec<InstanceSettings>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceSettings {
+    pub name: InstanceName,
+    pub interface: InterfaceName,
+    pub vrid: Vrid,
+    pub priority: Priority,
+    pub version: Version,
+    pub family: Family,
+    /// In configuration order; never empty, and at least one is advertised.
+    pub addresses: Vec<AddressSettings>,
+    pub advert_interval: AdvertInterval,
+    /// Intervals of silence after which the Active is taken for lost; at least 1.
+    pub down_after: u8,
+    /// All of `family`; empty means multicast.
+    pub unicast_peers: Vec<IpAddr>,
+    /// Of `family`; the interface's primary address when absent.
+    pub source: Option<IpAddr>,
+    pub preempt: Preempt,
+    pub settle: Duration,
+    pub announce: AnnounceSettings,
+    /// What we send; `PseudoHeaderOfGroup` never occurs here.
+    pub checksum: ChecksumForm,
+    /// Lowest TTL or hop limit accepted; 255 unless unicast.
+    pub ttl: u8,
+}
+
+impl InstanceSettings {
+    /// The addresses that our advertisements list: those of the instance's
+    /// family that are not marked `advertise: false`.
+    pub fn advertised(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses
+            .iter()
+            .filter(|address| address.advertise)
+            .map(|address| address.network.addr())
+            .filter(|address| Family::of(*address) == self.family)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressSettings {
+    /// The address with its prefix length as written, host bits kept.
+    pub network: IpNet,
+    /// Where it is held; the instance's interface unless told otherwise.
+    pub interface: InterfaceName,
+    /// IPv4 only: at most 15 bytes, beginning with the interface's name.
+    pub label: Option<String>,
+    /// Listed in the advertisement. One of the other family rides along and
+    /// is never listed, whatever this says.
+    pub advertise: bool,
+    /// When false, an address that cannot be added is reported and does not
+    /// put the instance in fault.
+    pub required: bool,
+    /// IPv6: let the host's own connections start from this address.
+    pub source_address: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preempt {
+    Never,
+    Immediately,
+    After(Duration),
+}
+
+/// Gratuitous ARP and unsolicited NA after a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnnounceSettings {
+    /// Announcements in each of the two bursts; at least 1.
+    pub repeat: u8,
+    /// From the first burst to the second; zero: no second burst.
+    pub delay: Duration,
+    /// Between single announcements afterwards; zero: none.
+    pub refresh: Duration,
+}
+
+impl Default for AnnounceSettings {
+    fn default() -> Self {
+        Self {
+            repeat: 5,
+            delay: Duration::from_secs(5),
+            refresh: Duration::from_secs(60),
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The picture of the present, as plain values. Times are [`Instant`]s; the
+//! shell turns them into wall-clock times and JSON.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::time::Instant;
+use super::values::{
+    ChecksumForm, Family, InstanceName, InterfaceName, MacAddress, Priority, Version, Vrid,
+};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Sorted by name.
+    pub instances: Vec<InstanceStatus>,
+    /// Packets that belong to no instance.
+    pub counters: Counters,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceStatus {
+    pub name: InstanceName,
+    pub interface: InterfaceName,
+    pub vrid: Vrid,
+    pub version: Version,
+    pub family: Family,
+    pub state: StateName,
+    pub since: Instant,
+    /// Why it is in this state.
+    pub reason: Reason,
+    pub obstacles: Vec<Obstacle>,
+    pub base_priority: Priority,
+    pub effective_priority: Priority,
+    pub addresses: Vec<AddressStatus>,
+    /// Who is Active as far as we know; ourselves included.
+    pub active_router: Option<ActiveRouter>,
+    pub advert_interval: Duration,
+    pub active_down_interval: Duration,
+    pub drift: Vec<Drift>,
+    pub conflicts: Vec<Conflict>,
+    pub counters: Counters,
+}
+
+/// `state` in `status`. `Fault` is Initialize with obstacles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StateName {
+    Initialize,
+    Backup,
+    Active,
+    Fault,
+}
+
+impl StateName {
+    pub fn name(self) -> &'static str {
+        match self {
+            StateName::Initialize => "initialize",
+            StateName::Backup => "backup",
+            StateName::Active => "active",
+            StateName::Fault => "fault",
+        }
+    }
+}
+
+impl fmt::Display for StateName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Why a state was entered. The names of RFC 8347's new-master-reason where
+/// one fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Nothing was heard for Active_Down_Interval.
+    NoResponse,
+    /// The Active resigned with priority 0.
+    Priority,
+    /// Somebody of higher priority took over: we from another, or another from us.
+    Preempted,
+    Startup,
+    Shutdown,
+    /// The agent did not run, and another took over meanwhile.
+    Stalled,
+    /// An obstacle appeared; the list of obstacles says which.
+    Obstacle,
+}
+
+impl Reason {
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::NoResponse => "no-response",
+            Reason::Priority => "priority",
+            Reason::Preempted => "preempted",
+            Reason::Startup => "startup",
+            Reason::Shutdown => "shutdown",
+            Reason::Stalled => "stalled",
+            Reason::Obstacle => "obstacle",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Something that keeps an instance from its work, or its addresses from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obstacle {
+    /// Stable, kebab-case: `interface-missing`, `link-down`, ...
+    pub code: &'static str,
+    /// `interface eth0`, `address 192.0.2.10/24`, ...
+    pub source: String,
+    pub since: Instant,
+    /// For people.
+    pub text: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressStatus {
+    pub network: IpNet,
+    pub interface: InterfaceName,
+    /// The kernel confirmed that it is there.
+    pub held: bool,
+    pub required: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActiveRouter {
+    pub address: IpAddr,
+    pub priority: u8,
+    /// Heard, or sent when it is ourselves.
+    pub last_advert: Instant,
+    /// It is ourselves.
+    pub ourselves: bool,
+    /// How it makes its checksum.
+    pub checksum: Option<ChecksumForm>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drift {
+    /// `addresses`, `advert-interval`.
+    pub code: &'static str,
+    pub ours: String,
+    pub theirs: String,
+    /// Whose advertisement showed it.
+    pub source: IpAddr,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    pub address: IpAddr,
+    pub hardware_address: MacAddress,
+    pub last_seen: Instant,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub adverts_sent: u64,
+    pub adverts_received: u64,
+    pub priority_zero_sent: u64,
+    pub priority_zero_received: u64,
+    pub transitions: u64,
+    /// Wake-ups that came late by more than an interval.
+    pub stalls: u64,
+    errors: [u64; Counter::ALL.len()],
+}
+
+impl Counters {
+    pub fn count(&mut self, counter: Counter) {
+        if let Some(value) = self.errors.get_mut(counter as usize) {
+            *value = value.saturating_add(1);
+        }
+    }
+
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.errors.get(counter as usize).copied().unwrap_or(0)
+    }
+
+    /// Every error counter with its value, in the order of the receive ladder.
+    pub fn errors(&self) -> impl Iterator<Item = (Counter, u64)> {
+        Counter::ALL
+            .into_iter()
+            .map(|counter| (counter, self.get(counter)))
+    }
+}
+
+/// Rungs of the receive ladder (PROTOCOL section 3) and what else is counted
+/// as an error. Named after RFC 8347 where it has a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Counter {
+    IpHeaderError,
+    ProtocolError,
+    Loop,
+    UnexpectedSource,
+    IpTtlError,
+    PacketLengthError,
+    VersionError,
+    InvalidType,
+    VridError,
+    ChecksumError,
+    AuthenticationError,
+    IntervalError,
+    DuplicateSource,
+    SendError,
+}
+
+impl Counter {
+    pub const ALL: [Counter; 14] = [
+        Counter::IpHeaderError,
+        Counter::ProtocolError,
+        Counter::Loop,
+        Counter::UnexpectedSource,
+        Counter::IpTtlError,
+        Counter::PacketLengthError,
+        Counter::VersionError,
+        Counter::InvalidType,
+        Counter::VridError,
+        Counter::ChecksumError,
+        Counter::AuthenticationError,
+        Counter::IntervalError,
+        Counter::DuplicateSource,
+        Counter::SendError,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Counter::IpHeaderError => "ip-header-error",
+            Counter::ProtocolError => "protocol-error",
+            Counter::Loop => "loop",
+            Counter::UnexpectedSource => "unexpected-source",
+            Counter::IpTtlError => "ip-ttl-error",
+            Counter::PacketLengthError => "packet-length-error",
+            Counter::VersionError => "version-error",
+            Counter::InvalidType => "invalid-type",
+            Counter::VridError => "vrid-error",
+            Counter::ChecksumError => "checksum-error",
+            Counter::AuthenticationError => "authentication-error",
+            Counter::IntervalError => "interval-error",
+            Counter::DuplicateSource => "duplicate-source",
+            Counter::SendError => "send-error",
+        }
+    }
+}
+
+impl fmt::Display for Counter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

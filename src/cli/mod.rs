@@ -1,0 +1,12 @@
+//! One file per subcommand.
+
+use std::process::ExitCode;
+
+mod demo;
+mod run;
+mod status;
+mod validate;
+
+pub fn main() -> ExitCode {
+    ExitCode::SUCCESS
+}

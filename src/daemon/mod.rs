@@ -1,0 +1,1 @@
+//! The shell: start-up, the one loop, effects.

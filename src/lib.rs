@@ -1,0 +1,14 @@
+//! vipward keeps a virtual IP address on a healthy Linux host.
+//!
+//! Arrows point inward: `cli > daemon > net > wire > agent < config`, and
+//! `control > agent`. See `docs/architecture.md`.
+
+#![deny(unsafe_code)]
+
+pub mod agent;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod daemon;
+pub mod net;
+pub mod wire;

@@ -1,0 +1,1 @@
+//! Netlink: address orders on a worker thread, interface states from another.

@@ -1,0 +1,12 @@
+//! Linux: raw sockets, packet sockets, netlink, timers, rights. The only home
+//! of `unsafe`, each block with its reason.
+#![allow(unsafe_code)]
+
+pub mod advert_socket;
+pub mod announce_socket;
+pub mod announcement_watch;
+pub mod kernel;
+pub mod namespace;
+pub mod poller;
+pub mod rights;
+pub mod timer;

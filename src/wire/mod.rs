@@ -1,0 +1,5 @@
+//! Codecs: bytes to values and back. No I/O.
+
+pub mod advertisement;
+pub mod announcement;
+mod checksum;

@@ -1,0 +1,3 @@
+//! End to end: the real binary in real network namespaces.
+
+fn main() {}

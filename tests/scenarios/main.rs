@@ -1,0 +1,1 @@
+//! Stories in virtual time: agents, a clock and a wire, all simulated.
