@@ -150,7 +150,7 @@ impl AdvertInterval {
                 Self::from_seconds(seconds)
             }
             Version::V3 => {
-                (span.as_nanos() % 10_000_000 == 0).then_some(())?;
+                (span.as_nanos().is_multiple_of(10_000_000)).then_some(())?;
                 Self::from_centiseconds(u16::try_from(span.as_millis() / 10).ok()?)
             }
         }
@@ -167,7 +167,7 @@ impl AdvertInterval {
 
     /// Version 2's field; `None` when it is no whole number of seconds.
     pub fn as_seconds(self) -> Option<u8> {
-        (self.centiseconds % 100 == 0)
+        (self.centiseconds.is_multiple_of(100))
             .then(|| u8::try_from(self.centiseconds / 100).ok())
             .flatten()
     }
