@@ -38,7 +38,8 @@ pub struct AdvertSocket {
 impl AdvertSocket {
     /// Opens the socket for the interface that has `index` now, under
     /// whatever name. With `multicast` it is a member of the group as long as
-    /// it and the interface live; without, it hears unicast only.
+    /// it and the interface live; without, it hears unicast only (over IPv6
+    /// also multicast, where another process made the host a member).
     pub fn open(
         interface: InterfaceName,
         index: u32,

@@ -82,8 +82,11 @@ pub(super) fn invalid(what: &'static str) -> io::Error {
 /// Confines a socket to the interface with this index, whatever name that
 /// interface has by now.
 pub(super) fn bind_to_index(socket: &Socket, index: u32) -> io::Result<()> {
-    let index = signed_index(index)?;
-    set_option(socket, libc::SOL_SOCKET, libc::SO_BINDTOIFINDEX, &index)
+    let value = signed_index(index)?;
+    set_option(socket, libc::SOL_SOCKET, libc::SO_BINDTOIFINDEX, &value)?;
+    // The option accepts any number; asking for the name does not. Asked
+    // afterwards, so that an interface deleted meanwhile cannot slip through.
+    socket.device().map(drop)
 }
 
 /// setsockopt(2) for an option that neither socket2 nor nix has. `T` is the
