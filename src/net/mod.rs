@@ -9,4 +9,5 @@ pub mod kernel;
 pub mod namespace;
 pub mod poller;
 pub mod rights;
+pub mod socket;
 pub mod timer;
