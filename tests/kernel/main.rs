@@ -32,11 +32,51 @@ fn main() -> ExitCode {
                 None => in_namespace(body).map(|()| Completion::Completed),
             })
         })
+        .chain([Trial::ignorable_test(
+            "threads_of_a_real_time_parent_are_ordinary",
+            ordinary_threads,
+        )])
         .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
 pub type Test = (&'static str, fn());
+
+/// Needs util-linux and a limit that allows real-time scheduling.
+fn ordinary_threads() -> Result<Completion, Failed> {
+    // `None`: the thread has ended (another test's may at any time).
+    let policy = |thread: &str| -> Option<String> {
+        let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat")).ok()?;
+        let behind_name = stat.rsplit_once(") ").unwrap().1;
+        Some(behind_name.split(' ').nth(38).unwrap().to_owned())
+    };
+    let body = move || {
+        let own = nix::unistd::gettid().to_string();
+        let raised = Command::new("chrt").args(["-f", "-p", "1", &own]).status();
+        if !raised.is_ok_and(|status| status.success()) {
+            return Completion::ignored_with("chrt cannot set real-time scheduling here");
+        }
+        assert_eq!(policy(&own).as_deref(), Some("1"));
+        let (tell, _events) = mpsc::channel(16);
+        let _netlink = Netlink::start(tell.clone()).unwrap();
+        let _monitor = Monitor::start(names(&["lo"]), tell).unwrap();
+        thread::sleep(Duration::from_millis(100));
+        let ordinary = fs::read_dir("/proc/self/task")
+            .unwrap()
+            .map(|task| task.unwrap().file_name().into_string().unwrap())
+            .filter(|task| {
+                let name = fs::read_to_string(format!("/proc/self/task/{task}/comm"));
+                name.is_ok_and(|name| name.starts_with("vip-"))
+            })
+            .filter_map(|task| policy(&task))
+            .inspect(|policy| assert_eq!(policy, "0"))
+            .count();
+        assert!(ordinary >= 2);
+        Completion::Completed
+    };
+    let outcome = thread::spawn(body).join();
+    outcome.map_err(|_| Failed::from("a thread is not ordinary"))
+}
 
 /// Why these tests cannot run here.
 fn obstacle() -> Option<String> {

@@ -49,28 +49,3 @@ fn leave_real_time() {
         tracing::warn!("a netlink thread keeps its parent's scheduling: {error}");
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_thread_of_a_real_time_parent_is_ordinary() {
-        let (tell, told) = std::sync::mpsc::channel();
-        let parent = thread::spawn(move || {
-            let fifo = libc::sched_param { sched_priority: 1 };
-            // SAFETY: as above.
-            if unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &fifo) } != 0 {
-                println!("skipped: real-time scheduling is not permitted here");
-                return;
-            }
-            spawn("ordinary", move || {
-                // SAFETY: no memory is passed.
-                let _ = tell.send(unsafe { libc::sched_getscheduler(0) });
-            })
-            .unwrap();
-            assert_eq!(told.recv().unwrap(), libc::SCHED_OTHER);
-        });
-        parent.join().unwrap();
-    }
-}

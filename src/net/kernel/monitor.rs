@@ -76,21 +76,8 @@ impl Monitor {
         watched: BTreeSet<InterfaceName>,
         events: mpsc::Sender<Event<'static>>,
     ) -> io::Result<Monitor> {
-        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-        let shared = Arc::new(Shared {
-            wanted: Mutex::new(Some(watched)),
-            stop: AtomicBool::new(false),
-            wake: EventFd::from_value_and_flags(0, flags)?,
-        });
-        let watcher = Watcher {
-            shared: Arc::clone(&shared),
-            events,
-            socket: Some(open_event_socket()?),
-            reader: Reader::open()?,
-            watched: BTreeMap::new(),
-            next_sweep: Instant::now() + SWEEP_GAP,
-            buffer: vec![0; DATAGRAM_BYTES_MAX].into_boxed_slice(),
-        };
+        let watcher = Watcher::new(watched, events)?;
+        let shared = Arc::clone(&watcher.shared);
         super::spawn("vip-monitor", move || watcher.run())?;
         Ok(Monitor { shared })
     }
@@ -138,6 +125,14 @@ impl Watch {
     }
 }
 
+/// What a reading of the event socket means for the next one.
+#[derive(Debug, PartialEq, Eq)]
+enum Heard {
+    More,
+    All,
+    Broken,
+}
+
 struct Watcher {
     shared: Arc<Shared>,
     events: mpsc::Sender<Event<'static>>,
@@ -150,6 +145,27 @@ struct Watcher {
 }
 
 impl Watcher {
+    fn new(
+        watched: BTreeSet<InterfaceName>,
+        events: mpsc::Sender<Event<'static>>,
+    ) -> io::Result<Self> {
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        let shared = Shared {
+            wanted: Mutex::new(Some(watched)),
+            stop: AtomicBool::new(false),
+            wake: EventFd::from_value_and_flags(0, flags)?,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+            events,
+            socket: Some(open_event_socket()?),
+            reader: Reader::open()?,
+            watched: BTreeMap::new(),
+            next_sweep: Instant::now() + SWEEP_GAP,
+            buffer: vec![0; DATAGRAM_BYTES_MAX].into_boxed_slice(),
+        })
+    }
+
     fn run(mut self) {
         while !self.shared.stop.load(Ordering::Acquire) && !self.events.is_closed() {
             self.adopt_wanted();
@@ -189,23 +205,36 @@ impl Watcher {
             return;
         };
         for _ in 0..DATAGRAMS_PER_TURN {
-            match receive_now(&socket, &mut self.buffer) {
-                Ok(length) => {
-                    let datagram = self.buffer.get(..length).unwrap_or(&[]);
-                    for message in messages(datagram) {
-                        mark(&mut self.watched, message.kind, message.payload, now);
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // Messages were lost: anything may have changed.
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => self.touch_all(now),
-                Err(error) => {
-                    tracing::warn!("netlink events: {error}; the socket will be opened again");
-                    return;
-                }
+            let received = receive_now(&socket, &mut self.buffer);
+            match self.judge(received, now) {
+                Heard::More => {}
+                Heard::All => break,
+                Heard::Broken => return,
             }
         }
         self.socket = Some(socket);
+    }
+
+    fn judge(&mut self, received: io::Result<usize>, now: Instant) -> Heard {
+        match received {
+            Ok(length) => {
+                let datagram = self.buffer.get(..length).unwrap_or(&[]);
+                for message in messages(datagram) {
+                    mark(&mut self.watched, message.kind, message.payload, now);
+                }
+                Heard::More
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Heard::All,
+            // An overrun: messages were lost, anything may have changed.
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                self.touch_all(now);
+                Heard::More
+            }
+            Err(error) => {
+                tracing::warn!("netlink events: {error}; the socket will be opened again");
+                Heard::Broken
+            }
+        }
     }
 
     /// After a failure. Without a socket the sweep still finds changes.
@@ -334,4 +363,52 @@ fn is_called(payload: &[u8], interface: InterfaceName) -> bool {
         .map_while(Result::ok)
         .filter(|attribute| attribute.kind() == libc::IFLA_IFNAME)
         .any(|attribute| parse_name(attribute.value()) == Some(interface.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Watches `lo` and has reported it; needs no rights.
+    fn watcher() -> (Watcher, mpsc::Receiver<Event<'static>>) {
+        let (tell, events) = mpsc::channel(16);
+        let watched = BTreeSet::from(["lo".parse().unwrap()]);
+        let mut watcher = Watcher::new(watched, tell).unwrap();
+        watcher.adopt_wanted();
+        watcher.report(Instant::now());
+        (watcher, events)
+    }
+
+    fn due(watcher: &Watcher) -> Vec<Option<Instant>> {
+        watcher.watched.values().map(|watch| watch.due).collect()
+    }
+
+    #[test]
+    fn after_an_overrun_everything_is_read_again() {
+        let (mut watcher, mut events) = watcher();
+        assert!(matches!(
+            events.try_recv(),
+            Ok(Event::Interface { state: Some(_), .. })
+        ));
+        assert_eq!(due(&watcher), [None]);
+        let overrun = io::Error::from_raw_os_error(libc::ENOBUFS);
+        let now = Instant::now() + READING_GAP;
+        assert_eq!(watcher.judge(Err(overrun), now), Heard::More);
+        assert_eq!(due(&watcher), [Some(now)]);
+        // It was read and is as reported: nothing to say.
+        watcher.report(now);
+        assert_eq!(due(&watcher), [None]);
+        assert!(events.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_broken_event_socket_is_replaced_and_everything_read_again() {
+        let (mut watcher, _events) = watcher();
+        let error = io::Error::from_raw_os_error(libc::EBADF);
+        assert_eq!(watcher.judge(Err(error), Instant::now()), Heard::Broken);
+        watcher.socket = None;
+        watcher.hear();
+        assert!(watcher.socket.is_some());
+        assert!(due(&watcher).iter().all(Option::is_some));
+    }
 }

@@ -73,6 +73,7 @@ impl Netlink {
             waiting,
             answers,
             socket: Some(socket),
+            patience: PATIENCE,
             warned: BTreeSet::new(),
         };
         super::spawn("vip-netlink", move || worker.run())?;
@@ -111,6 +112,7 @@ struct Worker {
     answers: mpsc::Sender<Event<'static>>,
     /// `None` after a failure, until it can be opened again.
     socket: Option<RouteSocket>,
+    patience: Duration,
     warned: BTreeSet<InterfaceName>,
 }
 
@@ -174,14 +176,20 @@ impl Worker {
             self.socket = Some(socket);
             return (progress, None);
         }
-        match transact(&mut socket, &requests, first, missing, &mut progress) {
+        match transact(
+            &mut socket,
+            &requests,
+            first,
+            missing,
+            self.patience,
+            &mut progress,
+        ) {
             Ok(()) => {
                 self.socket = Some(socket);
                 (progress, None)
             }
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                let seconds = PATIENCE.as_secs();
-                let text = format!("the kernel gave no answer within {seconds} s");
+                let text = format!("the kernel gave no answer within {:?}", self.patience);
                 (progress, Some(text))
             }
             Err(error) => (
@@ -252,16 +260,17 @@ fn sequences(socket: &mut RouteSocket, first: u32) -> impl Iterator<Item = u32> 
 }
 
 /// Sends the requests and files the answers by sequence number, until none
-/// is missing or [`PATIENCE`] is over.
+/// is missing or `patience` is over.
 fn transact(
     socket: &mut RouteSocket,
     requests: &[u8],
     first: u32,
     mut missing: usize,
+    patience: Duration,
     progress: &mut [Progress],
 ) -> io::Result<()> {
     socket.send(requests)?;
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience;
     while missing > 0 {
         for message in messages(socket.receive(deadline)?) {
             if i32::from(message.kind) != libc::NLMSG_ERROR {
@@ -304,5 +313,86 @@ fn answer(order: &Order, progress: Progress, failure: Option<&str>) -> Event<'st
             address: order.address,
             outcome: verdict.and_then(|verdict| judge_removal(order, verdict)),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use super::*;
+    use crate::agent::values::{AddressIndex, InstanceId};
+
+    fn worker(socket: RouteSocket) -> (Worker, mpsc::Receiver<Event<'static>>) {
+        let (_, waiting) = mpsc::channel(1);
+        let (answers, events) = mpsc::channel(16);
+        let worker = Worker {
+            waiting,
+            answers,
+            socket: Some(socket),
+            patience: Duration::from_millis(50),
+            warned: BTreeSet::new(),
+        };
+        (worker, events)
+    }
+
+    /// The kernel finds no such address, or allows nothing: an answer either
+    /// way, and nothing is changed.
+    fn harmless() -> [Order; 1] {
+        [Order::Remove(AddressOrder {
+            instance: InstanceId(1),
+            address: AddressIndex(2),
+            interface: "lo".parse().unwrap(),
+            network: "192.0.2.77/32".parse().unwrap(),
+            no_prefix_route: false,
+            promote_secondaries: false,
+            label: None,
+            source_address: false,
+        })]
+    }
+
+    fn outcome(events: &mut mpsc::Receiver<Event<'static>>) -> Result<(), String> {
+        match events.try_recv().unwrap() {
+            Event::AddressRemoved { outcome, .. } => outcome,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Answered by the kernel itself, so that the socket must work.
+    fn is_answered_by_the_kernel(outcome: &Result<(), String>) -> bool {
+        match outcome {
+            Ok(()) => true,
+            Err(text) => text.starts_with("the kernel refused"),
+        }
+    }
+
+    #[test]
+    fn a_failed_socket_is_replaced_and_its_orders_are_answered() {
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let (mut worker, mut events) = worker(RouteSocket::replaced_by(file.into()));
+        worker.carry_out(&harmless());
+        let text = outcome(&mut events).unwrap_err();
+        assert!(text.starts_with("the netlink socket failed: "), "{text}");
+        assert!(text.ends_with("; 192.0.2.77 may be on lo or not"), "{text}");
+        worker.carry_out(&harmless());
+        let outcome = outcome(&mut events);
+        assert!(is_answered_by_the_kernel(&outcome), "{outcome:?}");
+    }
+
+    #[test]
+    fn a_silent_kernel_is_not_waited_for_for_ever() {
+        let (ours, _silent) = UnixDatagram::pair().unwrap();
+        let (mut worker, mut events) = worker(RouteSocket::replaced_by(ours.into()));
+        let started = Instant::now();
+        worker.carry_out(&harmless());
+        let text = outcome(&mut events).unwrap_err();
+        assert!(
+            text.starts_with("the kernel gave no answer within 50ms"),
+            "{text}"
+        );
+        assert!(started.elapsed() >= Duration::from_millis(50));
+        worker.carry_out(&harmless());
+        let outcome = outcome(&mut events);
+        assert!(is_answered_by_the_kernel(&outcome), "{outcome:?}");
     }
 }

@@ -174,6 +174,19 @@ impl RouteSocket {
         })
     }
 
+    /// A socket that is none, or has nobody at its other end.
+    #[cfg(test)]
+    pub fn replaced_by(other: std::os::fd::OwnedFd) -> Self {
+        use std::os::fd::{FromRawFd, IntoRawFd};
+        // SAFETY: the descriptor is owned and handed over.
+        let socket = unsafe { Socket::from_raw_fd(other.into_raw_fd()) };
+        Self {
+            socket,
+            sequence: 0,
+            buffer: vec![0; DATAGRAM_BYTES_MAX].into_boxed_slice(),
+        }
+    }
+
     /// A number not used for any request of the last four thousand million.
     pub fn next_sequence(&mut self) -> u32 {
         self.sequence = self.sequence.wrapping_add(1);
@@ -309,6 +322,65 @@ fn retry_interrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T
         match call() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             outcome => return outcome,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// NLMSG_ERROR as the kernel sends it: code, echoed header, attributes.
+    fn refused(flags: u16, echoed_length: u32, echoed: &[u8], text: &[u8]) -> Vec<u8> {
+        let mut payload = (-libc::EINVAL).to_ne_bytes().to_vec();
+        payload.extend(echoed_length.to_ne_bytes());
+        payload.extend([0; 12]);
+        payload.extend(echoed);
+        let attribute = u16::try_from(4 + text.len()).unwrap();
+        payload.extend(attribute.to_ne_bytes());
+        payload.extend(NLMSGERR_ATTR_MSG.to_ne_bytes());
+        payload.extend(text);
+        let length = u32::try_from(16 + payload.len()).unwrap();
+        let mut datagram = length.to_ne_bytes().to_vec();
+        datagram.extend(u16::try_from(libc::NLMSG_ERROR).unwrap().to_ne_bytes());
+        datagram.extend(flags.to_ne_bytes());
+        datagram.extend(9_u32.to_ne_bytes());
+        datagram.extend([0; 4]);
+        datagram.extend(payload);
+        datagram
+    }
+
+    fn words(datagram: &[u8]) -> Option<String> {
+        let message = messages(datagram).next().unwrap();
+        assert_eq!(message.sequence, 9);
+        let refusal = verdict(&message).unwrap().unwrap_err();
+        assert_eq!(refusal.errno, Errno::EINVAL);
+        refusal.words
+    }
+
+    #[test]
+    fn the_kernel_s_words_are_found_behind_a_capped_and_a_whole_request() {
+        let capped = refused(NLM_F_ACK_TLVS | NLM_F_CAPPED, 40, &[], b"Too odd.\0");
+        assert_eq!(words(&capped).as_deref(), Some("Too odd"));
+        let whole = refused(NLM_F_ACK_TLVS, 24, &[0; 8], b"Too odd\0");
+        assert_eq!(words(&whole).as_deref(), Some("Too odd"));
+        let silent = refused(0, 24, &[0; 8], b"");
+        assert_eq!(words(&silent), None);
+    }
+
+    #[test]
+    fn no_prefix_of_a_datagram_panics() {
+        let whole = refused(NLM_F_ACK_TLVS, 24, &[0; 8], b"Too odd\0");
+        for length in 0..whole.len() {
+            assert_eq!(messages(&whole[..length]).count(), 0);
+            // The same with a header that claims no more than is there.
+            let mut cut = whole[..length].to_vec();
+            if let Some(field) = cut.get_mut(..4) {
+                field.copy_from_slice(&u32::try_from(length).unwrap().to_ne_bytes());
+            }
+            for message in messages(&cut) {
+                let _ = verdict(&message);
+            }
         }
     }
 }
