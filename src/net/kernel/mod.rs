@@ -1,1 +1,51 @@
 //! Netlink: address orders on a worker thread, interface states from another.
+//!
+//! The kernel can take seconds over a netlink request, so none is made on the
+//! thread that sends advertisements. [`Netlink`] carries out orders and
+//! answers each by an event; [`Monitor`] reports what interfaces look like.
+//! Both threads live in the network namespace of the thread that started them.
+
+mod monitor;
+mod orders;
+mod request;
+mod snapshot;
+pub(in crate::net) mod socket;
+
+pub use monitor::Monitor;
+pub use orders::Netlink;
+
+use std::io;
+use std::thread;
+
+/// IFA_PROTO of every address that we add: how a later run tells ours from
+/// others. The kernel itself uses 1 to 3; kernels before 5.18 skip the
+/// attribute, as they do every unknown one, and report none.
+pub const ADDRESS_PROTOCOL: u8 = 0x76;
+
+/// Of both threads: nothing in them recurses, and locked memory is dear.
+const STACK_BYTES: usize = 256 * 1024;
+
+/// Starts a thread with ordinary scheduling, whatever its parent's is.
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(STACK_BYTES)
+        .spawn(move || {
+            leave_real_time();
+            body();
+        })
+        .map(drop)
+}
+
+/// A real-time parent hands its policy down; a netlink worker must never
+/// compete with the thread that sends advertisements.
+fn leave_real_time() {
+    let ordinary = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the structure is initialised and outlives the call; pid 0 is
+    // the calling thread.
+    let outcome = unsafe { libc::sched_setscheduler(0, libc::SCHED_OTHER, &ordinary) };
+    if outcome != 0 {
+        let error = io::Error::last_os_error();
+        tracing::warn!("a netlink thread keeps its parent's scheduling: {error}");
+    }
+}
