@@ -4,6 +4,7 @@
 //! actions out; `Agent::deadline` says when to come back.
 
 pub mod action;
+pub mod election;
 pub mod event;
 pub mod report;
 pub mod settings;
