@@ -5,7 +5,7 @@ use std::process::ExitCode;
 mod demo;
 mod run;
 mod status;
-mod validate;
+pub mod validate;
 
 pub fn main() -> ExitCode {
     ExitCode::SUCCESS
