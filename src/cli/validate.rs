@@ -1,1 +1,10 @@
 //! `vipward validate`.
+
+use std::process::ExitCode;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+pub fn run(_args: Args) -> anyhow::Result<ExitCode> {
+    anyhow::bail!("`vipward validate` is not built in yet")
+}
