@@ -79,7 +79,11 @@ pub fn fetch_status_text(socket: &Path, timeout: Duration) -> Result<String, Cli
         let attempts = async {
             loop {
                 match get(socket, "/status").await {
-                    Err(Attempt::Later(error)) => last = Some(error),
+                    // A refusal says more than an exchange broken off.
+                    Err(Attempt::Later(error)) => match last {
+                        Some(ClientError::Refused { .. }) => {}
+                        _ => last = Some(error),
+                    },
                     Err(Attempt::Final(error)) => return Err(error),
                     Ok(body) => return Ok(body),
                 }
@@ -116,7 +120,9 @@ async fn get(socket: &Path, path: &str) -> Result<Bytes, Attempt> {
         .map_err(|error| not_connected(socket, error))?;
     // One client too many is answered before it asked, which breaks off the
     // exchange at whatever point it has reached.
-    let broken_off = |error: hyper::Error| Attempt::Later(garbled(socket, &error));
+    let broken_off = |error: hyper::Error| {
+        Attempt::Later(garbled(socket, &format!("it was broken off ({error})")))
+    };
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(broken_off)?;
@@ -136,7 +142,10 @@ async fn get(socket: &Path, path: &str) -> Result<Bytes, Attempt> {
                 let reason = format!("it is longer than {ANSWER_BYTES_MAX} bytes");
                 Err(Attempt::Final(garbled(socket, &reason)))
             }
-            Err(fault) => Err(Attempt::Later(garbled(socket, &fault))),
+            Err(fault) => {
+                let reason = format!("it was broken off ({fault})");
+                Err(Attempt::Later(garbled(socket, &reason)))
+            }
         }
     };
     // The connection only moves bytes; what becomes of it shows in the exchange.
