@@ -52,10 +52,6 @@ pub fn counter(name: &str) -> Option<&'static str> {
             "advertisements whose interval is 0 or, in version 2, not ours; \
              both sides need the same"
         }
-        Counter::DuplicateSource => {
-            "advertisements with our own address and priority: \
-             they are looped back, or two hosts have one address"
-        }
         Counter::SendError => "advertisements of ours that could not be sent",
     })
 }
