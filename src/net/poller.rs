@@ -29,7 +29,7 @@ impl AsRawFd for Registered {
 }
 
 impl Poller {
-    /// An error outside of a tokio runtime.
+    /// An error outside of a tokio runtime, which must have its I/O enabled.
     pub fn new() -> io::Result<Self> {
         Handle::try_current().map_err(io::Error::other)?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;

@@ -46,7 +46,8 @@ impl AsRawFd for Registered {
 }
 
 impl Timer {
-    /// Not armed. An error outside of a tokio runtime.
+    /// Not armed. An error outside of a tokio runtime, which must have its
+    /// I/O enabled.
     pub fn new() -> io::Result<Self> {
         Handle::try_current().map_err(io::Error::other)?;
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
