@@ -31,12 +31,22 @@ pub fn run(args: &ValidateArgs) -> ExitCode {
         true => Style::Coloured,
         false => Style::Plain,
     };
-    let (code, out, err) = match config::load(&args.file) {
-        Err(faults) => (
-            ExitCode::FAILURE,
-            String::new(),
-            faults.render(style) + "\n",
-        ),
+    let (code, out, err) = verdict(args, style);
+    let written = write(&mut stderr.lock(), &err).and(write(&mut std::io::stdout().lock(), &out));
+    match written {
+        Ok(()) => code,
+        // The output ended in a full disk, say; whatever reads it has half.
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Exit code, standard output, standard error.
+fn verdict(args: &ValidateArgs, style: Style) -> (ExitCode, String, String) {
+    match config::load(&args.file) {
+        Err(faults) => {
+            let faults = faults.render(style) + "\n";
+            (ExitCode::FAILURE, String::new(), faults)
+        }
         Ok(loaded) => {
             let out = match args.print {
                 true => loaded.effective.clone(),
@@ -44,12 +54,6 @@ pub fn run(args: &ValidateArgs) -> ExitCode {
             };
             (ExitCode::SUCCESS, out, warnings(&loaded, style))
         }
-    };
-    let written = write(&mut stderr.lock(), &err).and(write(&mut std::io::stdout().lock(), &out));
-    match written {
-        Ok(()) => code,
-        // The output ended in a full disk, say; whatever reads it has half.
-        Err(_) => ExitCode::FAILURE,
     }
 }
 

@@ -88,7 +88,7 @@ pub(super) fn interface(node: &Node) -> Read<InterfaceName> {
 /// one it is a host route (/32, /128).
 fn virtual_network(node: &Node) -> Read<IpNet> {
     let text = text(node)?;
-    let network = match text.split_once('/') {
+    let network = match text.split_once('/').filter(|_| !text.contains(' ')) {
         None => IpNet::from(address(node, text)?),
         Some((address_text, prefix_text)) => {
             let address = address(node, address_text)?;
@@ -188,7 +188,7 @@ fn address(node: &Node, text: &str) -> Read<IpAddr> {
             .help("such as `{ address: 192.0.2.10/24, interface: eth1, label: \"eth1:web\" }`"));
     }
     Err(
-        fault("write digits, such as `192.0.2.10` or `2001:db8::10`".to_owned())
+        fault("write an address, such as `192.0.2.10` or `2001:db8::10`".to_owned())
             .help("names are not looked up: an election cannot wait for a name server"),
     )
 }

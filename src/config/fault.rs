@@ -206,6 +206,8 @@ fn resolve(
     sources: &Sources,
 ) -> Vec<Diagnostic> {
     findings.sort_by_key(|finding| finding.place);
+    // What an alias repeats is wrong once.
+    findings.dedup_by(|a, b| (a.place, &a.title) == (b.place, &b.title));
     let diagnostic = |finding: Finding| {
         let primary = finding
             .place

@@ -241,13 +241,12 @@ fn addresses(
     }
     let most = advertised_max(version, family);
     if advertised > most {
-        let title =
-            format!("{advertised} advertised addresses, and one advertisement holds {most}");
+        let title = format!("{advertised} advertised addresses, and one packet holds {most}");
         out.fault(
             Finding::at(list.place, title, "mark some `advertise: false`").help(
-                "such an address is held and announced all the same: write \
-                 `{ address: 192.0.2.11/24, advertise: false }`, on the other host too; or make a \
-                 second instance",
+                "an advertisement counts to 255 and fits into 1500 bytes, with room to authenticate it; \
+                 an address written `{ address: ..., advertise: false }`, on every host alike, is held \
+                 and announced all the same; or make a second instance",
             ),
         );
         return None;

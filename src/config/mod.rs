@@ -21,6 +21,8 @@ mod instance;
 mod judge;
 mod keys;
 mod print;
+#[cfg(test)]
+mod properties;
 mod read;
 mod yaml;
 
@@ -163,6 +165,7 @@ fn instances(
             settings.push(instance);
         }
     }
+    advice::unset_priorities(&drafts, out);
     settings.sort_by(|a, b| a.name.cmp(&b.name));
     Some(settings)
 }

@@ -16,7 +16,7 @@ const DEPTH_MAX: usize = 24;
 /// Scalars, lists and sections of one file.
 const NODES_MAX: usize = 1_000_000;
 /// What aliases may expand to, in parser events; beyond it the file is refused.
-const REPLAYED_EVENTS_MAX: usize = 500_000;
+const REPLAYED_EVENTS_MAX: usize = 200_000;
 
 /// One value and where it stands.
 #[derive(Clone, Debug)]
@@ -123,6 +123,11 @@ fn syntax_fault(source: SourceId, text: &str, error: &Error) -> Finding {
 fn explain(error: &Error, text: &str, place: Option<Place>) -> (String, &'static str) {
     const TAB: &str = "YAML is indented with spaces; replace the tab before this line's text \
                        (for good, by the editor's setting for YAML files)";
+    // A fault within what an alias repeats.
+    let error = match error {
+        Error::AliasError { error, .. } => error.without_snippet(),
+        _ => error,
+    };
     let message = error.to_string();
     let said = message
         .rfind(" at line ")

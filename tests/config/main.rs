@@ -2,6 +2,8 @@
 //! read. A new case is a new file in `faults/` or `warnings/`; its snapshot is
 //! reviewed with `cargo insta review`.
 
+mod files;
+
 use std::path::{Path, PathBuf};
 
 use vipward::config::{self, Style};
@@ -67,4 +69,47 @@ fn every_warning_says_what_can_happen() {
             false => warnings.join("\n\n"),
         }
     });
+}
+
+/// `#key` is configuration that is commented out, `# Text` is prose.
+fn uncommented(example: &str) -> String {
+    let line = |line: &str| {
+        let text = line.trim_start();
+        let indentation = line.strip_suffix(text).unwrap();
+        match text.strip_prefix('#') {
+            Some(rest) if !rest.is_empty() && !rest.starts_with(' ') => {
+                format!("{indentation}{rest}\n")
+            }
+            _ => format!("{line}\n"),
+        }
+    };
+    example.lines().map(line).collect()
+}
+
+#[test]
+fn the_example_is_sound_and_says_the_true_defaults() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.example.yaml");
+    let shipped = config::load(&path).unwrap();
+    assert!(shipped.warnings.is_empty(), "{:?}", shipped.warnings);
+    let text = uncommented(&std::fs::read_to_string(&path).unwrap());
+    let whole = config::parse(&path, &text, "other").unwrap();
+    assert_eq!(whole.settings.node, "lb1");
+    assert_eq!(whole.host.log, shipped.host.log);
+    assert_eq!(
+        whole.host.control.admin_group,
+        shipped.host.control.admin_group
+    );
+    let [shipped] = &shipped.settings.instances[..] else {
+        panic!("one instance")
+    };
+    let [whole] = &whole.settings.instances[..] else {
+        panic!("one instance")
+    };
+    assert_eq!(whole.addresses.len(), 5);
+    // What is no default but an example.
+    let mut whole = whole.clone();
+    whole.addresses = shipped.addresses.clone();
+    whole.unicast_peers = shipped.unicast_peers.clone();
+    whole.source = shipped.source;
+    assert_eq!(&whole, shipped);
 }
