@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::options::{DuplicateKeyPolicy, Options};
 use serde_saphyr::{Error, Spanned};
 
@@ -14,7 +15,7 @@ use super::fault::{Finding, Place, SourceId};
 /// Sections within sections; ours need six.
 const DEPTH_MAX: usize = 24;
 /// Scalars, lists and sections of one file.
-const NODES_MAX: usize = 1_000_000;
+const NODES_MAX: usize = 250_000;
 /// What aliases may expand to, in parser events; beyond it the file is refused.
 const REPLAYED_EVENTS_MAX: usize = 200_000;
 
@@ -133,22 +134,30 @@ fn explain(error: &Error, text: &str, place: Option<Place>) -> (String, &'static
         .rfind(" at line ")
         .and_then(|end| message.get(..end));
     let title = format!("not YAML: {}", said.unwrap_or(&message));
+    let too_deep = (
+        "the file is nested too deeply".to_owned(),
+        "a configuration has at most 24 levels",
+    );
     match error {
-        Error::Budget { .. }
-        | Error::AliasReplayLimitExceeded { .. }
+        Error::Budget {
+            breach: BudgetBreach::Depth { .. },
+            ..
+        } => too_deep,
+        Error::Budget { .. } => (
+            "the file holds too much".to_owned(),
+            "a configuration has at most 250,000 keys and values",
+        ),
+        Error::AliasReplayLimitExceeded { .. }
         | Error::AliasExpansionLimitExceeded { .. }
         | Error::AliasReplayStackDepthExceeded { .. } => (
-            "the file is nested too deeply, or holds or expands to too much".to_owned(),
-            "a configuration has at most 24 levels and a million values, aliases expanded",
+            "the aliases of the file expand to too much".to_owned(),
+            "aliases may repeat 200,000 pieces in all, and refer to others 8 deep",
         ),
         Error::MultipleDocuments { .. } => (
             "a second YAML document starts here".to_owned(),
             "a configuration is one document: remove the line `---`",
         ),
-        _ if title.contains("recursion limit") => (
-            "the file is nested too deeply".to_owned(),
-            "a configuration has at most 24 levels",
-        ),
+        _ if title.contains("recursion limit") => too_deep,
         _ if place.is_some_and(|place| tab_indents(text, place)) || title.contains("tabs") => {
             ("a tab in the indentation".to_owned(), TAB)
         }

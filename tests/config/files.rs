@@ -13,7 +13,7 @@ use vipward::config::{self, Loaded};
 fn load(path: &Path) -> Result<Loaded, String> {
     let (send, receive) = mpsc::channel();
     let path = path.to_owned();
-    std::thread::spawn(move || send.send(config::load(&path)));
+    std::thread::spawn(move || send.send(config::load(&path)).is_ok());
     let outcome = receive.recv_timeout(Duration::from_secs(20));
     outcome.expect("an answer in time").map_err(|faults| {
         assert_eq!(faults.count(), 1, "{faults}");
@@ -125,12 +125,33 @@ fn the_largest_files_get_an_answer_in_time() {
         let path = written(&folder, name, text.as_bytes());
         let (send, receive) = mpsc::channel();
         std::thread::spawn(move || {
-            send.send(config::load(&path).map_err(|faults| faults.to_string()))
+            let message = config::load(&path).map_err(|faults| faults.to_string());
+            send.send(message).is_ok()
         });
         let outcome = receive.recv_timeout(Duration::from_secs(60)).expect(name);
         let message = outcome.expect_err(name);
         assert!(message.len() < 500_000, "{name}: {} bytes", message.len());
     }
+}
+
+#[test]
+fn a_thousand_instances_are_a_normal_configuration() {
+    let instance = |number: usize| {
+        format!(
+            "  i{number}:\n    interface: eth{}\n    vrid: {}\n    priority: 150\n    addresses:\n      \
+             - 10.{}.{}.1/24\n      - 10.{}.{}.2/24\n",
+            number / 250,
+            number % 250 + 1,
+            number / 250,
+            number % 250,
+            number / 250,
+            number % 250,
+        )
+    };
+    let text: String = (0..1000).map(instance).collect();
+    let folder = TempDir::new().unwrap();
+    let path = written(&folder, "many", format!("instances:\n{text}").as_bytes());
+    assert_eq!(load(&path).unwrap().settings.instances.len(), 1000);
 }
 
 #[test]
