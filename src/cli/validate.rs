@@ -150,4 +150,42 @@ mod tests {
         assert_eq!(times(3), ("never Backup: the owner".into(), "".into()));
         assert!(report(&loaded).starts_with("t.yaml: OK, 4 instances, "));
     }
+
+    #[test]
+    fn a_sound_file_exits_0_and_a_faulty_one_1_with_its_faults() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let run = |text: &str, print: bool| {
+            let file = folder.path().join("config.yaml");
+            std::fs::write(&file, text).unwrap();
+            let (code, out, err) = verdict(&ValidateArgs { file, print }, Style::Plain);
+            (
+                code == ExitCode::SUCCESS,
+                code == ExitCode::from(1),
+                out,
+                err,
+            )
+        };
+        let sound =
+            "instances: { web: { interface: eth0, vrid: 51, addresses: [192.0.2.10/24] } }\n";
+        let (success, _, out, err) = run(sound, false);
+        assert!(
+            success && out.contains("OK, 1 instance, 1 warning"),
+            "{out}"
+        );
+        assert!(
+            out.contains("3.609 s") && err.contains("`priority` of instance"),
+            "{err}"
+        );
+        let (success, _, out, _) = run(sound, true);
+        assert!(success && out.contains("priority: 100"), "{out}");
+        // What is printed is a sound file, without the warning.
+        let (success, _, again, err) = run(&out, true);
+        assert!(success && again == out && err.is_empty(), "{err}");
+        let (success, failure, out, err) = run("instances: { web: { vrid: 0 } }\nnod: x\n", false);
+        assert!(!success && failure && out.is_empty());
+        assert!(
+            err.contains("4 faults") && err.contains("config.yaml:1:27"),
+            "{err}"
+        );
+    }
 }

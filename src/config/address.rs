@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use crate::agent::values::{Family, InterfaceName};
+use crate::agent::values::{BadInterfaceName, Family, InterfaceName};
 
 use super::fault::{Finding, Findings, Place, quoted};
 use super::keys;
@@ -49,6 +49,12 @@ pub(super) fn virtual_address(node: &Node, out: &mut Findings) -> Option<Address
             source_address: Field::Absent,
         });
     }
+    if let Some(address) = ends_in_colon(node) {
+        let title = format!("`{address}` is a key to YAML, because a colon ends it");
+        let label = format!("write \"{address}\" in quotes");
+        out.fault(Finding::at(node.place, title, label));
+        return None;
+    }
     let section = Section::open(node, &keys::ADDRESS, out)?;
     let network = section.field("address", out, virtual_network);
     if section.lacks("address") {
@@ -76,9 +82,27 @@ pub(super) fn virtual_address(node: &Node, out: &mut Findings) -> Option<Address
     })
 }
 
+/// `- 2001:db8::` is the key `2001:db8:` without a value.
+fn ends_in_colon(node: &Node) -> Option<Ipv6Addr> {
+    let Value::Map(entries) = &node.value else {
+        return None;
+    };
+    let [(key, value)] = entries.as_slice() else {
+        return None;
+    };
+    match (&key.value, &value.value) {
+        (Value::Scalar(key), Value::Null) => format!("{}:", key.text).parse().ok(),
+        _ => None,
+    }
+}
+
 pub(super) fn interface(node: &Node) -> Read<InterfaceName> {
     let name = read::word(node, "the name of an interface")?;
-    name.parse().map_err(|error| {
+    let parsed = match name.chars().any(char::is_control) {
+        true => Err(BadInterfaceName),
+        false => name.parse(),
+    };
+    parsed.map_err(|error| {
         let title = format!("{} cannot be the name of an interface", quoted(name));
         Finding::at(node.place, title, "write a name that `ip link` shows").help(format!("{error}"))
     })

@@ -99,10 +99,10 @@ pub(super) fn quoted(text: &str) -> String {
     let dots = if short.len() < text.len() { "..." } else { "" };
     let mut out = String::from("`");
     for character in short.chars() {
-        if character.is_control() {
-            out.extend(character.escape_default());
-        } else {
-            out.push(character);
+        match character {
+            '"' | '\'' | '\\' => out.push(character),
+            // Control characters and those that reorder a terminal's line.
+            _ => out.extend(character.escape_debug()),
         }
     }
     out + dots + "`"

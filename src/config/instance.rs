@@ -235,6 +235,7 @@ fn absent_or_bad<T, U>(field: &Field<T>) -> Field<U> {
 }
 
 fn preempt(node: &Node) -> Read<Preempt> {
+    read::scalar(node, "`true`, `false` or a delay")?;
     let boolean = read::boolean(node);
     match (boolean, read::boolean_word(node)) {
         (Ok(true), _) => Ok(Preempt::Immediately),

@@ -164,7 +164,7 @@ fn explain(error: &Error, text: &str, place: Option<Place>) -> (String, &'static
         _ if title.contains("mapping values") || title.contains("':' indicator") => (
             title,
             "keys of one section start in the same column; a bracket or quote opened above must be \
-             closed; a value that contains `: ` is written in quotes",
+             closed; a value that contains `: ` or ends in `:` is written in quotes",
         ),
         _ if title.contains("unknown anchor") || title.contains("recursive") => (
             title,
