@@ -152,6 +152,19 @@ mod tests {
     }
 
     #[test]
+    fn the_file_defaults_to_the_installed_one() {
+        #[derive(clap::Parser)]
+        struct Command {
+            #[command(flatten)]
+            args: ValidateArgs,
+        }
+        let parse = |words: &[&str]| <Command as clap::Parser>::parse_from(words).args;
+        let args = parse(&["validate"]);
+        assert_eq!(args.file, PathBuf::from("/etc/vipward/config.yaml"));
+        assert!(!args.print && parse(&["validate", "x.yaml", "--print"]).print);
+    }
+
+    #[test]
     fn a_sound_file_exits_0_and_a_faulty_one_1_with_its_faults() {
         let folder = tempfile::TempDir::new().unwrap();
         let run = |text: &str, print: bool| {

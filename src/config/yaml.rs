@@ -151,7 +151,7 @@ fn explain(error: &Error, text: &str, place: Option<Place>) -> (String, &'static
         | Error::AliasExpansionLimitExceeded { .. }
         | Error::AliasReplayStackDepthExceeded { .. } => (
             "the aliases of the file expand to too much".to_owned(),
-            "aliases may repeat 200,000 pieces in all, and refer to others 8 deep",
+            "aliases may repeat 200,000 pieces in all",
         ),
         Error::MultipleDocuments { .. } => (
             "a second YAML document starts here".to_owned(),
@@ -208,7 +208,6 @@ fn options() -> Options {
         },
         alias_limits: serde_saphyr::alias_limits! {
             max_total_replayed_events: REPLAYED_EVENTS_MAX,
-            max_replay_stack_depth: 8,
         },
         // Passed on, because both places belong into the message.
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
