@@ -169,7 +169,9 @@ pub fn order(network: &str) -> AddressOrder {
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(15);
+/// Shorter than the time to the monitor's first sweep, which would find what
+/// was not noticed when it happened.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The next event, which must come within [`PATIENCE`].
 pub fn next(events: &mut mpsc::Receiver<Event<'static>>) -> Event<'static> {
@@ -259,7 +261,16 @@ impl Watched {
         interface: &str,
         pleases: impl Fn(Option<&InterfaceState>) -> bool,
     ) -> Option<InterfaceState> {
-        let deadline = Instant::now() + PATIENCE;
+        self.until_within(PATIENCE, interface, pleases)
+    }
+
+    pub fn until_within(
+        &mut self,
+        patience: Duration,
+        interface: &str,
+        pleases: impl Fn(Option<&InterfaceState>) -> bool,
+    ) -> Option<InterfaceState> {
+        let deadline = Instant::now() + patience;
         let mut last = None;
         while let Some(event) = within(
             deadline.saturating_duration_since(Instant::now()),

@@ -14,6 +14,7 @@ pub fn tests() -> Vec<Test> {
         ("monitor::up_needs_carrier", up_needs_carrier),
         ("monitor::addresses_by_hand", addresses_by_hand),
         ("monitor::order_and_secondaries", order_and_secondaries),
+        ("monitor::point_to_point", point_to_point),
         ("monitor::ours_is_marked", ours_is_marked),
         ("monitor::tentative", tentative),
         (
@@ -155,6 +156,15 @@ fn order_and_secondaries() {
     assert_eq!(secondary(&state), ["192.0.2.3/24"]);
 }
 
+fn point_to_point() {
+    veth();
+    ip("address add 192.0.2.1 peer 192.0.2.2/32 dev eth0");
+    ip("address add 2001:db8::1 peer 2001:db8::2/128 dev eth0 nodad");
+    let mut watched = Watched::start(&["eth0"]);
+    let state = watched.next().1.unwrap();
+    assert_eq!(listed(&state), ["192.0.2.1/32", "2001:db8::1/128"]);
+}
+
 fn ours_is_marked() {
     veth();
     let mut orders = Orders::start();
@@ -278,7 +288,9 @@ fn forwarding() {
     assert!(!watched.next().1.unwrap().forwards_ipv6);
     // No message of the watched groups tells of it.
     set("/proc/sys/net/ipv6/conf/eth0/forwarding", "1");
-    watched.until("eth0", |state| state.unwrap().forwards_ipv6);
+    watched.until_within(Duration::from_secs(12), "eth0", |state| {
+        state.unwrap().forwards_ipv6
+    });
 }
 
 fn watch_replaces_the_set() {
