@@ -1,12 +1,312 @@
 //! The pure core: election, addresses and announcements owed, obstacles,
 //! status. Values in, values out: no sockets, files, threads, clocks,
-//! randomness or tokio in here. `Agent::handle` takes the world in and gives
-//! actions out; `Agent::deadline` says when to come back.
+//! randomness or tokio in here. [`Agent::handle`] takes the world in and
+//! gives actions out; [`Agent::deadline`] says when to come back.
 
 pub mod action;
+mod announcer;
+pub mod election;
 pub mod event;
+mod holdings;
+pub mod ladder;
+mod obstacles;
+mod quiet;
 pub mod report;
+mod router;
+mod schedule;
 pub mod settings;
 pub mod status;
 pub mod time;
 pub mod values;
+mod world;
+
+use std::collections::BTreeMap;
+
+use action::Action;
+use event::{Event, Heard, InterfaceState};
+use ladder::Receiver;
+use quiet::Quiet;
+use report::Fact;
+pub use router::Timer;
+use router::VirtualRouter;
+use schedule::Schedule;
+use settings::{InstanceSettings, Settings};
+use status::{Counters, Status};
+use time::Instant;
+use values::{Family, InstanceId, InterfaceName, Vrid};
+use world::{Turn, World};
+
+/// All virtual routers of this host.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    routers: BTreeMap<InstanceId, VirtualRouter>,
+    by_vrid: BTreeMap<(InterfaceName, Family, Vrid), InstanceId>,
+    /// The instances that advertise on an interface or hold an address there.
+    by_interface: BTreeMap<InterfaceName, Vec<InstanceId>>,
+    world: World,
+    schedule: Schedule,
+    quiet: Quiet,
+    /// Packets that belong to no instance.
+    counters: Counters,
+}
+
+impl Agent {
+    /// Every instance begins in Initialize and stays there until its
+    /// interface and socket were reported.
+    pub fn new(settings: Settings, now: Instant) -> Self {
+        let world = World::new(settings.instances.iter());
+        let mut agent = Self {
+            routers: BTreeMap::new(),
+            by_vrid: BTreeMap::new(),
+            by_interface: BTreeMap::new(),
+            world,
+            schedule: Schedule::default(),
+            quiet: Quiet::default(),
+            counters: Counters::default(),
+        };
+        for (id, instance) in (0..).map(InstanceId).zip(settings.instances) {
+            agent.adopt(id, instance, now);
+        }
+        agent
+    }
+
+    fn adopt(&mut self, id: InstanceId, settings: InstanceSettings, now: Instant) {
+        let key = (settings.interface, settings.family, settings.vrid);
+        self.by_vrid.insert(key, id);
+        let others = settings.addresses.iter().map(|address| address.interface);
+        for interface in others.chain([settings.interface]) {
+            let users = self.by_interface.entry(interface).or_default();
+            if users.last() != Some(&id) {
+                users.push(id);
+            }
+        }
+        self.routers
+            .insert(id, VirtualRouter::new(id, settings, now));
+    }
+
+    /// The instances with their handles, in the order of their names.
+    pub fn instances(&self) -> impl Iterator<Item = (InstanceId, &InstanceSettings)> {
+        self.routers
+            .iter()
+            .map(|(id, router)| (*id, router.settings()))
+    }
+
+    /// Every interface that some instance needs to know about.
+    pub fn interfaces(&self) -> impl Iterator<Item = InterfaceName> {
+        self.by_interface.keys().copied()
+    }
+
+    /// Takes in what happened and says what to do, in this order.
+    pub fn handle(&mut self, now: Instant, event: Event<'_>) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.handle_into(now, event, &mut actions);
+        actions
+    }
+
+    /// Like [`Agent::handle`], and appends to a list that can be reused.
+    pub fn handle_into(&mut self, now: Instant, event: Event<'_>, actions: &mut Vec<Action>) {
+        match event {
+            Event::Wake => {
+                let due = self.schedule.due(now);
+                self.each(now, actions, &due, VirtualRouter::on_wake);
+            }
+            Event::Advert(heard) => self.on_advert(now, &heard, actions),
+            Event::Interface { interface, state } => {
+                self.on_interface(now, interface, state, actions);
+            }
+            Event::Socket {
+                interface,
+                family,
+                outcome,
+            } => self.on_socket(now, interface, family, outcome, actions),
+            Event::AddressAdded {
+                instance,
+                address,
+                outcome,
+            } => self.one(now, actions, instance, |router, turn| {
+                router.on_added(turn, address, outcome);
+            }),
+            Event::AddressRemoved {
+                instance,
+                address,
+                outcome,
+            } => self.one(now, actions, instance, |router, turn| {
+                router.on_removed(turn, address, outcome);
+            }),
+            Event::AdvertNotSent { instance, error } => {
+                self.one(now, actions, instance, |router, turn| {
+                    router.on_not_sent(turn, error);
+                });
+            }
+            Event::Announcement {
+                interface,
+                address,
+                hardware_address,
+            } => {
+                let users = self.users(interface);
+                self.each(now, actions, &users, |router, turn| {
+                    router.on_announcement(turn, interface, address, hardware_address);
+                });
+            }
+            Event::Stop => self.stop(now, actions, true),
+            Event::StopNow => self.stop(now, actions, false),
+        }
+    }
+
+    /// When [`Event::Wake`] is wanted next, and what for.
+    pub fn deadline(&self) -> Option<(Instant, Timer)> {
+        self.schedule.first()
+    }
+
+    /// Stopped, with nothing of ours left on the host.
+    pub fn is_finished(&self) -> bool {
+        self.routers.values().all(VirtualRouter::is_finished)
+    }
+
+    pub fn status(&self) -> Status {
+        Status {
+            instances: self.routers.values().map(VirtualRouter::status).collect(),
+            counters: self.counters.clone(),
+        }
+    }
+
+    /// Lets some routers act, in this order, and notes their new deadlines.
+    fn each(
+        &mut self,
+        now: Instant,
+        actions: &mut Vec<Action>,
+        instances: &[InstanceId],
+        mut act: impl FnMut(&mut VirtualRouter, &mut Turn<'_>),
+    ) {
+        let mut turn = Turn::new(now, &self.world, actions);
+        for id in instances {
+            if let Some(router) = self.routers.get_mut(id) {
+                act(router, &mut turn);
+                self.schedule.set(*id, router.deadline(now));
+            }
+        }
+    }
+
+    fn one(
+        &mut self,
+        now: Instant,
+        actions: &mut Vec<Action>,
+        instance: InstanceId,
+        act: impl FnOnce(&mut VirtualRouter, &mut Turn<'_>),
+    ) {
+        let mut act = Some(act);
+        self.each(now, actions, &[instance], |router, turn| {
+            if let Some(act) = act.take() {
+                act(router, turn);
+            }
+        });
+    }
+
+    fn users(&self, interface: InterfaceName) -> Vec<InstanceId> {
+        self.by_interface
+            .get(&interface)
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    fn on_advert(&mut self, now: Instant, heard: &Heard<'_>, actions: &mut Vec<Action>) {
+        let vrid = heard.message.as_ref().ok().map(|message| message.vrid);
+        let instance = vrid
+            .and_then(Vrid::new)
+            .and_then(|vrid| self.by_vrid.get(&(heard.interface, heard.family, vrid)))
+            .copied();
+        let router = instance.and_then(|id| self.routers.get(&id));
+        let receiver = router.map(|router| Receiver {
+            settings: router.settings(),
+            source: router.source(),
+        });
+        let own_source = self.world.is_own(heard.interface, heard.source);
+        match ladder::judge(heard, receiver, own_source) {
+            Ok(advert) => {
+                if let Some(instance) = instance {
+                    self.one(now, actions, instance, |router, turn| {
+                        router.on_advert(turn, &advert);
+                    });
+                }
+            }
+            Err(discard) => self.discard(now, heard, instance, &discard, actions),
+        }
+    }
+
+    fn discard(
+        &mut self,
+        now: Instant,
+        heard: &Heard<'_>,
+        instance: Option<InstanceId>,
+        discard: &ladder::Discard,
+        actions: &mut Vec<Action>,
+    ) {
+        let counter = discard.counter;
+        let router = instance.and_then(|id| self.routers.get_mut(&id));
+        let name = router.as_ref().map(|router| router.settings().name.clone());
+        match router {
+            Some(router) => router.count(counter),
+            None => self.counters.count(counter),
+        }
+        let quiet = &mut self.quiet;
+        if let Some(repeated) = quiet.may_report(now, instance, heard.interface, counter) {
+            let fact = Fact::Discarded {
+                counter,
+                interface: heard.interface,
+                source: heard.source,
+                detail: discard.why.to_string(),
+                repeated,
+            };
+            Turn::new(now, &self.world, actions).report(name.as_ref(), fact);
+        }
+    }
+
+    fn on_interface(
+        &mut self,
+        now: Instant,
+        interface: InterfaceName,
+        state: Option<InterfaceState>,
+        actions: &mut Vec<Action>,
+    ) {
+        let usable = state.as_ref().filter(|state| state.up);
+        let index = usable.map(|state| state.index);
+        let before = self.world.set_interface(interface, state);
+        let before = before
+            .and_then(|known| known.state)
+            .filter(|state| state.up)
+            .map(|state| state.index);
+        let renewed = index.is_some() && index != before;
+        let users = self.users(interface);
+        self.each(now, actions, &users, |router, turn| {
+            router.on_interface(turn, interface, renewed);
+        });
+    }
+
+    fn on_socket(
+        &mut self,
+        now: Instant,
+        interface: InterfaceName,
+        family: Family,
+        outcome: Result<(), String>,
+        actions: &mut Vec<Action>,
+    ) {
+        if let Err(error) = &outcome {
+            let fact = Fact::SocketFailed {
+                interface,
+                family,
+                error: error.clone(),
+            };
+            Turn::new(now, &self.world, actions).report(None, fact);
+        }
+        self.world.set_socket(interface, family, outcome);
+        let users = self.users(interface);
+        self.each(now, actions, &users, VirtualRouter::on_socket);
+    }
+
+    fn stop(&mut self, now: Instant, actions: &mut Vec<Action>, planned: bool) {
+        let all: Vec<InstanceId> = self.routers.keys().copied().collect();
+        self.each(now, actions, &all, |router, turn| {
+            router.stop(turn, planned);
+        });
+    }
+}

@@ -41,11 +41,6 @@ pub enum Fact {
         detail: String,
         repeated: u64,
     },
-    /// Our priority and our address in another's packet: ours come back, or
-    /// two hosts have one address.
-    DuplicateSource {
-        source: IpAddr,
-    },
     /// The Active's settings differ from ours; no longer, when `theirs` is absent.
     Drift {
         what: &'static str,
@@ -110,7 +105,6 @@ impl Fact {
             Fact::Transition { .. } => Level::Info,
             Fact::Drift { theirs: None, .. } => Level::Info,
             Fact::Discarded { .. }
-            | Fact::DuplicateSource { .. }
             | Fact::Drift { .. }
             | Fact::AddressRestored { .. }
             | Fact::ForeignAnnouncement { .. }
@@ -152,11 +146,6 @@ impl fmt::Display for Fact {
                 }
                 Ok(())
             }
-            Fact::DuplicateSource { source } => write!(
-                f,
-                "an advertisement with our own priority came from our own address {source}: \
-                 either ours are looped back or two hosts have this address; not answered, state unchanged"
-            ),
             Fact::Drift {
                 what,
                 ours,

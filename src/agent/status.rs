@@ -156,6 +156,8 @@ pub struct Conflict {
     pub address: IpAddr,
     pub hardware_address: MacAddress,
     pub last_seen: Instant,
+    /// When we last announced the address against it.
+    pub last_defended: Instant,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -205,12 +207,11 @@ pub enum Counter {
     ChecksumError,
     AuthenticationError,
     IntervalError,
-    DuplicateSource,
     SendError,
 }
 
 impl Counter {
-    pub const ALL: [Counter; 14] = [
+    pub const ALL: [Counter; 13] = [
         Counter::IpHeaderError,
         Counter::ProtocolError,
         Counter::Loop,
@@ -223,7 +224,6 @@ impl Counter {
         Counter::ChecksumError,
         Counter::AuthenticationError,
         Counter::IntervalError,
-        Counter::DuplicateSource,
         Counter::SendError,
     ];
 
@@ -241,7 +241,6 @@ impl Counter {
             Counter::ChecksumError => "checksum-error",
             Counter::AuthenticationError => "authentication-error",
             Counter::IntervalError => "interval-error",
-            Counter::DuplicateSource => "duplicate-source",
             Counter::SendError => "send-error",
         }
     }

@@ -1,12 +1,61 @@
-//! One file per subcommand.
+//! The command line: one file per subcommand, each with its `Args` and a
+//! `run` that returns the exit code. An error that `run` returns is printed
+//! as one line and exits 1; clap's own usage errors exit 2.
 
 use std::process::ExitCode;
 
+use clap::{Parser, Subcommand};
+
+mod agent;
 mod demo;
+mod output;
 mod run;
 mod status;
-mod validate;
+pub mod validate;
+
+/// Keeps a virtual IP address on a healthy host.
+///
+/// Agents on two or more hosts elect by VRRP (versions 2 and 3) who holds the
+/// addresses; the winner claims and announces them. It interoperates with
+/// keepalived, so that a pair can be migrated one host at a time.
+#[derive(Debug, Parser)]
+#[command(name = "vipward", version, max_term_width = 80)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the agent.
+    Run(run::Args),
+    /// Check a configuration file and say what it means.
+    Validate(validate::ValidateArgs),
+    /// Show who holds which address, since when, and what is wrong.
+    Status(status::Args),
+    /// Watch a failover between two hosts in network namespaces here.
+    Demo(demo::Args),
+}
 
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let outcome = match Cli::parse().command {
+        Command::Run(args) => run::run(args),
+        Command::Validate(args) => Ok(validate::run(&args)),
+        Command::Status(args) => status::run(args),
+        Command::Demo(args) => demo::run(args),
+    };
+    outcome.unwrap_or_else(|error| {
+        output::complain(&format!("{error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
 }

@@ -1,1 +1,149 @@
-//! `vipward validate`.
+//! `vipward validate`: judges a configuration. Reads one file, and touches
+//! neither the network nor a running agent.
+
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use comfy_table::{Table, presets};
+
+use crate::agent::election;
+use crate::agent::settings::InstanceSettings;
+use crate::config::{self, Loaded, Style};
+
+/// Judge a configuration and say how fast each instance fails over
+#[derive(Clone, Debug, clap::Args)]
+pub struct ValidateArgs {
+    /// The configuration file
+    #[arg(value_name = "FILE", default_value = config::DEFAULT_PATH)]
+    pub file: PathBuf,
+
+    /// Write the effective configuration, defaults filled in, to standard output
+    #[arg(long)]
+    pub print: bool,
+}
+
+/// Exit code 0: sound, warnings or not. 1: every fault is on standard error.
+pub fn run(args: &ValidateArgs) -> ExitCode {
+    let stderr = std::io::stderr();
+    let style = match stderr.is_terminal() {
+        true => Style::Coloured,
+        false => Style::Plain,
+    };
+    let (code, out, err) = match config::load(&args.file) {
+        Err(faults) => (
+            ExitCode::FAILURE,
+            String::new(),
+            faults.render(style) + "\n",
+        ),
+        Ok(loaded) => {
+            let out = match args.print {
+                true => loaded.effective.clone(),
+                false => report(&loaded),
+            };
+            (ExitCode::SUCCESS, out, warnings(&loaded, style))
+        }
+    };
+    let written = write(&mut stderr.lock(), &err).and(write(&mut std::io::stdout().lock(), &out));
+    match written {
+        Ok(()) => code,
+        // The output ended in a full disk, say; whatever reads it has half.
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// A reader that closed the pipe has seen what it wanted.
+fn write(to: &mut impl Write, text: &str) -> std::io::Result<()> {
+    match to.write_all(text.as_bytes()).and_then(|()| to.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Each followed by an empty line.
+fn warnings(loaded: &Loaded, style: Style) -> String {
+    let rendered = loaded
+        .warnings
+        .iter()
+        .map(|warning| warning.render(style) + "\n\n");
+    rendered.collect()
+}
+
+/// The verdict and the takeover times.
+fn report(loaded: &Loaded) -> String {
+    let instances = &loaded.settings.instances;
+    let count = |count: usize, what: &str| match count {
+        1 => format!("1 {what}"),
+        count => format!("{count} {what}s"),
+    };
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header([
+        "instance",
+        "interface",
+        "vrid",
+        "version",
+        "priority",
+        "takeover after silence",
+        "after a resignation",
+    ]);
+    for instance in instances {
+        table.add_row(row(instance));
+    }
+    format!(
+        "{}: OK, {}, {}\n\nThis node ({}) as Backup:\n{}\n",
+        loaded.path.display(),
+        count(instances.len(), "instance"),
+        count(loaded.warnings.len(), "warning"),
+        loaded.settings.node,
+        table.trim_fmt()
+    )
+}
+
+fn row(instance: &InstanceSettings) -> [String; 7] {
+    let interval = instance.advert_interval.as_duration();
+    let (version, priority) = (instance.version, instance.priority);
+    let silence = election::active_down_interval(version, priority, interval, instance.down_after);
+    let resignation = election::skew_time(version, priority, interval);
+    let (silence, resignation) = match priority.is_owner() {
+        true => ("never Backup: the owner".to_owned(), String::new()),
+        false => (seconds(silence), seconds(resignation)),
+    };
+    [
+        instance.name.to_string(),
+        instance.interface.to_string(),
+        instance.vrid.to_string(),
+        format!("{} {}", version.number(), instance.family.name()),
+        priority.to_string(),
+        silence,
+        resignation,
+    ]
+}
+
+fn seconds(span: Duration) -> String {
+    format!("{:.3} s", span.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takeover_times_follow_the_arithmetic_of_the_protocol() {
+        let text = "instances:\n  \
+            a: { interface: eth0, vrid: 1, priority: 100, addresses: [192.0.2.10/24] }\n  \
+            b: { interface: eth0, vrid: 2, priority: 254, addresses: [192.0.2.11/24], advert_interval: 100ms, down_after: 2 }\n  \
+            c: { interface: eth0, vrid: 3, priority: 1, addresses: [192.0.2.12/24], advert_interval: 2s, version: 2 }\n  \
+            d: { interface: eth0, vrid: 4, priority: 255, addresses: [192.0.2.13/24] }\n";
+        let loaded = config::parse("t.yaml".as_ref(), text, "lb1").unwrap();
+        let times = |index: usize| {
+            let [.., silence, resignation] = row(&loaded.settings.instances[index]);
+            (silence, resignation)
+        };
+        assert_eq!(times(0), ("3.609 s".into(), "0.609 s".into()));
+        assert_eq!(times(1), ("0.201 s".into(), "0.001 s".into()));
+        assert_eq!(times(2), ("6.996 s".into(), "0.996 s".into()));
+        assert_eq!(times(3), ("never Backup: the owner".into(), "".into()));
+        assert!(report(&loaded).starts_with("t.yaml: OK, 4 instances, "));
+    }
+}

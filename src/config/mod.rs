@@ -1,1 +1,174 @@
 //! The YAML file: reading, judging, printing.
+//!
+//! Text becomes a tree of nodes with places (`yaml`); small typed readers turn
+//! nodes into drafts and note every fault (`read`, `address`, `instance`,
+//! `host`); drafts are judged by themselves (`judge`) and against each other
+//! (`across`); what is legal and unwise is said (`advice`). A configuration
+//! with a fault is no configuration: nothing of it is used.
+
+use std::path::{Path, PathBuf};
+
+use crate::agent::settings::{InstanceSettings, Settings};
+
+mod across;
+mod address;
+mod advice;
+mod duration;
+mod fault;
+mod file;
+mod host;
+mod instance;
+mod judge;
+mod keys;
+mod print;
+mod read;
+mod yaml;
+
+pub use fault::{Diagnostic, Faults, Style, Warning};
+pub use host::{ControlSettings, HostSettings, LogFormat, LogLevel, LogSettings};
+
+use fault::{Finding, Findings, SourceId, Sources};
+use read::Section;
+use yaml::Value;
+
+/// Where `run` and `validate` look unless told otherwise.
+pub const DEFAULT_PATH: &str = "/etc/vipward/config.yaml";
+
+/// A configuration without a fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    pub settings: Settings,
+    pub host: HostSettings,
+    /// In the order of the file.
+    pub warnings: Vec<Warning>,
+    /// Of the effective configuration: FNV-1a over 64 bits, 16 hexadecimal
+    /// digits. Equal digests mean equal settings for every practical purpose.
+    pub digest: String,
+    /// As given to [`load`] or [`parse`].
+    pub path: PathBuf,
+    /// The effective configuration as YAML, defaults filled in; read again it
+    /// gives the same settings.
+    pub effective: String,
+}
+
+/// Reads and judges a file. Never waits and never touches the network; a file
+/// of more than 4 MiB, and anything but a regular file, is refused.
+pub fn load(path: &Path) -> Result<Loaded, Faults> {
+    let text = file::text(path)?;
+    let host_name = nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .unwrap_or_default();
+    parse(path, &text, &host_name)
+}
+
+/// Judges a text; no I/O. `path` is for messages, `host_name` stands in where
+/// `node` is not written.
+pub fn parse(path: &Path, text: &str, host_name: &str) -> Result<Loaded, Faults> {
+    let mut sources = Sources::default();
+    let source = sources.add(path, text);
+    let mut findings = Findings::default();
+    let read = settings(source, text, host_name, &mut findings);
+    let warnings = findings.into_result(path, &sources)?;
+    let unexplained = |what: String| {
+        Faults::of_file(
+            path,
+            what,
+            "this is a bug in vipward: please report it with the file",
+        )
+    };
+    let (settings, host) =
+        read.ok_or_else(|| unexplained("refused without a reason".to_owned()))?;
+    let effective = print::yaml(&settings, &host)
+        .map_err(|error| unexplained(format!("cannot be printed: {error}")))?;
+    Ok(Loaded {
+        settings,
+        host,
+        warnings,
+        digest: print::digest(&effective),
+        path: path.to_owned(),
+        effective,
+    })
+}
+
+/// Nothing only when a fault was noted.
+fn settings(
+    source: SourceId,
+    text: &str,
+    host_name: &str,
+    out: &mut Findings,
+) -> Option<(Settings, HostSettings)> {
+    let root = out.keep(yaml::read(source, text))?;
+    match &root.value {
+        Value::Map(_) => {}
+        Value::Null => {
+            out.fault(
+                Finding::of_file("the file is empty")
+                    .help("write at least one instance; config.example.yaml is a start"),
+            );
+            return None;
+        }
+        other @ (Value::Scalar(_) | Value::List(_)) => {
+            let title = format!(
+                "a configuration is a section of keys, and this is {}",
+                other.kind()
+            );
+            out.fault(
+                Finding::at(root.place, title, "write `instances:` here")
+                    .help("is this the right file? config.example.yaml shows what one looks like"),
+            );
+            return None;
+        }
+    }
+    let top = Section::open(&root, &keys::TOP, out)?;
+    let node = host::node_name(&top, &root, host_name, out);
+    let host = host::settings(&top, out);
+    let instances = instances(&top, &root, out);
+    let settings = Settings {
+        node: node?,
+        instances: instances?,
+    };
+    Some((settings, host?))
+}
+
+/// Sorted by name.
+fn instances(
+    top: &Section,
+    root: &yaml::Node,
+    out: &mut Findings,
+) -> Option<Vec<InstanceSettings>> {
+    let node = top.node("instances");
+    let Some(node) = node else {
+        if top.lacks("instances") {
+            out.fault(no_instances(root));
+        }
+        return None;
+    };
+    let entries = read::unique(read::entries(node, "`instances`", out)?, out);
+    if matches!(&node.value, Value::Null)
+        || matches!(&node.value, Value::Map(map) if map.is_empty())
+    {
+        out.fault(no_instances(node));
+        return None;
+    }
+    let drafts: Vec<_> = entries
+        .iter()
+        .filter_map(|(name, place, node)| instance::draft(name, *place, node, out))
+        .collect();
+    across::instances(&drafts, out);
+    let mut settings = Vec::with_capacity(drafts.len());
+    for draft in &drafts {
+        if let Some(instance) = judge::instance(draft, out) {
+            advice::instance(draft, &instance, out);
+            settings.push(instance);
+        }
+    }
+    settings.sort_by(|a, b| a.name.cmp(&b.name));
+    Some(settings)
+}
+
+fn no_instances(node: &yaml::Node) -> Finding {
+    Finding::at(node.place, "no instance is configured", "").help(
+        "write at least `instances: { web: { interface: eth0, vrid: 51, addresses: [192.0.2.10/24] } }`",
+    )
+}

@@ -1,1 +1,21 @@
 //! The control socket: protocol, server, client, rendering for people.
+//! It sees the agent only through [`crate::agent::status`], never through its
+//! state, and never runs on the protocol thread.
+
+pub mod client;
+pub mod document;
+mod findings;
+pub mod listener;
+pub mod lock;
+pub mod render;
+#[cfg(test)]
+pub(crate) mod sample;
+pub mod server;
+pub mod words;
+
+use std::path::{Path, PathBuf};
+
+/// Where the agent of a runtime directory listens.
+pub fn socket_path(runtime_dir: &Path) -> PathBuf {
+    runtime_dir.join("control.sock")
+}

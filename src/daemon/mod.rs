@@ -1,1 +1,140 @@
-//! The shell: start-up, the one loop, effects.
+//! The shell: start-up, the one loop, effects. It knows the clock, the
+//! sockets and the files; it decides nothing.
+
+mod effects;
+mod log;
+mod protocol_loop;
+mod signals;
+mod sockets;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use crate::agent::Agent;
+use crate::config::{HostSettings, Loaded};
+use crate::control::document::Identity;
+use crate::control::listener::Access;
+use crate::control::lock::RuntimeLock;
+use crate::control::server::ControlServer;
+use crate::net::announce_socket::AnnounceSocket;
+use crate::net::kernel::{Monitor, Netlink};
+use crate::net::rights;
+use crate::net::timer::{self, Timer};
+use effects::Effects;
+use protocol_loop::{Ending, ProtocolLoop};
+use signals::Signals;
+use sockets::Sockets;
+
+/// Reports of the kernel that may wait for the loop. At the bound the
+/// kernel's threads wait; the loop never does.
+const KERNEL_REPORTS: usize = 16_384;
+/// Requests that may wait for the loop; more are refused by the server.
+const REQUESTS: usize = 16;
+
+pub struct Options {
+    pub loaded: Loaded,
+    /// Holds the lock and the control socket.
+    pub runtime_dir: PathBuf,
+    /// For what must survive a restart; nothing does yet.
+    pub state_dir: PathBuf,
+}
+
+/// Runs the agent until it is told to stop.
+pub fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let Options {
+        loaded,
+        runtime_dir,
+        state_dir: _,
+    } = options;
+    rights::check().context("cannot start")?;
+    std::fs::create_dir_all(&runtime_dir).with_context(|| {
+        format!("cannot create the runtime directory {}", runtime_dir.display())
+    })?;
+    let _lock = RuntimeLock::take(&runtime_dir)?;
+    let _log = log::start(loaded.host.log);
+    for warning in &loaded.warnings {
+        tracing::warn!("configuration: {warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let ending = runtime.block_on(serve(loaded, &runtime_dir))?;
+    match ending {
+        Ending::Finished => {
+            tracing::info!("stopped; every address was released");
+            Ok(ExitCode::SUCCESS)
+        }
+        Ending::Unfinished(addresses) => bail!(
+            "stopped, but these addresses could not be removed and may still be there: {}",
+            addresses.join(", ")
+        ),
+    }
+}
+
+async fn serve(loaded: Loaded, runtime_dir: &std::path::Path) -> anyhow::Result<Ending> {
+    let identity = Identity {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        node: loaded.settings.node.clone(),
+        pid: std::process::id(),
+        started_at: Timestamp::now(),
+        config_path: loaded.path.clone(),
+        config_loaded_at: Timestamp::now(),
+        config_digest: loaded.digest.clone(),
+    };
+    let signals = Signals::new().context("cannot listen for signals")?;
+    let node = loaded.settings.node.clone();
+    let agent = Agent::new(loaded.settings, timer::now());
+    let interfaces: BTreeSet<_> = agent.interfaces().collect();
+    let sockets = Sockets::new(agent.instances().map(|(_, settings)| settings))
+        .context("cannot make the poller")?;
+    let (reports, kernel) = mpsc::channel(KERNEL_REPORTS);
+    let netlink = Netlink::start(reports.clone()).context("cannot start the address worker")?;
+    let announcements = AnnounceSocket::open().context("cannot open the announcement socket")?;
+    let effects = Effects::new(netlink, announcements, agent.instances());
+    let (asks, requests) = mpsc::channel(REQUESTS);
+    let _control = ControlServer::start(runtime_dir, access(&loaded.host), identity, asks)?;
+    let _monitor = Monitor::start(interfaces, reports).context("cannot watch the interfaces")?;
+    let timer = Timer::new().context("cannot make the timer")?;
+    // Every other thread exists by now and keeps its ordinary scheduling.
+    prefer_this_thread();
+    tracing::info!(
+        "vipward {} on {}: {} instances",
+        env!("CARGO_PKG_VERSION"),
+        node,
+        agent.instances().count()
+    );
+    let protocol_loop = ProtocolLoop {
+        agent,
+        sockets,
+        effects,
+        timer,
+        kernel,
+        requests,
+        signals,
+    };
+    protocol_loop.run().await
+}
+
+fn access(host: &HostSettings) -> Access {
+    Access {
+        read_group: host.control.read_group.clone(),
+        admin_group: Some(host.control.admin_group.clone()),
+    }
+}
+
+/// Real-time scheduling and locked memory where permitted; without them
+/// heartbeats can be late on a busy host, and everything else is the same.
+fn prefer_this_thread() {
+    if let Err(error) = rights::raise_priority() {
+        tracing::info!("no real-time scheduling: {error}");
+    }
+    if let Err(error) = rights::lock_memory() {
+        tracing::info!("memory is not locked: {error}");
+    }
+}

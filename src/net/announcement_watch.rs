@@ -1,1 +1,197 @@
-//! To be written.
+//! Hears gratuitous ARP and unsolicited neighbour advertisements of other
+//! hosts. The kernel drops everything else before this process is woken.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use libc::{SKF_AD_OFF, SKF_AD_PKTTYPE, SKF_NET_OFF};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+
+use super::socket::{
+    Opening, SocketError, bind_to_index, discard_early_arrivals, link_address, read_packet,
+    set_option,
+};
+use crate::agent::values::{Family, InterfaceName, MacAddress};
+use crate::wire::announcement::{parse_gratuitous_arp, parse_unsolicited_neighbour_advertisement};
+
+const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
+const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+/// Packets looked at in one call; the rest waits for the next.
+const PACKETS_MAX: usize = 64;
+
+#[derive(Debug)]
+pub struct AnnouncementWatch {
+    socket: Socket,
+    family: Family,
+}
+
+impl AnnouncementWatch {
+    /// Opens the watch on the interface that has `index` now. It lives
+    /// through the interface going down and up, not through its deletion.
+    pub fn open(interface: InterfaceName, index: u32, family: Family) -> Result<Self, SocketError> {
+        let purpose = match family {
+            Family::Ipv4 => "watch for the gratuitous ARP of other hosts",
+            Family::Ipv6 => "watch for the neighbour advertisements of other hosts",
+        };
+        let opening = Opening {
+            interface: Some(interface),
+            purpose,
+        };
+        let socket = match family {
+            Family::Ipv4 => open_arp(&opening, index)?,
+            Family::Ipv6 => open_icmpv6(&opening, index)?,
+        };
+        Ok(Self { socket, family })
+    }
+
+    /// The next announcement; `None` when none waits, and also after a bound
+    /// of packets that were none: the socket then stays readable.
+    pub fn recv(&self, buffer: &mut [u8]) -> io::Result<Option<(IpAddr, MacAddress)>> {
+        for _ in 0..PACKETS_MAX {
+            let Some(packet) = read_packet(&self.socket, buffer)? else {
+                return Ok(None);
+            };
+            let announcement = match self.family {
+                Family::Ipv4 => parse_gratuitous_arp(packet)
+                    .map(|(address, hardware)| (IpAddr::from(address), hardware)),
+                // RFC 4861 section 7.2.6 demands the hardware address in an
+                // unsolicited one.
+                Family::Ipv6 => parse_unsolicited_neighbour_advertisement(packet)
+                    .and_then(|(address, hardware)| Some((IpAddr::from(address), hardware?))),
+            };
+            if announcement.is_some() {
+                return Ok(announcement);
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl AsFd for AnnouncementWatch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn open_arp(opening: &Opening, index: u32) -> Result<Socket, SocketError> {
+    // Deaf until it is bound, by which time the filter is in place.
+    let socket = Socket::new(Domain::PACKET, Type::DGRAM.nonblocking(), None);
+    let socket = opening.step("open a packet socket", socket)?;
+    let filter = socket.attach_filter(&gratuitous_arp_filter());
+    opening.step("attach the filter", filter)?;
+    let bound = link_address(index, ETHERTYPE_ARP).and_then(|address| socket.bind(&address));
+    opening.step("bind to the interface", bound)?;
+    Ok(socket)
+}
+
+fn open_icmpv6(opening: &Opening, index: u32) -> Result<Socket, SocketError> {
+    let raw = Type::RAW.nonblocking();
+    let socket = Socket::new(Domain::IPV6, raw, Some(Protocol::ICMPV6));
+    let socket = opening.step("open a raw ICMPv6 socket", socket)?;
+    let passed = Icmp6Filter::passing(NEIGHBOUR_ADVERTISEMENT);
+    let passed = set_option(&socket, libc::IPPROTO_ICMPV6, ICMP6_FILTER, &passed);
+    opening.step("set the ICMPv6 filter", passed)?;
+    let filter = socket.attach_filter(&unsolicited_filter());
+    opening.step("attach the filter", filter)?;
+    opening.step("bind to the interface", bind_to_index(&socket, index))?;
+    discard_early_arrivals(&socket);
+    Ok(socket)
+}
+
+/// Option of a raw ICMPv6 socket (RFC 3542 section 3.2).
+const ICMP6_FILTER: i32 = 1;
+
+/// A set bit blocks its type. Cheaper than a filter program: it is asked
+/// before the packet is copied.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct Icmp6Filter([u32; 8]);
+
+impl Icmp6Filter {
+    fn passing(kind: u8) -> Self {
+        let mut words = [u32::MAX; 8];
+        if let Some(word) = words.get_mut(usize::from(kind >> 5)) {
+            *word &= !(1 << (kind & 31));
+        }
+        Self(words)
+    }
+}
+
+// Instructions of the classic BPF machine (linux/bpf_common.h). Offsets count
+// from the header that the socket's user sees first.
+const LOAD_BYTE: u16 = 0x30;
+const LOAD_HALF: u16 = 0x28;
+const LOAD_WORD: u16 = 0x20;
+const MOVE_TO_X: u16 = 0x07;
+const EQUALS: u16 = 0x15;
+const EQUALS_X: u16 = 0x1d;
+const IS_ABOVE: u16 = 0x25;
+const HAS_BIT_OF: u16 = 0x45;
+const RETURN: u16 = 0x06;
+
+const fn load(width: u16, offset: u32) -> SockFilter {
+    SockFilter::new(width, 0, 0, offset)
+}
+
+/// Skips the next instruction when the condition holds.
+const fn skip_if(condition: u16, value: u32) -> SockFilter {
+    SockFilter::new(condition, 1, 0, value)
+}
+
+/// Skips the next instruction when the condition does not hold.
+const fn skip_unless(condition: u16, value: u32) -> SockFilter {
+    SockFilter::new(condition, 0, 1, value)
+}
+
+const DROP: SockFilter = SockFilter::new(RETURN, 0, 0, 0);
+const PASS: SockFilter = SockFilter::new(RETURN, 0, 0, u32::MAX);
+
+/// PACKET_HOST, _BROADCAST or _MULTICAST, which are 0, 1 and 2: neither meant
+/// for another host, nor sent or looped back by this one.
+const LOAD_DIRECTION: SockFilter = load(LOAD_BYTE, (SKF_AD_OFF + SKF_AD_PKTTYPE).cast_unsigned());
+const SKIP_UNLESS_OURS_OR_OTHERS: SockFilter = skip_unless(IS_ABOVE, 2);
+
+/// Begins with the ARP header.
+fn gratuitous_arp_filter() -> [SockFilter; 14] {
+    [
+        LOAD_DIRECTION,
+        SKIP_UNLESS_OURS_OR_OTHERS,
+        DROP,
+        // Ethernet, IPv4.
+        load(LOAD_WORD, 0),
+        skip_if(EQUALS, 0x0001_0800),
+        DROP,
+        // The sender's address is the target's, and there is one.
+        load(LOAD_WORD, 14),
+        skip_unless(EQUALS, 0),
+        DROP,
+        SockFilter::new(MOVE_TO_X, 0, 0, 0),
+        load(LOAD_WORD, 24),
+        skip_if(EQUALS_X, 0),
+        DROP,
+        PASS,
+    ]
+}
+
+/// Begins with the ICMPv6 header.
+fn unsolicited_filter() -> [SockFilter; 13] {
+    [
+        LOAD_DIRECTION,
+        SKIP_UNLESS_OURS_OR_OTHERS,
+        DROP,
+        // The hop limit of the IPv6 header: no router has passed it on.
+        load(LOAD_BYTE, (SKF_NET_OFF + 7).cast_unsigned()),
+        skip_if(EQUALS, 255),
+        DROP,
+        // Type and code.
+        load(LOAD_HALF, 0),
+        skip_if(EQUALS, 0x8800),
+        DROP,
+        // Solicited is clear.
+        load(LOAD_BYTE, 4),
+        skip_unless(HAS_BIT_OF, 0x40),
+        DROP,
+        PASS,
+    ]
+}

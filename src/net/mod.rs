@@ -10,4 +10,5 @@ pub mod links;
 pub mod namespace;
 pub mod poller;
 pub mod rights;
+pub mod socket;
 pub mod timer;

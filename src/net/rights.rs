@@ -1,1 +1,95 @@
-//! To be written.
+//! What the process may do: the capabilities it cannot work without, and the
+//! scheduling and memory it takes where it is permitted to.
+
+use std::io;
+
+use caps::{CapSet, Capability};
+use nix::sys::mman::{MlockAllFlags, mlockall};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+
+/// Low among the real-time priorities: ahead of every ordinary process,
+/// behind the kernel's own threads (which have 50).
+const REAL_TIME_PRIORITY: i32 = 10;
+
+const NEEDED: [(Capability, &str); 2] = [
+    (Capability::CAP_NET_ADMIN, "CAP_NET_ADMIN"),
+    (Capability::CAP_NET_RAW, "CAP_NET_RAW"),
+];
+
+/// Capabilities that the agent needs and does not have. Nothing was tried.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the right to {} is missing ({}): run as root, or grant it, as with \
+     AmbientCapabilities={} in a systemd unit",
+    purposes(.0), .0.join(", "), .0.join(" ")
+)]
+pub struct MissingRights(pub Vec<&'static str>);
+
+fn purposes(missing: &[&'static str]) -> &'static str {
+    match missing {
+        ["CAP_NET_ADMIN"] => "change addresses",
+        ["CAP_NET_RAW"] => "open raw sockets",
+        _ => "change addresses and open raw sockets",
+    }
+}
+
+/// The needed capabilities that are not in the effective set of the calling
+/// thread. Should the set not be readable, none is reported: the first socket
+/// will tell.
+pub fn missing_capabilities() -> Vec<&'static str> {
+    let Ok(effective) = caps::read(None, CapSet::Effective) else {
+        return Vec::new();
+    };
+    let missing = |(capability, _): &&(Capability, &str)| !effective.contains(capability);
+    NEEDED
+        .iter()
+        .filter(missing)
+        .map(|(_, name)| *name)
+        .collect()
+}
+
+/// [`missing_capabilities`] as an error to show.
+pub fn check() -> Result<(), MissingRights> {
+    let missing = missing_capabilities();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(MissingRights(missing))
+    }
+}
+
+/// Real-time scheduling for the calling thread alone: threads and processes
+/// that it starts have ordinary scheduling. Without CAP_SYS_NICE or a limit
+/// (RLIMIT_RTPRIO) it is refused and nothing changes.
+pub fn raise_priority() -> io::Result<()> {
+    let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
+    // SAFETY: all zeros is a valid `sched_param`, whatever fields a C library
+    // adds to it.
+    let mut parameters: libc::sched_param = unsafe { std::mem::zeroed() };
+    parameters.sched_priority = REAL_TIME_PRIORITY;
+    // SAFETY: the pointer is to a live `sched_param`, which is only read; 0
+    // names the calling thread.
+    match unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Keeps every page in memory once it was touched, those of the future too.
+/// Refused, with nothing changed, where the lockable memory is limited: the
+/// limit would later fail an allocation, and thereby the process.
+pub fn lock_memory() -> io::Result<()> {
+    let may_lock = caps::has_cap(None, CapSet::Effective, Capability::CAP_IPC_LOCK);
+    if !may_lock.unwrap_or(false) {
+        let (limit, _) = getrlimit(Resource::RLIMIT_MEMLOCK)?;
+        if limit != RLIM_INFINITY {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "neither CAP_IPC_LOCK nor an unlimited RLIMIT_MEMLOCK (LimitMEMLOCK=infinity)",
+            ));
+        }
+    }
+    let on_fault = MlockAllFlags::from_bits_retain(libc::MCL_ONFAULT);
+    let flags = MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE | on_fault;
+    Ok(mlockall(flags)?)
+}

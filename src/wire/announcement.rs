@@ -1,1 +1,185 @@
-//! Gratuitous ARP and unsolicited neighbour advertisements.
+//! Gratuitous ARP and unsolicited neighbour advertisements: whole Ethernet
+//! frames going out, the payload behind the network header coming in.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use pnet_base::MacAddr;
+use pnet_packet::arp::{
+    ArpHardwareTypes, ArpOperation, ArpOperations, ArpPacket, MutableArpPacket,
+};
+use pnet_packet::ethernet::{EtherType, EtherTypes, MutableEthernetPacket};
+use pnet_packet::icmpv6::Icmpv6Types;
+use pnet_packet::icmpv6::ndp::{
+    MutableNdpOptionPacket, MutableNeighborAdvertPacket, NdpOptionTypes, NeighborAdvertFlags,
+    NeighborAdvertPacket,
+};
+use pnet_packet::ip::IpNextHeaderProtocols;
+use pnet_packet::ipv6::MutableIpv6Packet;
+
+use super::checksum::Sum;
+use crate::agent::values::MacAddress;
+
+const ETHERNET_HEADER: usize = 14;
+const IPV6_HEADER: usize = 40;
+const NA_HEADER: usize = 24;
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+const ALL_NODES_MAC: MacAddr = MacAddr(0x33, 0x33, 0, 0, 0, 1);
+/// RFC 4861 section 7.1.2: a router has not passed it on.
+const HOP_LIMIT: u8 = 255;
+
+pub type ArpFrame = [u8; 42];
+pub type NeighbourAdvertisementFrame = [u8; 86];
+
+/// A broadcast ARP request for the sender's own `address` (RFC 5227 section
+/// 2.3).
+pub fn gratuitous_arp_request(address: Ipv4Addr, sender: MacAddress) -> ArpFrame {
+    arp_frame(
+        address,
+        sender,
+        ArpOperations::Request,
+        MacAddr::broadcast(),
+    )
+}
+
+/// A broadcast ARP reply. It names the sender's hardware address as the
+/// target's too: Linux otherwise does not take it for gratuitous and ignores
+/// it for a second after its entry was last updated.
+pub fn gratuitous_arp_reply(address: Ipv4Addr, sender: MacAddress) -> ArpFrame {
+    arp_frame(address, sender, ArpOperations::Reply, sender.0.into())
+}
+
+fn arp_frame(
+    address: Ipv4Addr,
+    sender: MacAddress,
+    operation: ArpOperation,
+    target: MacAddr,
+) -> ArpFrame {
+    let mut frame = [0; 42];
+    let body = ethernet_header(&mut frame, MacAddr::broadcast(), sender, EtherTypes::Arp);
+    if let Some(mut arp) = MutableArpPacket::new(body) {
+        arp.set_hardware_type(ArpHardwareTypes::Ethernet);
+        arp.set_protocol_type(EtherTypes::Ipv4);
+        arp.set_hw_addr_len(6);
+        arp.set_proto_addr_len(4);
+        arp.set_operation(operation);
+        arp.set_sender_hw_addr(sender.0.into());
+        arp.set_sender_proto_addr(address);
+        arp.set_target_hw_addr(target);
+        arp.set_target_proto_addr(address);
+    }
+    frame
+}
+
+/// An unsolicited neighbour advertisement to all nodes (RFC 4861 sections 4.4
+/// and 7.2.6): Override set, Solicited clear, and the Router bit as `router`
+/// says. Its source is the address itself.
+pub fn unsolicited_neighbour_advertisement(
+    address: Ipv6Addr,
+    sender: MacAddress,
+    router: bool,
+) -> NeighbourAdvertisementFrame {
+    let mut frame = [0; 86];
+    let body = ethernet_header(&mut frame, ALL_NODES_MAC, sender, EtherTypes::Ipv6);
+    let (header, message) = body.split_at_mut(IPV6_HEADER);
+    if let Some(mut ipv6) = MutableIpv6Packet::new(header) {
+        ipv6.set_version(6);
+        ipv6.set_payload_length(32);
+        ipv6.set_next_header(IpNextHeaderProtocols::Icmpv6);
+        ipv6.set_hop_limit(HOP_LIMIT);
+        ipv6.set_source(address);
+        ipv6.set_destination(ALL_NODES);
+    }
+    let (advertisement, option) = message.split_at_mut(NA_HEADER);
+    if let Some(mut na) = MutableNeighborAdvertPacket::new(advertisement) {
+        let router = if router {
+            NeighborAdvertFlags::Router
+        } else {
+            0
+        };
+        na.set_icmpv6_type(Icmpv6Types::NeighborAdvert);
+        na.set_flags(NeighborAdvertFlags::Override | router);
+        na.set_target_addr(address);
+    }
+    if let Some(mut option) = MutableNdpOptionPacket::new(option) {
+        option.set_option_type(NdpOptionTypes::TargetLLAddr);
+        option.set_length(1);
+        option.set_data(&sender.0);
+    }
+    let protocol = IpNextHeaderProtocols::Icmpv6.0;
+    let sum = Sum::pseudo_header(address.into(), ALL_NODES.into(), protocol, message.len());
+    let checksum = sum.bytes(message).checksum();
+    if let Some(mut na) = MutableNeighborAdvertPacket::new(message) {
+        na.set_checksum(checksum);
+    }
+    frame
+}
+
+/// Fills the Ethernet header in; what follows it in `frame`.
+fn ethernet_header(
+    frame: &mut [u8],
+    destination: MacAddr,
+    source: MacAddress,
+    kind: EtherType,
+) -> &mut [u8] {
+    if let Some(mut ethernet) = MutableEthernetPacket::new(frame) {
+        ethernet.set_destination(destination);
+        ethernet.set_source(source.0.into());
+        ethernet.set_ethertype(kind);
+    }
+    frame.get_mut(ETHERNET_HEADER..).unwrap_or_default()
+}
+
+/// The address and the hardware address that a gratuitous ARP of either form
+/// announces; `None` for any other ARP and for what is no ARP. `payload`
+/// begins with the ARP header.
+pub fn parse_gratuitous_arp(payload: &[u8]) -> Option<(Ipv4Addr, MacAddress)> {
+    let arp = ArpPacket::new(payload)?;
+    let address = arp.get_sender_proto_addr();
+    let operation = arp.get_operation();
+    let gratuitous = arp.get_hardware_type() == ArpHardwareTypes::Ethernet
+        && arp.get_protocol_type() == EtherTypes::Ipv4
+        && arp.get_hw_addr_len() == 6
+        && arp.get_proto_addr_len() == 4
+        && (operation == ArpOperations::Request || operation == ArpOperations::Reply)
+        && arp.get_target_proto_addr() == address
+        && !address.is_unspecified();
+    gratuitous.then(|| (address, MacAddress(arp.get_sender_hw_addr().octets())))
+}
+
+/// The target and, where the option is present, the hardware address of an
+/// unsolicited neighbour advertisement; `None` for a solicited one and for
+/// what RFC 4861 section 7.1.2 does not call valid. `payload` begins with the
+/// ICMPv6 header; hop limit and checksum are the receiver's to check.
+pub fn parse_unsolicited_neighbour_advertisement(
+    payload: &[u8],
+) -> Option<(Ipv6Addr, Option<MacAddress>)> {
+    let (header, options) = payload.split_at_checked(NA_HEADER)?;
+    let na = NeighborAdvertPacket::new(header)?;
+    let target = na.get_target_addr();
+    let unsolicited = na.get_icmpv6_type() == Icmpv6Types::NeighborAdvert
+        && na.get_icmpv6_code().0 == 0
+        && na.get_flags() & NeighborAdvertFlags::Solicited == 0
+        && !target.is_multicast()
+        && !target.is_unspecified();
+    let hardware_address = target_link_layer_address(options)?;
+    unsolicited.then_some((target, hardware_address))
+}
+
+/// Outer `None`: the options are malformed.
+fn target_link_layer_address(mut options: &[u8]) -> Option<Option<MacAddress>> {
+    let mut found = None;
+    // Every option is at least eight bytes long: this ends.
+    while !options.is_empty() {
+        let (&[kind, units], _) = options.split_first_chunk::<2>()?;
+        let length = usize::from(units) * 8;
+        if length == 0 {
+            return None;
+        }
+        let (option, rest) = options.split_at_checked(length)?;
+        if kind == NdpOptionTypes::TargetLLAddr.0 && units == 1 {
+            found = option.last_chunk().copied().map(MacAddress);
+        }
+        options = rest;
+    }
+    Some(found)
+}

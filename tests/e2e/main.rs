@@ -1,3 +1,52 @@
-//! End to end: the real binary in real network namespaces.
+//! End to end: the real binary in real network namespaces, watched by a
+//! neutral observer on the wire. Every trial has a lab of its own. See
+//! CONTRIBUTING.md for how to run one of them.
 
-fn main() {}
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+mod lab;
+mod lab_itself;
+
+use lab::isolation;
+use lab::tools;
+
+/// Most of a trial is waiting, so more of them than cores run side by side.
+const SIDE_BY_SIDE: usize = 6;
+
+/// What a trial needs besides namespaces.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    Nothing,
+    Keepalived,
+    Frr,
+}
+
+/// A trial that is skipped, with the reason, where its needs are not met.
+pub fn trial(name: impl Into<String>, needs: Needs, run: impl FnOnce() + Send + 'static) -> Trial {
+    Trial::ignorable_test(name, move || -> Result<Completion, Failed> {
+        let missing = isolation::missing().or_else(|| match needs {
+            Needs::Nothing => None,
+            Needs::Keepalived => tools::keepalived().err(),
+            Needs::Frr => tools::frr().err(),
+        });
+        if let Some(reason) = missing {
+            return Ok(Completion::ignored_with(reason));
+        }
+        run();
+        Ok(Completion::Completed)
+    })
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    if !arguments.list {
+        isolation::enter();
+        lab::stall::start_meter();
+    }
+    arguments.test_threads.get_or_insert(SIDE_BY_SIDE);
+    let mut trials = Vec::new();
+    trials.extend(lab_itself::trials());
+    libtest_mimic::run(&arguments, trials).exit_code()
+}

@@ -1,0 +1,414 @@
+//! The addresses of one instance: what should be on the host, what is, and
+//! the orders that mend the difference. At most one order for an address is
+//! under way at a time, so the kernel's last answer is the truth.
+
+use std::time::Duration;
+
+use super::action::{Action, AddressOrder};
+use super::event::{Added, InterfaceState};
+use super::settings::{AddressSettings, InstanceSettings};
+use super::status::AddressStatus;
+use super::time::Instant;
+use super::values::{AddressIndex, InstanceId, InterfaceName};
+use super::world::{Turn, World};
+
+/// Pause before a failed addition is tried again; doubled each time.
+const ADD_PAUSE_FIRST: Duration = Duration::from_secs(5);
+const ADD_PAUSE_LONGEST: Duration = Duration::from_secs(300);
+/// Pause before a failed removal is tried again: short, since two hosts may
+/// answer for the address meanwhile.
+const REMOVE_PAUSE: Duration = Duration::from_secs(1);
+/// An addition that the interface's state does not show by then is ordered
+/// once more: the address may have been deleted between the two reports.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Debug)]
+pub(super) struct Holdings {
+    owner: bool,
+    holdings: Vec<Holding>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Holding {
+    instance: InstanceId,
+    index: AddressIndex,
+    settings: AddressSettings,
+    /// The kernel has it, as far as we know.
+    present: bool,
+    /// It was there before we claimed it and belongs to the host: an
+    /// owner's. Never removed.
+    belongs_to_host: bool,
+    pending: Option<Pending>,
+    /// As it was added, for its removal.
+    order: Option<AddressOrder>,
+    /// It was ours and went without our doing.
+    vanished: bool,
+    confirm_by: Option<Instant>,
+    pub failure: Option<Failure>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pending {
+    Add,
+    Remove,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    pub error: String,
+    pub pause: Duration,
+    /// Until then nothing is tried.
+    pub retry_at: Instant,
+}
+
+/// What an answer to an addition amounts to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum AddOutcome {
+    Held { restored: bool },
+    Failed { error: String, retry_in: Duration },
+}
+
+impl Holdings {
+    pub fn new(instance: InstanceId, settings: &InstanceSettings) -> Self {
+        let holdings = (0..)
+            .map(AddressIndex)
+            .zip(&settings.addresses)
+            .map(|(index, settings)| Holding::new(instance, index, settings.clone()))
+            .collect();
+        Self {
+            owner: settings.priority.is_owner(),
+            holdings,
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Holding> {
+        self.holdings.iter()
+    }
+
+    pub fn get(&self, index: AddressIndex) -> Option<&Holding> {
+        self.holdings.get(usize::from(index.0))
+    }
+
+    fn get_mut(&mut self, index: AddressIndex) -> Option<&mut Holding> {
+        self.holdings.get_mut(usize::from(index.0))
+    }
+
+    /// Nothing of ours is on the host and nothing is under way.
+    pub fn are_gone(&self) -> bool {
+        self.holdings
+            .iter()
+            .all(|holding| holding.pending.is_none() && !holding.is_removable())
+    }
+
+    /// Orders every address, those believed present too: a claim begins by
+    /// making sure.
+    pub fn claim(&mut self, turn: &mut Turn<'_>) {
+        for holding in &mut self.holdings {
+            holding.claim(turn, self.owner, true);
+        }
+    }
+
+    /// Orders what is missing.
+    pub fn complete(&mut self, turn: &mut Turn<'_>) {
+        for holding in &mut self.holdings {
+            holding.claim(turn, self.owner, false);
+        }
+    }
+
+    /// Orders the removal of what is there, the last first.
+    pub fn release(&mut self, turn: &mut Turn<'_>) {
+        for holding in self.holdings.iter_mut().rev() {
+            holding.release(turn);
+        }
+    }
+
+    pub fn added(
+        &mut self,
+        turn: &Turn<'_>,
+        index: AddressIndex,
+        outcome: Result<Added, String>,
+    ) -> Option<AddOutcome> {
+        let holding = self.get_mut(index)?;
+        (holding.pending.take() == Some(Pending::Add)).then_some(())?;
+        Some(holding.added(turn, outcome))
+    }
+
+    /// The error and the pause before the next try, if it failed.
+    pub fn removed(
+        &mut self,
+        now: Instant,
+        index: AddressIndex,
+        outcome: Result<(), String>,
+    ) -> Option<(String, Duration)> {
+        let holding = self.get_mut(index)?;
+        (holding.pending.take() == Some(Pending::Remove)).then_some(())?;
+        match outcome {
+            Ok(()) => {
+                holding.present = false;
+                holding.order = None;
+                holding.failure = None;
+                None
+            }
+            Err(error) => {
+                holding.fail(now, error.clone(), REMOVE_PAUSE);
+                Some((error, REMOVE_PAUSE))
+            }
+        }
+    }
+
+    /// Compares with what `interface` now has. Returns the addresses that
+    /// went without our doing.
+    pub fn observe(
+        &mut self,
+        world: &World,
+        interface: InterfaceName,
+        renewed: bool,
+    ) -> Vec<AddressIndex> {
+        let mut gone = Vec::new();
+        let Some(known) = world.interface(interface) else {
+            return gone;
+        };
+        for holding in &mut self.holdings {
+            if holding.settings.interface != interface {
+                continue;
+            }
+            if renewed && !holding.is_removable() {
+                holding.failure = None;
+            }
+            if holding.pending.is_some() {
+                continue;
+            }
+            let address = holding.settings.network.addr();
+            if known.has(address) {
+                holding.confirm_by = None;
+                // One that a dead agent of ours left behind counts as held.
+                holding.present = holding.present || known.has_marked(address);
+            } else if holding.present {
+                holding.present = false;
+                holding.vanished = true;
+                holding.confirm_by = None;
+                gone.push(holding.index);
+            }
+        }
+        gone
+    }
+
+    /// Treats what was not confirmed in time as gone; the next completion
+    /// orders it again.
+    pub fn expire(&mut self, now: Instant) {
+        for holding in &mut self.holdings {
+            if holding.confirm_by.is_some_and(|at| at <= now) {
+                holding.confirm_by = None;
+                holding.present = false;
+                holding.vanished = true;
+            }
+        }
+    }
+
+    /// When something has to be tried again or confirmed.
+    pub fn next(&self, now: Instant) -> Option<Instant> {
+        self.holdings
+            .iter()
+            .flat_map(|holding| {
+                let retry = holding.failure.as_ref().map(|failure| failure.retry_at);
+                [retry.filter(|at| *at > now), holding.confirm_by]
+            })
+            .flatten()
+            .min()
+    }
+
+    /// Something has to be tried again or confirmed now.
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.holdings.iter().any(|holding| {
+            let failure = holding.failure.as_ref();
+            holding.confirm_by.is_some_and(|at| at <= now)
+                || (holding.pending.is_none()
+                    && failure.is_some_and(|failure| failure.retry_at <= now))
+        })
+    }
+
+    pub fn status(&self) -> Vec<AddressStatus> {
+        self.holdings
+            .iter()
+            .map(|holding| AddressStatus {
+                network: holding.settings.network,
+                interface: holding.settings.interface,
+                held: holding.is_held(),
+                required: holding.settings.required,
+            })
+            .collect()
+    }
+}
+
+impl Holding {
+    fn new(instance: InstanceId, index: AddressIndex, settings: AddressSettings) -> Self {
+        Self {
+            instance,
+            index,
+            settings,
+            present: false,
+            belongs_to_host: false,
+            pending: None,
+            order: None,
+            vanished: false,
+            confirm_by: None,
+            failure: None,
+        }
+    }
+
+    pub fn index(&self) -> AddressIndex {
+        self.index
+    }
+
+    pub fn settings(&self) -> &AddressSettings {
+        &self.settings
+    }
+
+    /// Confirmed by the kernel, and not about to go.
+    pub fn is_held(&self) -> bool {
+        self.present && self.pending.is_none()
+    }
+
+    pub fn is_present(&self) -> bool {
+        self.present
+    }
+
+    fn is_removable(&self) -> bool {
+        self.present && !self.belongs_to_host
+    }
+
+    fn may_try(&self, now: Instant) -> bool {
+        self.pending.is_none()
+            && self
+                .failure
+                .as_ref()
+                .is_none_or(|failure| failure.retry_at <= now)
+    }
+
+    fn claim(&mut self, turn: &mut Turn<'_>, owner: bool, anew: bool) {
+        let settled = self.present && self.order.is_some() && !anew;
+        if settled || !self.may_try(turn.now) {
+            return;
+        }
+        let Some(known) = turn.world.interface(self.settings.interface) else {
+            return;
+        };
+        let Some(state) = &known.state else {
+            return;
+        };
+        let address = self.settings.network.addr();
+        let found_there = known.has(address) && !known.has_marked(address);
+        self.belongs_to_host = owner && (self.belongs_to_host || found_there);
+        let order = match self.order.take().filter(|_| self.present) {
+            Some(order) => order,
+            None => self.order_for(state, turn.world),
+        };
+        self.order = Some(order.clone());
+        self.pending = Some(Pending::Add);
+        turn.act(Action::AddAddress(order));
+    }
+
+    /// An address whose subnet the interface has already becomes a host
+    /// address without a route; otherwise it brings the subnet with it, and
+    /// its removal must not take others along (PROTOCOL section 5).
+    fn order_for(&self, state: &InterfaceState, world: &World) -> AddressOrder {
+        let network = self.settings.network;
+        let address = network.addr();
+        let host_length = network.max_prefix_len();
+        let subnet_is_there = state.addresses.iter().any(|own| {
+            let own = own.network;
+            own.addr() != address
+                && own.prefix_len() < host_length
+                && own.contains(&address)
+                && !world.is_virtual(own.addr())
+        });
+        let narrowed = subnet_is_there && network.prefix_len() < host_length;
+        let host = ipnet::IpNet::from(address);
+        AddressOrder {
+            instance: self.instance,
+            address: self.index,
+            interface: self.settings.interface,
+            network: if narrowed { host } else { network },
+            no_prefix_route: narrowed,
+            promote_secondaries: address.is_ipv4()
+                && !narrowed
+                && network.prefix_len() < host_length,
+            label: self.settings.label.clone(),
+            source_address: self.settings.source_address,
+        }
+    }
+
+    fn added(&mut self, turn: &Turn<'_>, outcome: Result<Added, String>) -> AddOutcome {
+        match outcome {
+            Ok(added) => {
+                self.present = true;
+                self.failure = None;
+                let address = self.settings.network.addr();
+                let known = turn.world.interface(self.settings.interface);
+                let seen = known.is_some_and(|known| known.has(address));
+                self.confirm_by = (!seen).then(|| turn.now + CONFIRM_WITHIN);
+                let restored = std::mem::take(&mut self.vanished) && added == Added::Fresh;
+                AddOutcome::Held { restored }
+            }
+            Err(error) => {
+                self.present = false;
+                self.order = None;
+                let pause = self.failure.as_ref().map_or(ADD_PAUSE_FIRST, |failure| {
+                    (failure.pause * 2).min(ADD_PAUSE_LONGEST)
+                });
+                self.fail(turn.now, error.clone(), pause);
+                AddOutcome::Failed {
+                    error,
+                    retry_in: pause,
+                }
+            }
+        }
+    }
+
+    fn release(&mut self, turn: &mut Turn<'_>) {
+        self.vanished = false;
+        self.confirm_by = None;
+        if !self.present {
+            return;
+        }
+        if self.belongs_to_host {
+            self.present = false;
+            self.order = None;
+            return;
+        }
+        if !self.may_try(turn.now) {
+            return;
+        }
+        let order = self.order.clone().or_else(|| self.leftover(turn.world));
+        match order {
+            Some(order) => {
+                self.pending = Some(Pending::Remove);
+                turn.act(Action::RemoveAddress(order));
+            }
+            None => self.present = false,
+        }
+    }
+
+    /// What a dead agent of ours left, as it stands on the interface.
+    fn leftover(&self, world: &World) -> Option<AddressOrder> {
+        let state = world.interface(self.settings.interface)?.state.as_ref()?;
+        let wanted = self.settings.network.addr();
+        let found = state
+            .addresses
+            .iter()
+            .find(|address| address.network.addr() == wanted)?;
+        let order = self.order_for(state, world);
+        Some(AddressOrder {
+            network: found.network,
+            ..order
+        })
+    }
+
+    fn fail(&mut self, now: Instant, error: String, pause: Duration) {
+        self.failure = Some(Failure {
+            error,
+            pause,
+            retry_at: now + pause,
+        });
+    }
+}

@@ -1,0 +1,174 @@
+//! What keeps an instance from taking part, recomputed from the facts each
+//! time and never counted up and down.
+
+use super::holdings::Holdings;
+use super::settings::InstanceSettings;
+use super::status::Obstacle;
+use super::time::Instant;
+use super::world::World;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Obstacles {
+    list: Vec<(Obstacle, Gravity)>,
+    /// Something was not reported yet, so nothing can be said.
+    waiting: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gravity {
+    /// Puts the instance in fault.
+    Blocks,
+    /// Is shown, and costs only what it names.
+    Shows,
+}
+
+impl Obstacles {
+    /// The instance can take part.
+    pub fn allow(&self) -> bool {
+        !self.waiting && !self.block()
+    }
+
+    /// The instance is in fault.
+    pub fn block(&self) -> bool {
+        self.list
+            .iter()
+            .any(|(_, gravity)| *gravity == Gravity::Blocks)
+    }
+
+    pub fn status(&self) -> Vec<Obstacle> {
+        self.list
+            .iter()
+            .map(|(obstacle, _)| obstacle.clone())
+            .collect()
+    }
+
+    /// In words, those that block.
+    pub fn blocking_texts(&self) -> Vec<String> {
+        self.list
+            .iter()
+            .filter(|(_, gravity)| *gravity == Gravity::Blocks)
+            .map(|(obstacle, _)| format!("{}: {}", obstacle.source, obstacle.text))
+            .collect()
+    }
+
+    /// What stands in the way now. Obstacles that stood there before keep
+    /// the time since when.
+    pub fn survey(
+        &self,
+        now: Instant,
+        world: &World,
+        settings: &InstanceSettings,
+        holdings: &Holdings,
+    ) -> Obstacles {
+        let mut next = Survey {
+            now,
+            before: self,
+            found: Obstacles::default(),
+        };
+        next.interface(world, settings);
+        next.addresses(world, settings, holdings);
+        next.found
+    }
+}
+
+struct Survey<'a> {
+    now: Instant,
+    before: &'a Obstacles,
+    found: Obstacles,
+}
+
+impl Survey<'_> {
+    fn add(&mut self, gravity: Gravity, code: &'static str, source: String, text: String) {
+        let known = self
+            .before
+            .list
+            .iter()
+            .find(|(old, _)| old.code == code && old.source == source);
+        let since = known.map_or(self.now, |(old, _)| old.since);
+        self.found.list.push((
+            Obstacle {
+                code,
+                source,
+                since,
+                text,
+            },
+            gravity,
+        ));
+    }
+
+    fn interface(&mut self, world: &World, settings: &InstanceSettings) {
+        let name = settings.interface;
+        let source = format!("interface {name}");
+        let Some(known) = world.interface(name) else {
+            self.found.waiting = true;
+            return;
+        };
+        if known.state.is_none() {
+            let text = "does not exist on this host".to_owned();
+            self.add(Gravity::Blocks, "interface-missing", source, text);
+            return;
+        }
+        if !known.is_up() {
+            let text = "is down or has no carrier".to_owned();
+            self.add(Gravity::Blocks, "link-down", source, text);
+            return;
+        }
+        if world.source(settings).is_none() {
+            let text = match settings.source {
+                Some(address) => format!("does not have the source address {address} (yet)"),
+                None => format!(
+                    "has no {} address of its own to advertise from (yet)",
+                    settings.family.name()
+                ),
+            };
+            self.add(Gravity::Blocks, "no-source-address", source.clone(), text);
+        }
+        match world.socket(name, settings.family) {
+            None => self.found.waiting = true,
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                let text = format!("the socket cannot be opened: {error}");
+                self.add(Gravity::Blocks, "socket", source, text);
+            }
+        }
+    }
+
+    fn addresses(&mut self, world: &World, settings: &InstanceSettings, holdings: &Holdings) {
+        for holding in holdings.iter() {
+            let address = holding.settings();
+            let source = format!("address {}", address.network);
+            let gravity = if address.required {
+                Gravity::Blocks
+            } else {
+                Gravity::Shows
+            };
+            if address.interface != settings.interface {
+                match world.interface(address.interface) {
+                    None => self.found.waiting = true,
+                    Some(known) if known.state.is_none() => {
+                        let text = format!("interface {} does not exist", address.interface);
+                        self.add(gravity, "interface-missing", source, text);
+                        continue;
+                    }
+                    Some(_) => {}
+                }
+            }
+            let Some(failure) = &holding.failure else {
+                continue;
+            };
+            if holding.is_present() {
+                let text = format!(
+                    "cannot be removed from {}: {}; it may still be there",
+                    address.interface, failure.error
+                );
+                self.add(Gravity::Shows, "address-not-removed", source, text);
+            } else if failure.retry_at > self.now {
+                let text = format!(
+                    "cannot be added to {}: {}",
+                    address.interface, failure.error
+                );
+                self.add(gravity, "address-failed", source, text);
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The addresses of one router: ordered, confirmed, announced, defended
+//! (PROTOCOL section 5).
+
+use super::*;
+
+/// RFC 5227 section 2.4: at most one defence of an address in this time.
+const DEFENCE_PAUSE: Duration = Duration::from_secs(10);
+
+impl VirtualRouter {
+    /// Orders whatever is missing or too much, and sends the parting
+    /// advertisement once the last address is gone.
+    pub(super) fn mend(&mut self, turn: &mut Turn<'_>) {
+        if self.holds() {
+            self.holdings.complete(turn);
+            return;
+        }
+        self.announcer.end_all();
+        self.holdings.release(turn);
+        let gone = self.holdings.are_gone();
+        if let State::Backup(backup) = &mut self.state
+            && gone
+            && let Some(priority) = backup.parting.take()
+        {
+            self.advertise(turn, priority);
+        }
+    }
+
+    pub fn on_added(
+        &mut self,
+        turn: &mut Turn<'_>,
+        index: AddressIndex,
+        outcome: Result<Added, String>,
+    ) {
+        let Some(outcome) = self.holdings.added(turn, index, outcome) else {
+            return;
+        };
+        let Some(address) = self.holdings.get(index).map(|holding| holding.settings()) else {
+            return;
+        };
+        let (network, interface) = (address.network, address.interface);
+        match outcome {
+            AddOutcome::Held { restored } => {
+                if matches!(self.state, State::Active(_)) {
+                    self.announcer.begin(turn.now, index);
+                    if restored {
+                        let address = network;
+                        let fact = Fact::AddressRestored { address, interface };
+                        turn.report(Some(&self.settings.name), fact);
+                    }
+                }
+            }
+            AddOutcome::Failed { error, retry_in } => {
+                let fact = Fact::AddressFailed {
+                    address: network,
+                    interface,
+                    error,
+                    retry_in,
+                };
+                turn.report(Some(&self.settings.name), fact);
+            }
+        }
+        self.refresh(turn);
+        self.announce_due(turn);
+    }
+
+    pub fn on_removed(
+        &mut self,
+        turn: &mut Turn<'_>,
+        index: AddressIndex,
+        outcome: Result<(), String>,
+    ) {
+        let failed = self.holdings.removed(turn.now, index, outcome);
+        if let Some((error, retry_in)) = failed
+            && let Some(holding) = self.holdings.get(index)
+        {
+            let fact = Fact::RemovalFailed {
+                address: holding.settings().network,
+                interface: holding.settings().interface,
+                error,
+                retry_in,
+            };
+            turn.report(Some(&self.settings.name), fact);
+        }
+        self.refresh(turn);
+    }
+
+    /// Another host announced one of our addresses.
+    pub fn on_announcement(
+        &mut self,
+        turn: &mut Turn<'_>,
+        interface: InterfaceName,
+        address: IpAddr,
+        hardware_address: MacAddress,
+    ) {
+        let ours = self.holdings.iter().any(|holding| {
+            let settings = holding.settings();
+            settings.interface == interface && settings.network.addr() == address
+        });
+        if !ours {
+            return;
+        }
+        match self.state {
+            State::Initialize(_) | State::Backup(_) => {}
+            // The successor has the address; every answer of ours now harms.
+            State::Resigning(_) => self.relieved(turn),
+            State::Active(_) => self.defend(turn, interface, address, hardware_address),
+        }
+    }
+
+    fn defend(
+        &mut self,
+        turn: &mut Turn<'_>,
+        interface: InterfaceName,
+        address: IpAddr,
+        hardware_address: MacAddress,
+    ) {
+        let known = self
+            .conflicts
+            .iter_mut()
+            .find(|conflict| conflict.address == address);
+        let conflict = Conflict {
+            address,
+            hardware_address,
+            last_seen: turn.now,
+            last_defended: turn.now,
+        };
+        match known {
+            Some(known) if turn.now.since(known.last_defended) < DEFENCE_PAUSE => {
+                known.hardware_address = hardware_address;
+                known.last_seen = turn.now;
+                return;
+            }
+            Some(known) => *known = conflict,
+            None => self.conflicts.push(conflict),
+        }
+        if !self.is_held(address) {
+            return;
+        }
+        let instance = self.id;
+        turn.act(Action::Announce {
+            instance,
+            interface,
+            address,
+        });
+        let fact = Fact::ForeignAnnouncement {
+            address,
+            hardware_address,
+            interface,
+        };
+        turn.report(Some(&self.settings.name), fact);
+    }
+
+    fn is_held(&self, address: IpAddr) -> bool {
+        self.holdings
+            .iter()
+            .any(|holding| holding.settings().network.addr() == address && holding.is_held())
+    }
+
+    /// Starts the bursts anew for what is held, on one interface or on all.
+    pub(super) fn announce_on(&mut self, now: Instant, interface: Option<InterfaceName>) {
+        for holding in self.holdings.iter().filter(|holding| holding.is_held()) {
+            if interface.is_none_or(|interface| holding.settings().interface == interface) {
+                self.announcer.begin(now, holding.index());
+            }
+        }
+    }
+
+    /// Sends the announcements that are due, as far as this turn allows.
+    pub(super) fn announce_due(&mut self, turn: &mut Turn<'_>) {
+        while self.announcer.next().is_some_and(|at| at <= turn.now) {
+            if !turn.may_announce() {
+                return;
+            }
+            let Some(index) = self.announcer.take_due(turn.now) else {
+                return;
+            };
+            let holding = self.holdings.get(index);
+            if let Some(holding) = holding.filter(|holding| holding.is_held()) {
+                turn.act(Action::Announce {
+                    instance: self.id,
+                    interface: holding.settings().interface,
+                    address: holding.settings().network.addr(),
+                });
+            }
+        }
+    }
+}

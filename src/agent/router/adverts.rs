@@ -1,0 +1,213 @@
+//! What an advertisement does in each state (rows 6 to 8 and 11 to 13 of
+//! PROTOCOL section 2).
+
+use super::*;
+use crate::agent::election::outranks;
+use crate::agent::ladder::Advert;
+use crate::agent::settings::Preempt;
+
+/// At most one burst that losing advertisements cause in this time.
+const REAFFIRM_PAUSE: Duration = Duration::from_secs(1);
+/// Immediate answers to losing advertisements: a few, then at this pace, or
+/// at the advertisement interval where that is shorter.
+const ANSWER_PACE: Duration = Duration::from_millis(100);
+
+impl VirtualRouter {
+    pub fn on_advert(&mut self, turn: &mut Turn<'_>, advert: &Advert<'_>) {
+        self.counters.adverts_received += 1;
+        self.counters.priority_zero_received += u64::from(advert.priority == 0);
+        match self.state {
+            State::Initialize(_) => self.remember(turn.now, advert),
+            State::Resigning(resigning) => {
+                if advert.priority > 0 {
+                    self.remember(turn.now, advert);
+                    let until = resigning.until.min(turn.now + RELIEF);
+                    self.state = State::Resigning(Resigning { until });
+                }
+            }
+            State::Backup(backup) => self.backup_hears(turn, backup, advert),
+            State::Active(active) => self.active_hears(turn, active, advert),
+        }
+    }
+
+    fn remember(&mut self, now: Instant, advert: &Advert<'_>) {
+        self.active_router = (advert.priority > 0).then_some(ActiveRouter {
+            address: advert.source,
+            priority: advert.priority,
+            last_advert: now,
+            ourselves: false,
+            checksum: Some(advert.checksum),
+        });
+    }
+
+    /// RFC 9568 section 6.4.2.
+    fn backup_hears(&mut self, turn: &mut Turn<'_>, mut backup: Backup, advert: &Advert<'_>) {
+        self.remember(turn.now, advert);
+        if advert.priority == 0 {
+            backup.down_at = turn.now + self.skew(backup.active_interval);
+            backup.claim_reason = Reason::Priority;
+            backup.preempt_at = None;
+            backup.forgiven = false;
+            self.state = State::Backup(backup);
+            return;
+        }
+        let ours = self.settings.priority;
+        let losing = advert.priority < ours.get();
+        let preempt = if ours.is_owner() {
+            Preempt::Immediately
+        } else {
+            self.settings.preempt
+        };
+        match preempt {
+            Preempt::Immediately if losing => {
+                // Discarded: the timer keeps running.
+                backup.claim_reason = Reason::Preempted;
+                self.state = State::Backup(backup);
+                return;
+            }
+            Preempt::After(delay) if losing => {
+                backup.preempt_at.get_or_insert(turn.now + delay);
+            }
+            Preempt::Immediately | Preempt::After(_) | Preempt::Never => backup.preempt_at = None,
+        }
+        self.look_for_drift(turn, advert);
+        backup.active_interval = self.learned_interval(advert);
+        backup.down_at = turn.now + self.down_interval(backup.active_interval);
+        backup.claim_reason = Reason::NoResponse;
+        backup.forgiven = false;
+        self.state = State::Backup(backup);
+    }
+
+    /// RFC 9568 section 6.4.3.
+    fn active_hears(&mut self, turn: &mut Turn<'_>, mut active: Active, advert: &Advert<'_>) {
+        let Some(source) = self.source else {
+            return;
+        };
+        let ours = (self.settings.priority.get(), source);
+        let theirs = (advert.priority, advert.source);
+        // Silent for longer than anyone's patience, we are no longer Active
+        // in their eyes; whoever speaks now is (PROTOCOL section 6).
+        let slept = self.overslept(turn.now, active.advert_at);
+        if advert.priority == 0 {
+            if slept {
+                // Others may follow in the queue; the wake-up comes after them.
+                return;
+            }
+            self.advertise(turn, ours.0);
+            active.advert_at = turn.now + self.own_interval();
+            self.state = State::Active(active);
+            return;
+        }
+        if slept || outranks(theirs, ours) {
+            let reason = if slept {
+                Reason::Stalled
+            } else {
+                Reason::Preempted
+            };
+            let parting = losing_priority(theirs, ours);
+            self.remember(turn.now, advert);
+            let interval = self.learned_interval(advert);
+            self.become_backup(turn, reason, interval, parting);
+            self.look_for_drift(turn, advert);
+            return;
+        }
+        let answers = self.settings.version == Version::V3;
+        let pace = self.own_interval().min(ANSWER_PACE);
+        if answers && active.answers.take(turn.now, pace) {
+            self.advertise(turn, ours.0);
+        }
+        let reaffirm = active
+            .last_reaffirmed
+            .is_none_or(|last| turn.now.since(last) >= REAFFIRM_PAUSE);
+        if reaffirm {
+            active.last_reaffirmed = Some(turn.now);
+        }
+        self.state = State::Active(active);
+        if reaffirm {
+            self.announce_on(turn.now, None);
+            self.announce_due(turn);
+        }
+    }
+
+    /// The Adver_Timer is overdue by more than our peers' patience.
+    fn overslept(&self, now: Instant, advert_at: Instant) -> bool {
+        let patience = self
+            .down_interval(self.own_interval())
+            .saturating_sub(self.own_interval());
+        now.since(advert_at) > patience
+    }
+
+    /// Version 3 learns the Active's interval; version 2 knows only its own.
+    fn learned_interval(&self, advert: &Advert<'_>) -> Duration {
+        match self.settings.version {
+            Version::V2 => self.own_interval(),
+            Version::V3 => advert.interval.as_duration(),
+        }
+    }
+
+    /// Differences between our settings and the Active's: reported when they
+    /// appear or go, and never held against it.
+    fn look_for_drift(&mut self, turn: &mut Turn<'_>, advert: &Advert<'_>) {
+        let theirs = || advert.message.addresses.iter();
+        let same = theirs().eq(self.advertised.iter().copied()) || {
+            let mut theirs: Vec<IpAddr> = theirs().collect();
+            let mut ours = self.advertised.clone();
+            theirs.sort_unstable();
+            ours.sort_unstable();
+            theirs == ours
+        };
+        let addresses = (!same).then(|| (list(self.advertised.iter().copied()), list(theirs())));
+        self.set_drift(turn, "addresses", advert.source, addresses);
+        let (ours, theirs) = (self.settings.advert_interval, advert.interval);
+        let interval = (ours != theirs).then(|| {
+            let millis = |span: Duration| format!("{} ms", span.as_millis());
+            (millis(ours.as_duration()), millis(theirs.as_duration()))
+        });
+        self.set_drift(turn, "advert-interval", advert.source, interval);
+    }
+
+    fn set_drift(
+        &mut self,
+        turn: &mut Turn<'_>,
+        code: &'static str,
+        source: IpAddr,
+        values: Option<(String, String)>,
+    ) {
+        let known = self.drift.iter().position(|drift| drift.code == code);
+        let fact = match (values, known) {
+            (None, None) => return,
+            (None, Some(position)) => {
+                let gone = self.drift.remove(position);
+                Fact::Drift {
+                    what: code,
+                    ours: gone.ours,
+                    theirs: None,
+                }
+            }
+            (Some((ours, theirs)), known) => {
+                let drift = Drift {
+                    code,
+                    ours: ours.clone(),
+                    theirs: theirs.clone(),
+                    source,
+                };
+                match known.and_then(|position| self.drift.get_mut(position)) {
+                    Some(old) if *old == drift => return,
+                    Some(old) => *old = drift,
+                    None => self.drift.push(drift),
+                }
+                Fact::Drift {
+                    what: code,
+                    ours,
+                    theirs: Some(theirs),
+                }
+            }
+        };
+        turn.report(Some(&self.settings.name), fact);
+    }
+}
+
+fn list(addresses: impl Iterator<Item = IpAddr>) -> String {
+    let words: Vec<String> = addresses.map(|address| address.to_string()).collect();
+    words.join(", ")
+}

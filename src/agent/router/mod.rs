@@ -1,0 +1,417 @@
+//! One virtual router: the state machine of RFC 9568 section 6.4 with the
+//! amendments of PROTOCOL section 2. Each deadline lives in the state that
+//! owns it, so that a stale timer cannot exist.
+
+mod addresses;
+mod adverts;
+mod picture;
+mod timers;
+
+pub use timers::Timer;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::action::Action;
+use super::announcer::Announcer;
+use super::election::{active_down_interval, losing_priority, skew_time};
+use super::event::Added;
+use super::holdings::{AddOutcome, Holdings};
+use super::obstacles::Obstacles;
+use super::report::Fact;
+use super::settings::InstanceSettings;
+use super::status::{ActiveRouter, Conflict, Counter, Counters, Drift, Reason, StateName};
+use super::time::Instant;
+use super::values::{AddressIndex, InstanceId, InterfaceName, MacAddress, Version};
+use super::world::Turn;
+
+/// A resigning router answers for its addresses no longer than this.
+const RESIGNATION_LONGEST: Duration = Duration::from_secs(2);
+/// From a successor's first advertisement until its announcement must be out.
+const RELIEF: Duration = Duration::from_millis(50);
+#[derive(Clone, Debug)]
+pub(super) struct VirtualRouter {
+    id: InstanceId,
+    settings: InstanceSettings,
+    /// What our advertisements list.
+    advertised: Vec<IpAddr>,
+    state: State,
+    /// Since when, and why, the state has the name that it has.
+    since: Instant,
+    reason: Reason,
+    obstacles: Obstacles,
+    /// The source of our advertisements, if there is one now.
+    source: Option<IpAddr>,
+    holdings: Holdings,
+    announcer: Announcer,
+    active_router: Option<ActiveRouter>,
+    drift: Vec<Drift>,
+    /// One for each address at most.
+    conflicts: Vec<Conflict>,
+    counters: Counters,
+    /// The last advertisement that we sent.
+    last_sent: Instant,
+    last_send_report: Option<(Instant, u64)>,
+    /// No further part in the election.
+    stopping: bool,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    Initialize(Initialize),
+    Backup(Backup),
+    Active(Active),
+    /// Priority 0 was sent; the addresses answer until somebody relieves us.
+    Resigning(Resigning),
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Initialize {
+    /// Able to take part, and listening first.
+    settled_at: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Backup {
+    /// Active_Adver_Interval.
+    active_interval: Duration,
+    /// Active_Down_Timer.
+    down_at: Instant,
+    /// Why we claim when `down_at` comes.
+    claim_reason: Reason,
+    /// The Active_Down_Timer was late once and was given one interval more.
+    forgiven: bool,
+    /// The preempt delay, while it runs.
+    preempt_at: Option<Instant>,
+    /// The priority of the parting advertisement that is owed once the
+    /// addresses are gone.
+    parting: Option<u8>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Active {
+    /// Adver_Timer.
+    advert_at: Instant,
+    /// Answers to losing advertisements that may still be sent.
+    answers: Allowance,
+    /// The last burst that a losing advertisement caused.
+    last_reaffirmed: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Resigning {
+    until: Instant,
+}
+
+/// A bound on immediate answers: a few at once, then one for each `every`.
+#[derive(Clone, Copy, Debug)]
+struct Allowance {
+    left: u8,
+    refilled: Instant,
+}
+
+impl Allowance {
+    const FULL: u8 = 4;
+
+    fn new(now: Instant) -> Self {
+        Self {
+            left: Self::FULL,
+            refilled: now,
+        }
+    }
+
+    fn take(&mut self, now: Instant, every: Duration) -> bool {
+        let spans = now.since(self.refilled).as_nanos() / every.as_nanos().max(1);
+        if spans > 0 {
+            let spans = u8::try_from(spans).unwrap_or(u8::MAX);
+            self.left = self.left.saturating_add(spans).min(Self::FULL);
+            self.refilled = now;
+        }
+        let allowed = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        allowed
+    }
+}
+
+impl VirtualRouter {
+    pub fn new(id: InstanceId, settings: InstanceSettings, now: Instant) -> Self {
+        Self {
+            id,
+            advertised: settings.advertised().collect(),
+            state: State::Initialize(Initialize::default()),
+            since: now,
+            reason: Reason::Startup,
+            obstacles: Obstacles::default(),
+            source: None,
+            holdings: Holdings::new(id, &settings),
+            announcer: Announcer::new(settings.announce),
+            active_router: None,
+            drift: Vec::new(),
+            conflicts: Vec::new(),
+            counters: Counters::default(),
+            last_sent: now,
+            last_send_report: None,
+            stopping: false,
+            settings,
+        }
+    }
+
+    pub fn settings(&self) -> &InstanceSettings {
+        &self.settings
+    }
+
+    pub fn source(&self) -> Option<IpAddr> {
+        self.source
+    }
+
+    pub fn count(&mut self, counter: Counter) {
+        self.counters.count(counter);
+    }
+
+    fn state_name(&self) -> StateName {
+        match self.state {
+            State::Initialize(_) if self.obstacles.block() => StateName::Fault,
+            State::Initialize(_) | State::Resigning(_) => StateName::Initialize,
+            State::Backup(_) => StateName::Backup,
+            State::Active(_) => StateName::Active,
+        }
+    }
+
+    /// Addresses belong on the host.
+    fn holds(&self) -> bool {
+        matches!(self.state, State::Active(_) | State::Resigning(_))
+    }
+
+    fn own_interval(&self) -> Duration {
+        self.settings.advert_interval.as_duration()
+    }
+
+    fn skew(&self, active_interval: Duration) -> Duration {
+        skew_time(
+            self.settings.version,
+            self.settings.priority,
+            active_interval,
+        )
+    }
+
+    fn down_interval(&self, active_interval: Duration) -> Duration {
+        active_down_interval(
+            self.settings.version,
+            self.settings.priority,
+            active_interval,
+            self.settings.down_after,
+        )
+    }
+
+    /// Enters `state`; reports it when its name is another.
+    fn enter(&mut self, turn: &mut Turn<'_>, from: StateName, state: State, reason: Reason) {
+        self.state = state;
+        let to = self.state_name();
+        if from == to {
+            return;
+        }
+        self.since = turn.now;
+        self.reason = reason;
+        self.counters.transitions += 1;
+        let obstacles = match to {
+            StateName::Fault => self.obstacles.blocking_texts(),
+            StateName::Initialize | StateName::Backup | StateName::Active => Vec::new(),
+        };
+        let fact = Fact::Transition {
+            from,
+            to,
+            reason,
+            obstacles,
+        };
+        turn.report(Some(&self.settings.name), fact);
+    }
+
+    /// Looks at the host afresh and draws the conclusions: takes part when
+    /// nothing stands in the way, gives everything up when something does.
+    fn refresh(&mut self, turn: &mut Turn<'_>) {
+        let from = self.state_name();
+        self.source = turn.world.source(&self.settings);
+        self.obstacles =
+            self.obstacles
+                .survey(turn.now, turn.world, &self.settings, &self.holdings);
+        let able = self.obstacles.allow() && !self.stopping;
+        match (able, &self.state) {
+            (true, State::Initialize(Initialize { settled_at: None })) => {
+                let settled_at = Some(turn.now + self.settings.settle);
+                let state = State::Initialize(Initialize { settled_at });
+                self.enter(turn, from, state, Reason::Startup);
+                self.start_if_settled(turn);
+            }
+            (true, _) => {}
+            (false, State::Active(_)) => self.fall(turn, from),
+            (false, State::Resigning(_)) if self.obstacles.allow() => {}
+            (false, _) => {
+                self.active_router = None;
+                let reason = if self.stopping {
+                    Reason::Shutdown
+                } else {
+                    Reason::Obstacle
+                };
+                let state = State::Initialize(Initialize::default());
+                self.enter(turn, from, state, reason);
+            }
+        }
+        self.mend(turn);
+    }
+
+    /// Out of Active because of an obstacle: the service may be broken, so
+    /// nothing is awaited. Priority 0 first, while it can still leave.
+    fn fall(&mut self, turn: &mut Turn<'_>, from: StateName) {
+        let known = turn.world.interface(self.settings.interface);
+        let up = known.is_some_and(|known| known.is_up());
+        if up {
+            self.advertise(turn, 0);
+        }
+        let state = State::Initialize(Initialize::default());
+        self.enter(turn, from, state, Reason::Obstacle);
+    }
+
+    /// Rows 1 and 2 of the state table, once the settle time is over.
+    fn start_if_settled(&mut self, turn: &mut Turn<'_>) {
+        let State::Initialize(Initialize {
+            settled_at: Some(at),
+        }) = self.state
+        else {
+            return;
+        };
+        if at > turn.now {
+            return;
+        }
+        if self.settings.priority.is_owner() {
+            self.become_active(turn, Reason::Startup);
+        } else {
+            self.become_backup(turn, Reason::Startup, self.own_interval(), None);
+        }
+    }
+
+    /// Rows 1 and 5. The addresses are ordered after the advertisement and
+    /// announced when the kernel has confirmed them.
+    fn become_active(&mut self, turn: &mut Turn<'_>, reason: Reason) {
+        let from = self.state_name();
+        self.advertise(turn, self.settings.priority.get());
+        let active = Active {
+            advert_at: turn.now + self.own_interval(),
+            answers: Allowance::new(turn.now),
+            last_reaffirmed: None,
+        };
+        self.active_router = None;
+        self.drift.clear();
+        self.conflicts.clear();
+        self.enter(turn, from, State::Active(active), reason);
+        self.holdings.claim(turn);
+    }
+
+    /// Rows 2 and 12. `parting` is the priority of the advertisement that is
+    /// sent once the addresses are gone.
+    fn become_backup(
+        &mut self,
+        turn: &mut Turn<'_>,
+        reason: Reason,
+        active_interval: Duration,
+        parting: Option<u8>,
+    ) {
+        let from = self.state_name();
+        let backup = Backup {
+            active_interval,
+            down_at: turn.now + self.down_interval(active_interval),
+            claim_reason: Reason::NoResponse,
+            forgiven: false,
+            preempt_at: None,
+            parting,
+        };
+        self.enter(turn, from, State::Backup(backup), reason);
+        self.mend(turn);
+    }
+
+    fn advertise(&mut self, turn: &mut Turn<'_>, priority: u8) {
+        let Some(source) = self.source else {
+            return;
+        };
+        self.last_sent = turn.now;
+        self.counters.adverts_sent += 1;
+        self.counters.priority_zero_sent += u64::from(priority == 0);
+        turn.act(Action::Advertise {
+            instance: self.id,
+            source,
+            priority,
+        });
+    }
+
+    /// An interface of ours was reported. `renewed`: it appeared, came up or
+    /// is another one under the same name.
+    pub fn on_interface(&mut self, turn: &mut Turn<'_>, interface: InterfaceName, renewed: bool) {
+        for index in self.holdings.observe(turn.world, interface, renewed) {
+            self.announcer.end(index);
+        }
+        self.refresh(turn);
+        if renewed && interface != self.settings.interface && self.holds() {
+            self.announce_on(turn.now, Some(interface));
+        }
+    }
+
+    pub fn on_socket(&mut self, turn: &mut Turn<'_>) {
+        self.refresh(turn);
+    }
+
+    /// At most one line a minute; the others are counted in it.
+    pub fn on_not_sent(&mut self, turn: &mut Turn<'_>, error: String) {
+        self.counters.count(Counter::SendError);
+        let quiet = Duration::from_secs(60);
+        if let Some((last, repeated)) = &mut self.last_send_report
+            && turn.now.since(*last) < quiet
+        {
+            *repeated += 1;
+            return;
+        }
+        let repeated = self.last_send_report.map_or(0, |(_, repeated)| repeated);
+        self.last_send_report = Some((turn.now, 0));
+        let fact = Fact::NotSent { error, repeated };
+        turn.report(Some(&self.settings.name), fact);
+    }
+
+    /// Row 9 and row 4. `planned`: the service still works, so its addresses
+    /// are answered for until a successor has them.
+    pub fn stop(&mut self, turn: &mut Turn<'_>, planned: bool) {
+        self.stopping = true;
+        let from = self.state_name();
+        match &self.state {
+            State::Active(_) => {
+                self.advertise(turn, 0);
+                self.announcer.end_all();
+                let longest = self.own_interval().min(RESIGNATION_LONGEST);
+                let state = if planned {
+                    State::Resigning(Resigning {
+                        until: turn.now + longest,
+                    })
+                } else {
+                    State::Initialize(Initialize::default())
+                };
+                self.enter(turn, from, state, Reason::Shutdown);
+            }
+            State::Resigning(_) if planned => {}
+            State::Resigning(_) | State::Initialize(_) | State::Backup(_) => {
+                let state = State::Initialize(Initialize::default());
+                self.enter(turn, from, state, Reason::Shutdown);
+            }
+        }
+        self.mend(turn);
+    }
+
+    /// A resigning router is done.
+    fn relieved(&mut self, turn: &mut Turn<'_>) {
+        let from = self.state_name();
+        let state = State::Initialize(Initialize::default());
+        self.enter(turn, from, state, Reason::Shutdown);
+        self.mend(turn);
+    }
+
+    /// Stopped, and nothing of ours is left on the host.
+    pub fn is_finished(&self) -> bool {
+        self.stopping && matches!(self.state, State::Initialize(_)) && self.holdings.are_gone()
+    }
+}

@@ -1,0 +1,47 @@
+//! One instance's part of `status`.
+
+use super::*;
+use crate::agent::status::InstanceStatus;
+
+impl VirtualRouter {
+    pub fn status(&self) -> InstanceStatus {
+        let settings = &self.settings;
+        let active_interval = match &self.state {
+            State::Backup(backup) => backup.active_interval,
+            State::Initialize(_) | State::Active(_) | State::Resigning(_) => self.own_interval(),
+        };
+        InstanceStatus {
+            name: settings.name.clone(),
+            interface: settings.interface,
+            vrid: settings.vrid,
+            version: settings.version,
+            family: settings.family,
+            state: self.state_name(),
+            since: self.since,
+            reason: self.reason,
+            obstacles: self.obstacles.status(),
+            base_priority: settings.priority,
+            effective_priority: settings.priority,
+            addresses: self.holdings.status(),
+            active_router: self.active_router(),
+            advert_interval: self.own_interval(),
+            active_down_interval: self.down_interval(active_interval),
+            drift: self.drift.clone(),
+            conflicts: self.conflicts.clone(),
+            counters: self.counters.clone(),
+        }
+    }
+
+    fn active_router(&self) -> Option<ActiveRouter> {
+        match &self.state {
+            State::Active(_) => self.source.map(|address| ActiveRouter {
+                address,
+                priority: self.settings.priority.get(),
+                last_advert: self.last_sent,
+                ourselves: true,
+                checksum: None,
+            }),
+            State::Initialize(_) | State::Backup(_) | State::Resigning(_) => self.active_router,
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What the passing of time does (rows 5 and 10, PROTOCOL section 6). The
+//! sockets were drained just before.
+
+use super::*;
+
+/// Why the core wants to be woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Timer {
+    Settle,
+    ActiveDown,
+    PreemptDelay,
+    Advert,
+    Resignation,
+    Announcement,
+    /// An address to be tried again or confirmed.
+    Address,
+}
+
+impl VirtualRouter {
+    /// The earliest of this router's deadlines.
+    pub fn deadline(&self, now: Instant) -> Option<(Instant, Timer)> {
+        let [first, second] = match &self.state {
+            State::Initialize(initialize) => {
+                [initialize.settled_at.map(|at| (at, Timer::Settle)), None]
+            }
+            State::Backup(backup) => [
+                Some((backup.down_at, Timer::ActiveDown)),
+                backup.preempt_at.map(|at| (at, Timer::PreemptDelay)),
+            ],
+            State::Active(active) => [Some((active.advert_at, Timer::Advert)), None],
+            State::Resigning(resigning) => [Some((resigning.until, Timer::Resignation)), None],
+        };
+        let announcement = self.announcer.next().map(|at| (at, Timer::Announcement));
+        let address = self.holdings.next(now).map(|at| (at, Timer::Address));
+        [first, second, announcement, address]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    pub fn on_wake(&mut self, turn: &mut Turn<'_>) {
+        match self.state {
+            State::Initialize(_) => self.start_if_settled(turn),
+            State::Backup(backup) => self.backup_wakes(turn, backup),
+            State::Active(active) => self.active_wakes(turn, active),
+            State::Resigning(resigning) => {
+                if resigning.until <= turn.now {
+                    self.relieved(turn);
+                }
+            }
+        }
+        if self.holdings.is_due(turn.now) {
+            self.holdings.expire(turn.now);
+            self.refresh(turn);
+        }
+        self.announce_due(turn);
+    }
+
+    fn backup_wakes(&mut self, turn: &mut Turn<'_>, mut backup: Backup) {
+        if backup.down_at <= turn.now {
+            let late = turn.now.since(backup.down_at);
+            if late > backup.active_interval && !backup.forgiven {
+                // This host did not run; that says nothing about the peer.
+                backup.forgiven = true;
+                backup.down_at = turn.now + backup.active_interval;
+                self.state = State::Backup(backup);
+                self.counters.stalls += 1;
+                turn.report(Some(&self.settings.name), Fact::LateDownTimer { late });
+                return;
+            }
+            self.become_active(turn, backup.claim_reason);
+        } else if backup.preempt_at.is_some_and(|at| at <= turn.now) {
+            self.become_active(turn, Reason::Preempted);
+        }
+    }
+
+    fn active_wakes(&mut self, turn: &mut Turn<'_>, mut active: Active) {
+        if active.advert_at > turn.now {
+            return;
+        }
+        let interval = self.own_interval();
+        let late = turn.now.since(active.advert_at);
+        self.advertise(turn, self.settings.priority.get());
+        // On schedule, so that lateness does not add up; but what was missed
+        // is not made up for.
+        active.advert_at = if late < interval {
+            active.advert_at + interval
+        } else {
+            turn.now + interval
+        };
+        self.state = State::Active(active);
+        if late > interval {
+            self.counters.stalls += 1;
+            turn.report(Some(&self.settings.name), Fact::Stalled { late });
+            self.announce_on(turn.now, None);
+        }
+    }
+}

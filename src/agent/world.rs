@@ -1,0 +1,171 @@
+//! What the core knows of the host it runs on, and the turn it is taking.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::action::Action;
+use super::event::InterfaceState;
+use super::report::{Fact, Report};
+use super::settings::InstanceSettings;
+use super::time::Instant;
+use super::values::{Family, InstanceName, InterfaceName};
+
+/// Announcements sent in one turn at most. The rest stays due, so the loop
+/// comes back for it after looking at its sockets.
+const ANNOUNCEMENTS_PER_TURN: u32 = 64;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct World {
+    interfaces: BTreeMap<InterfaceName, Interface>,
+    sockets: BTreeMap<(InterfaceName, Family), Result<(), String>>,
+    /// Every address of every instance: none of them is the host's own.
+    virtual_addresses: BTreeSet<IpAddr>,
+}
+
+/// An interface that was reported, existing or not.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Interface {
+    pub state: Option<InterfaceState>,
+    /// The addresses of `state`, and whether each bears our mark.
+    present: BTreeMap<IpAddr, bool>,
+}
+
+impl Interface {
+    pub fn has(&self, address: IpAddr) -> bool {
+        self.present.contains_key(&address)
+    }
+
+    /// Present, and added by an agent of ours.
+    pub fn has_marked(&self, address: IpAddr) -> bool {
+        self.present.get(&address).copied().unwrap_or(false)
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| state.up)
+    }
+}
+
+impl World {
+    pub fn new<'s>(instances: impl Iterator<Item = &'s InstanceSettings>) -> Self {
+        let virtual_addresses = instances
+            .flat_map(|instance| &instance.addresses)
+            .map(|address| address.network.addr())
+            .collect();
+        Self {
+            virtual_addresses,
+            ..Self::default()
+        }
+    }
+
+    /// Returns what was known before.
+    pub fn set_interface(
+        &mut self,
+        name: InterfaceName,
+        state: Option<InterfaceState>,
+    ) -> Option<Interface> {
+        let present = state
+            .iter()
+            .flat_map(|state| &state.addresses)
+            .map(|address| (address.network.addr(), address.ours))
+            .collect();
+        self.interfaces.insert(name, Interface { state, present })
+    }
+
+    pub fn set_socket(
+        &mut self,
+        interface: InterfaceName,
+        family: Family,
+        outcome: Result<(), String>,
+    ) {
+        self.sockets.insert((interface, family), outcome);
+    }
+
+    /// `None` until it was first reported.
+    pub fn interface(&self, name: InterfaceName) -> Option<&Interface> {
+        self.interfaces.get(&name)
+    }
+
+    /// `None` until it was first tried.
+    pub fn socket(&self, interface: InterfaceName, family: Family) -> Option<&Result<(), String>> {
+        self.sockets.get(&(interface, family))
+    }
+
+    pub fn is_virtual(&self, address: IpAddr) -> bool {
+        self.virtual_addresses.contains(&address)
+    }
+
+    /// Whether a packet with this source came from this very interface.
+    pub fn is_own(&self, interface: InterfaceName, source: IpAddr) -> bool {
+        self.interface(interface)
+            .is_some_and(|interface| interface.has(source))
+    }
+
+    /// The source of an instance's advertisements: the configured one when
+    /// it is there, otherwise the interface's first own address of the right
+    /// kind (link-local for IPv6 multicast, of the peer's scope for unicast).
+    pub fn source(&self, settings: &InstanceSettings) -> Option<IpAddr> {
+        let state = self.interface(settings.interface)?.state.as_ref()?;
+        let mut usable = state
+            .addresses
+            .iter()
+            .filter(|address| !address.tentative)
+            .map(|address| (address.network.addr(), address.secondary || address.ours));
+        if let Some(source) = settings.source {
+            return usable.map(|(address, _)| address).find(|a| *a == source);
+        }
+        let link_local = settings.unicast_peers.first().is_none_or(is_link_local);
+        let owner = settings.priority.is_owner();
+        usable
+            .find(|(address, lesser)| {
+                Family::of(*address) == settings.family
+                    && (settings.family == Family::Ipv4 || is_link_local(address) == link_local)
+                    && (owner || !(*lesser || self.is_virtual(*address)))
+            })
+            .map(|(address, _)| address)
+    }
+}
+
+fn is_link_local(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
+}
+
+/// One call of [`super::Agent::handle`]: the time, what is known, and what is
+/// to be done about it.
+pub(super) struct Turn<'a> {
+    pub now: Instant,
+    pub world: &'a World,
+    actions: &'a mut Vec<Action>,
+    announcements_left: u32,
+}
+
+impl<'a> Turn<'a> {
+    pub fn new(now: Instant, world: &'a World, actions: &'a mut Vec<Action>) -> Self {
+        Self {
+            now,
+            world,
+            actions,
+            announcements_left: ANNOUNCEMENTS_PER_TURN,
+        }
+    }
+
+    pub fn act(&mut self, action: Action) {
+        self.actions.push(action);
+    }
+
+    pub fn report(&mut self, instance: Option<&InstanceName>, fact: Fact) {
+        self.actions.push(Action::Report(Report {
+            instance: instance.cloned(),
+            fact,
+        }));
+    }
+
+    /// Takes one announcement from this turn's allowance.
+    pub fn may_announce(&mut self) -> bool {
+        let allowed = self.announcements_left > 0;
+        self.announcements_left = self.announcements_left.saturating_sub(1);
+        allowed
+    }
+}

@@ -1,0 +1,178 @@
+//! Warnings: what is legal and bites. Each says what can happen and what to
+//! write.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::agent::settings::{InstanceSettings, Preempt};
+use crate::agent::values::{Family, Version};
+
+use super::address;
+use super::duration;
+use super::fault::{Finding, Findings, Place};
+use super::instance::{ChecksumChoice, Draft};
+
+/// A switch port may take half a minute; below this not even a fast one is
+/// sure to forward.
+const SETTLE_MIN: Duration = Duration::from_secs(5);
+/// Below it a loaded machine's scheduling comes near the patience of its peers.
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+/// `settings` is what `draft` came to.
+pub(super) fn instance(draft: &Draft, settings: &InstanceSettings, out: &mut Findings) {
+    let name = draft.name.place;
+    let advice = [
+        priority(draft, settings, name),
+        preempt(draft, settings),
+        interval(draft, settings),
+        down_after(draft, settings),
+        checksum(draft, settings),
+        ttl(draft, settings),
+        source(draft, settings),
+    ];
+    advice
+        .into_iter()
+        .flatten()
+        .for_each(|advice| out.warn(advice));
+    riders(draft, settings, out);
+}
+
+fn priority(draft: &Draft, settings: &InstanceSettings, name: Place) -> Option<Finding> {
+    let Some(given) = draft.priority.given() else {
+        let title = format!("`priority` of instance `{}` is not set", draft.name.value);
+        return Some(Finding::at(name, title, "it is 100").help(
+            "where the other host leaves it out too, both are equal and the higher address wins: \
+             write `priority: 150` on the host that should be preferred",
+        ));
+    };
+    if !settings.priority.is_owner() {
+        return None;
+    }
+    let finding = Finding::at(
+        given.place,
+        "`priority: 255` makes this host the owner",
+        "255",
+    );
+    let preempts = settings.preempt == Preempt::Immediately && settings.settle.is_zero();
+    Some(match draft.preempt.given().filter(|_| !preempts) {
+        Some(preempt) => finding
+            .see(preempt.place, "without effect")
+            .help("an owner always preempts, and at once; write at most 254 to have a choice"),
+        None => finding.help(
+            "it takes the addresses at start without listening first, and always preempts; two \
+             owners fight; write at most 254 unless the addresses are this host's own",
+        ),
+    })
+}
+
+fn preempt(draft: &Draft, settings: &InstanceSettings) -> Option<Finding> {
+    let given = draft.preempt.given()?;
+    if settings.preempt != Preempt::Never
+        || settings.priority.is_owner()
+        || settings.settle >= SETTLE_MIN
+    {
+        return None;
+    }
+    let settle = duration::print(settings.settle);
+    let title = format!("`preempt: false` with `settle: {settle}`");
+    Some(
+        Finding::at(given.place, title, "may still take over when it returns").help(
+            "after a boot or a link's return a switch may not forward for seconds: this host hears \
+         nobody and claims the addresses; write `settle: 5s`, or `settle: 35s` where spanning tree \
+         runs without edge ports",
+        ),
+    )
+}
+
+fn interval(draft: &Draft, settings: &InstanceSettings) -> Option<Finding> {
+    let given = draft.advert_interval.given()?;
+    let interval = settings.advert_interval.as_duration();
+    if interval >= INTERVAL_MIN {
+        return None;
+    }
+    let patience = interval.saturating_mul(u32::from(settings.down_after));
+    let title = format!("an `advert_interval` of {}", duration::print(interval));
+    Some(Finding::at(given.place, title, "below 100ms").help(format!(
+        "a host that stalls for {} (a busy hypervisor is enough) loses its addresses to a peer; \
+         write `100ms`, or measure your hosts' stalls first",
+        duration::print(patience)
+    )))
+}
+
+fn down_after(draft: &Draft, settings: &InstanceSettings) -> Option<Finding> {
+    let given = draft.down_after.given()?;
+    (settings.down_after < 2).then(|| {
+        Finding::at(
+            given.place,
+            "`down_after: 1`",
+            "one lost packet is a failover",
+        )
+        .help("a single advertisement that is late or lost makes a peer take over; write 2 or more")
+    })
+}
+
+fn checksum(draft: &Draft, settings: &InstanceSettings) -> Option<Finding> {
+    let given = draft.checksum.given()?;
+    if given.value == ChecksumChoice::Auto {
+        return None;
+    }
+    Some(match (settings.version, settings.family) {
+        (Version::V3, Family::Ipv4) => Finding::at(
+            given.place,
+            "`checksum: rfc9568` is not what keepalived and FRR expect",
+            "they drop such packets by default",
+        )
+        .help("both hosts are then Active; write `auto` unless every peer follows RFC 9568 to the letter"),
+        (Version::V2, _) | (_, Family::Ipv6) => Finding::at(
+            given.place,
+            "`checksum: rfc9568` has no effect here",
+            "remove it",
+        )
+        .help("only version 3 over IPv4 knows two forms"),
+    })
+}
+
+fn ttl(draft: &Draft, settings: &InstanceSettings) -> Option<Finding> {
+    let given = draft.ttl.given()?;
+    let hops = u8::MAX - settings.ttl;
+    (hops > 0).then(|| {
+        let title = format!("`ttl: {}` accepts packets from {hops} routers away", settings.ttl);
+        Finding::at(given.place, title, "255 keeps strangers out").help(
+            "a TTL of 255 proves that a packet came from the same segment; without that proof anyone \
+             who can send to this host under a peer's address can take its addresses; write the \
+             highest value that your peers' packets arrive with",
+        )
+    })
+}
+
+fn source(draft: &Draft, settings: &InstanceSettings) -> Option<Finding> {
+    let given = draft.source.given()?;
+    let routed = match given.value {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(_) => !address::is_link_local(given.value),
+    };
+    (routed && settings.unicast_peers.is_empty()).then(|| {
+        Finding::at(
+            given.place,
+            "a multicast `source` that is not link-local",
+            "other routers may drop it",
+        )
+        .help("RFC 9568 section 5.1.2.1 wants the link-local address: leave `source` out")
+    })
+}
+
+/// `advertise: true` on an address of the other family.
+fn riders(draft: &Draft, settings: &InstanceSettings, out: &mut Findings) {
+    let list = draft.addresses.given();
+    for item in list.iter().flat_map(|list| &list.value.items) {
+        let asked = item.advertise.given().filter(|asked| asked.value);
+        if let Some(asked) = asked.filter(|_| item.family() != settings.family) {
+            let title = format!("{} is not advertised all the same", item.address());
+            out.warn(Finding::at(asked.place, title, "without effect").help(format!(
+                "the advertisements go over {}; an address of the other family rides along: held \
+                 and announced, never listed",
+                settings.family.name()
+            )));
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Durations as people write them: `250ms`, `1s`, `1.5s`, `2m`, `2h`. Exact in
+//! both directions; nothing is rounded.
+
+use std::time::Duration;
+
+use jiff::fmt::friendly::SpanParser;
+
+/// The longest one that can be written: no key allows more than a day.
+const LONGEST: Duration = Duration::from_hours(24 * 366);
+
+/// Why a text is no duration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BadDuration {
+    Negative,
+    /// A bare number.
+    NoUnit,
+    TooLong,
+    Unreadable,
+}
+
+/// The span that `text` says, exactly.
+pub(super) fn parse(text: &str) -> Result<Duration, BadDuration> {
+    let unsigned = text.trim_start_matches(['-', '+']);
+    let number = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_digit())
+            && part.chars().all(|c| c.is_ascii_digit() || c == '.')
+    };
+    if text.starts_with('-') && unsigned.starts_with(|c: char| c.is_ascii_digit()) {
+        return Err(BadDuration::Negative);
+    }
+    if number(unsigned) {
+        return Err(BadDuration::NoUnit);
+    }
+    // The library also knows `1 hour ago`, `01:20:00` and `1y`.
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | ' ' | 'µ');
+    if !text.starts_with(|c: char| c.is_ascii_digit())
+        || !text.chars().all(plain)
+        || text.contains("ago")
+    {
+        return Err(BadDuration::Unreadable);
+    }
+    let span = SpanParser::new()
+        .parse_unsigned_duration(text)
+        .map_err(|_| BadDuration::Unreadable)?;
+    if span > LONGEST {
+        return Err(BadDuration::TooLong);
+    }
+    Ok(span)
+}
+
+/// The shortest way to write `span` in one unit; [`parse`] reads it back equal.
+pub(super) fn print(span: Duration) -> String {
+    const UNITS: [(&str, u128); 6] = [
+        ("h", 3_600_000_000_000),
+        ("m", 60_000_000_000),
+        ("s", 1_000_000_000),
+        ("ms", 1_000_000),
+        ("us", 1_000),
+        ("ns", 1),
+    ];
+    let nanos = span.as_nanos();
+    if nanos == 0 {
+        return "0s".to_owned();
+    }
+    let exact = UNITS.iter().find(|(_, unit)| nanos.is_multiple_of(*unit));
+    let (name, unit) = exact.copied().unwrap_or(("ns", 1));
+    format!("{}{name}", nanos / unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_write_is_read_exactly() {
+        for (text, nanos) in [
+            ("0s", 0),
+            ("1us", 1_000),
+            ("250ms", 250_000_000),
+            ("1s", 1_000_000_000),
+            ("1.5s", 1_500_000_000),
+            ("1m30s", 90_000_000_000),
+            ("1m 30s", 90_000_000_000),
+            ("2m", 120_000_000_000),
+            ("2h", 7_200_000_000_000),
+        ] {
+            assert_eq!(parse(text), Ok(Duration::from_nanos(nanos)), "{text}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_refused_with_its_reason() {
+        for (text, reason) in [
+            ("1", BadDuration::NoUnit),
+            ("0.5", BadDuration::NoUnit),
+            ("-1s", BadDuration::Negative),
+            ("-1", BadDuration::Negative),
+            ("1s ago", BadDuration::Unreadable),
+            ("1:20", BadDuration::Unreadable),
+            ("01:20:00", BadDuration::Unreadable),
+            ("PT1S", BadDuration::Unreadable),
+            ("1y", BadDuration::Unreadable),
+            ("1x", BadDuration::Unreadable),
+            ("s", BadDuration::Unreadable),
+            ("", BadDuration::Unreadable),
+            ("1s,2", BadDuration::Unreadable),
+            ("99999999h", BadDuration::TooLong),
+            ("99999999999999999999999999h", BadDuration::Unreadable),
+        ] {
+            assert_eq!(parse(text), Err(reason), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn printed_in_the_largest_unit_that_is_exact() {
+        for (millis, text) in [
+            (0, "0s"),
+            (10, "10ms"),
+            (1_500, "1500ms"),
+            (60_000, "1m"),
+            (90_000, "90s"),
+            (7_200_000, "2h"),
+        ] {
+            assert_eq!(print(Duration::from_millis(millis)), text);
+            assert_eq!(parse(text), Ok(Duration::from_millis(millis)));
+        }
+    }
+}

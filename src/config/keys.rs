@@ -1,0 +1,212 @@
+//! Every key that a configuration may hold, in one place.
+
+use super::fault::{Finding, Place, quoted};
+
+/// The keys of one kind of section.
+pub(super) struct Keys {
+    /// Where they stand, for messages: "an instance".
+    pub within: &'static str,
+    pub known: &'static [&'static str],
+    /// Of a later version: refused by name. A feature that arrives moves its
+    /// key into `known`.
+    pub later: &'static [&'static str],
+}
+
+pub(super) static TOP: Keys = Keys {
+    within: "the top level",
+    known: &["node", "instances", "control", "log"],
+    later: &["groups", "checks", "cluster", "include", "metrics"],
+};
+
+pub(super) static INSTANCE: Keys = Keys {
+    within: "an instance",
+    known: &[
+        "interface",
+        "vrid",
+        "priority",
+        "version",
+        "family",
+        "addresses",
+        "advert_interval",
+        "down_after",
+        "unicast_peers",
+        "source",
+        "preempt",
+        "settle",
+        "announce",
+        "checksum",
+        "ttl",
+    ],
+    later: &[
+        "checks",
+        "on_all_fail",
+        "hooks",
+        "witnesses",
+        "virtual_mac",
+        "routes",
+        "rules",
+        "address_lease",
+        "on_conflict",
+        "auth",
+        "nodes",
+    ],
+};
+
+pub(super) static ADDRESS: Keys = Keys {
+    within: "an address",
+    known: &[
+        "address",
+        "interface",
+        "label",
+        "advertise",
+        "required",
+        "source_address",
+    ],
+    later: &[],
+};
+
+pub(super) static ANNOUNCE: Keys = Keys {
+    within: "`announce`",
+    known: &["repeat", "delay", "refresh"],
+    later: &[],
+};
+
+pub(super) static CONTROL: Keys = Keys {
+    within: "`control`",
+    known: &["read_group", "admin_group"],
+    later: &[],
+};
+
+pub(super) static LOG: Keys = Keys {
+    within: "`log`",
+    known: &["level", "format"],
+    later: &[],
+};
+
+static SECTIONS: [&Keys; 6] = [&TOP, &INSTANCE, &ADDRESS, &ANNOUNCE, &CONTROL, &LOG];
+
+/// What keepalived calls things, and what to write here.
+const KEEPALIVED: [(&str, &str); 19] = [
+    ("vrrp_instance", "name it under `instances`"),
+    ("router_id", "write `node` at the top level"),
+    ("virtual_router_id", "write `vrid`"),
+    ("virtual_ipaddress", "write `addresses`"),
+    (
+        "virtual_ipaddress_excluded",
+        "write `addresses`, each with `advertise: false`",
+    ),
+    ("advert_int", "write `advert_interval`"),
+    ("down_timer_adverts", "write `down_after`"),
+    ("unicast_peer", "write `unicast_peers`"),
+    ("unicast_src_ip", "write `source`"),
+    ("mcast_src_ip", "write `source`"),
+    ("nopreempt", "write `preempt: false`"),
+    ("preempt_delay", "write the delay as `preempt: 30s`"),
+    ("startup_delay", "write `settle`"),
+    ("vrrp_startup_delay", "write `settle` in each instance"),
+    ("garp_master_delay", "write `announce: { delay: 5s }`"),
+    ("garp_master_repeat", "write `announce: { repeat: 5 }`"),
+    ("garp_master_refresh", "write `announce: { refresh: 60s }`"),
+    (
+        "state",
+        "remove it: the election decides who starts as Active",
+    ),
+    ("native_ipv6", "write `family: ipv6`"),
+];
+
+impl Keys {
+    /// `None` when `key` is one of ours; otherwise why it is refused.
+    pub fn judge(&self, key: &str, place: Place) -> Option<Finding> {
+        if self.known.contains(&key) {
+            return None;
+        }
+        let name = quoted(key);
+        if self.later.contains(&key) {
+            let title = format!("{name} is not yet supported by this version");
+            return Some(Finding::at(place, title, "remove it").help(format!(
+                "{name} is a key of {} in a later version; this one would ignore it, so it refuses it",
+                self.within
+            )));
+        }
+        let title = format!("unknown key {name} in {}", self.within);
+        Some(match self.remedy(key) {
+            Some(remedy) => Finding::at(place, title, remedy),
+            None => Finding::at(place, title, "remove it").help(self.list()),
+        })
+    }
+
+    /// Whether the unknown key `written` is told to become `key`.
+    pub fn means(&self, written: &str, key: &str) -> bool {
+        let remedy = self.remedy(written);
+        remedy.is_some_and(|remedy| remedy.contains(&format!("`{key}`")))
+    }
+
+    fn list(&self) -> String {
+        format!("the keys of {} are: {}", self.within, self.known.join(", "))
+    }
+
+    fn remedy(&self, key: &str) -> Option<String> {
+        let written = key.to_ascii_lowercase().replace('-', "_");
+        let keepalived = KEEPALIVED.iter().find(|(word, _)| *word == written);
+        if let Some((_, remedy)) = keepalived {
+            return Some((*remedy).to_owned());
+        }
+        if let Some(near) = nearest(&written, self.known.iter().copied()) {
+            return Some(format!("write `{near}`"));
+        }
+        let elsewhere = |keys: &&&Keys| keys.known.contains(&key) || keys.later.contains(&key);
+        let keys = SECTIONS.iter().find(elsewhere)?;
+        Some(format!("it belongs into {}", keys.within))
+    }
+}
+
+/// The candidate that was most likely meant, if one is close.
+pub(super) fn nearest<'a>(
+    written: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
+    // Nobody misspells a word into a page; the distance is quadratic.
+    const LENGTH_MAX: usize = 40;
+    if written.len() > LENGTH_MAX {
+        return None;
+    }
+    let distance = |candidate: &str| strsim::damerau_levenshtein(written, candidate);
+    let (best, near) = candidates
+        .map(|candidate| (distance(candidate), candidate))
+        .min_by_key(|(distance, _)| *distance)?;
+    let allowed = (near.chars().count() / 3).max(1);
+    (best <= allowed).then_some(near)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_key_names_the_nearest() {
+        for (written, meant) in [
+            ("interfce", Some("interface")),
+            ("prority", Some("priority")),
+            ("adress", None),
+            ("addreses", Some("addresses")),
+            ("vird", Some("vrid")),
+            ("advert_intervall", Some("advert_interval")),
+            ("colour", None),
+        ] {
+            assert_eq!(
+                nearest(written, INSTANCE.known.iter().copied()),
+                meant,
+                "{written}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_key_is_both_known_and_for_later() {
+        for keys in SECTIONS {
+            for later in keys.later {
+                assert!(!keys.known.contains(later), "{later}");
+            }
+        }
+    }
+}

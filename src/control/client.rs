@@ -1,0 +1,266 @@
+//! Asks a running agent. Everything is bounded: the time, the size of the
+//! answer, and what of it reaches a terminal.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use hyper::body::Bytes;
+use hyper::header::HOST;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use nix::unistd::{Gid, Group, Uid, User};
+use serde_json::Value;
+use thiserror::Error;
+use tokio::net::UnixStream;
+
+use super::document::Document;
+
+/// How long the commands wait for an agent.
+pub const TIMEOUT: Duration = Duration::from_secs(1);
+/// A thousand instances with ten addresses each make about 3 MiB.
+pub const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Between attempts while the agent is busy with others.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// Why there is no answer; each is one sentence that says what to do.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    #[error(
+        "no agent runs here: there is no {}. Start it with `vipward run` or its service, or name another socket (--socket, --runtime-dir)",
+        .0.display()
+    )]
+    Absent(PathBuf),
+    #[error(
+        "no agent answers: {} was left by one that is gone. Start it with `vipward run` or its service",
+        .0.display()
+    )]
+    Dead(PathBuf),
+    #[error("no permission to ask the agent at {}: {who} may", .socket.display())]
+    Forbidden { socket: PathBuf, who: String },
+    #[error(
+        "the agent at {} did not answer within {} ms; it may be stopped or overloaded",
+        .socket.display(), .timeout.as_millis()
+    )]
+    Silent { socket: PathBuf, timeout: Duration },
+    #[error("the agent at {} refused: {reason}", .socket.display())]
+    Refused { socket: PathBuf, reason: String },
+    #[error("no usable answer from {}: {reason}", .socket.display())]
+    Garbled { socket: PathBuf, reason: String },
+    #[error("cannot ask the agent at {}: {source}", .socket.display())]
+    Io { socket: PathBuf, source: io::Error },
+}
+
+/// The status document of the agent that listens on `socket`, safe to print:
+/// control characters in its texts are replaced.
+///
+/// # Errors
+///
+/// Within `timeout`, whatever the other side does.
+pub fn fetch_status(socket: &Path, timeout: Duration) -> Result<Document, ClientError> {
+    parse_status(socket, &fetch_status_text(socket, timeout)?)
+}
+
+/// The same as it came, for machines: JSON, not yet read.
+pub fn fetch_status_text(socket: &Path, timeout: Duration) -> Result<String, ClientError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(|source| ClientError::Io {
+            socket: socket.to_owned(),
+            source,
+        })?;
+    let body = runtime.block_on(async {
+        let mut last = None;
+        let attempts = async {
+            loop {
+                match get(socket, "/status").await {
+                    // A refusal says more than an exchange broken off.
+                    Err(Attempt::Later(error)) => match last {
+                        Some(ClientError::Refused { .. }) => {}
+                        _ => last = Some(error),
+                    },
+                    Err(Attempt::Final(error)) => return Err(error),
+                    Ok(body) => return Ok(body),
+                }
+                tokio::time::sleep(RETRY).await;
+            }
+        };
+        let outcome = tokio::time::timeout(timeout, attempts).await;
+        outcome.unwrap_or_else(|_| {
+            Err(last.unwrap_or_else(|| ClientError::Silent {
+                socket: socket.to_owned(),
+                timeout,
+            }))
+        })
+    })?;
+    String::from_utf8(body.into()).map_err(|error| garbled(socket, &error))
+}
+
+/// Reads what [`fetch_status_text`] brought from `socket`.
+pub fn parse_status(socket: &Path, text: &str) -> Result<Document, ClientError> {
+    serde_json::from_str(text)
+        .and_then(|value| serde_json::from_value(printable(&value)))
+        .map_err(|error| garbled(socket, &error))
+}
+
+enum Attempt {
+    /// Worth another try within the time-out.
+    Later(ClientError),
+    Final(ClientError),
+}
+
+async fn get(socket: &Path, path: &str) -> Result<Bytes, Attempt> {
+    let stream = UnixStream::connect(socket)
+        .await
+        .map_err(|error| not_connected(socket, error))?;
+    // One client too many is answered before it asked, which breaks off the
+    // exchange at whatever point it has reached.
+    let broken_off = |error: hyper::Error| {
+        Attempt::Later(garbled(socket, &format!("it was broken off ({error})")))
+    };
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(broken_off)?;
+    let request = Request::get(path)
+        .header(HOST, "localhost")
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| Attempt::Final(garbled(socket, &error)))?;
+    let exchange = async {
+        let response = sender.send_request(request).await.map_err(broken_off)?;
+        let status = response.status();
+        match Limited::new(response.into_body(), ANSWER_BYTES_MAX)
+            .collect()
+            .await
+        {
+            Ok(body) => judge(socket, status, body.to_bytes()),
+            Err(fault) if fault.is::<LengthLimitError>() => {
+                let reason = format!("it is longer than {ANSWER_BYTES_MAX} bytes");
+                Err(Attempt::Final(garbled(socket, &reason)))
+            }
+            Err(fault) => {
+                let reason = format!("it was broken off ({fault})");
+                Err(Attempt::Later(garbled(socket, &reason)))
+            }
+        }
+    };
+    // The connection only moves bytes; what becomes of it shows in the exchange.
+    let (outcome, _) = tokio::join!(exchange, connection);
+    outcome
+}
+
+fn judge(socket: &Path, status: StatusCode, body: Bytes) -> Result<Bytes, Attempt> {
+    if status == StatusCode::OK {
+        return Ok(body);
+    }
+    let said = serde_json::from_slice(&body)
+        .ok()
+        .map(|value: Value| printable(&value))
+        .and_then(|value| Some(value.get("error")?.as_str()?.to_owned()));
+    let refused = ClientError::Refused {
+        socket: socket.to_owned(),
+        reason: said.unwrap_or_else(|| format!("HTTP {status}")),
+    };
+    Err(if status == StatusCode::SERVICE_UNAVAILABLE {
+        Attempt::Later(refused)
+    } else {
+        Attempt::Final(refused)
+    })
+}
+
+fn not_connected(socket: &Path, source: io::Error) -> Attempt {
+    let path = socket.to_owned();
+    let io = |source| ClientError::Io {
+        socket: socket.to_owned(),
+        source,
+    };
+    match source.kind() {
+        ErrorKind::NotFound => Attempt::Final(ClientError::Absent(path)),
+        ErrorKind::ConnectionRefused => Attempt::Final(ClientError::Dead(path)),
+        ErrorKind::PermissionDenied => Attempt::Final(ClientError::Forbidden {
+            who: readers(socket),
+            socket: path,
+        }),
+        // The backlog is full.
+        ErrorKind::WouldBlock => Attempt::Later(io(source)),
+        _ => Attempt::Final(io(source)),
+    }
+}
+
+/// Who may connect, in words, as far as the file system says.
+fn readers(socket: &Path) -> String {
+    let Ok(found) = fs::metadata(socket) else {
+        return "only those who may enter its directory".to_owned();
+    };
+    let user = User::from_uid(Uid::from_raw(found.uid())).ok().flatten();
+    let user = user.map_or_else(|| format!("uid {}", found.uid()), |user| user.name);
+    let mut who = if found.uid() == 0 {
+        "root".to_owned()
+    } else {
+        format!("root and {user}")
+    };
+    // Connecting takes the right to write (unix(7)).
+    if found.mode() & 0o020 == 0 {
+        return format!("only {who}");
+    }
+    let group = Group::from_gid(Gid::from_raw(found.gid())).ok().flatten();
+    let group = group.map_or_else(|| found.gid().to_string(), |group| group.name);
+    who.push_str(&format!(" and the group {group}"));
+    who
+}
+
+fn garbled(socket: &Path, reason: &impl ToString) -> ClientError {
+    ClientError::Garbled {
+        socket: socket.to_owned(),
+        reason: reason.to_string(),
+    }
+}
+
+/// The same value with control characters replaced in every text, so that
+/// nothing in it moves a terminal's cursor or turns its direction.
+fn printable(value: &Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(text.chars().map(printable_char).collect()),
+        Value::Array(items) => items.iter().map(printable).collect(),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| (name.clone(), printable(value)))
+            .collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+    }
+}
+
+fn printable_char(c: char) -> char {
+    match c {
+        '\n' | '\t' | '\r' => ' ',
+        // Without width, invisible, or turning the direction of writing.
+        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => {
+            char::REPLACEMENT_CHARACTER
+        }
+        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c => c,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_moves_a_cursor_is_left() {
+        let hostile = serde_json::json!({
+            "list": [{"text": "a\u{1b}[2Jb\nc\u{202e}d\u{2061}e\u{7f}f\u{9b}g"}],
+            "number": 7,
+        });
+        let text = printable(&hostile);
+        assert_eq!(
+            text["list"][0]["text"],
+            "a\u{fffd}[2Jb c\u{fffd}d\u{fffd}e\u{fffd}f\u{fffd}g"
+        );
+        assert_eq!(text["number"], 7);
+    }
+}

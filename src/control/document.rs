@@ -1,0 +1,453 @@
+//! The status document, as `vipward status --json` prints it and the control
+//! socket answers it. Scripts depend on it: fields are added, never renamed.
+//!
+//! Read back leniently: unknown fields are ignored, and values that may grow
+//! (states, reasons, codes) are plain text.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+use crate::agent::status;
+use crate::agent::time::Instant;
+
+/// What the agent knows of itself beside its protocol state.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub version: String,
+    pub node: String,
+    pub pid: u32,
+    pub started_at: Timestamp,
+    pub config_path: PathBuf,
+    pub config_loaded_at: Timestamp,
+    /// Of the effective configuration, so that two hosts can be compared.
+    pub config_digest: String,
+}
+
+/// What turns a picture of the core into a document.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    pub identity: &'a Identity,
+    /// When the picture was taken.
+    pub now: Instant,
+    pub clock: WallClock,
+}
+
+/// Converts the core's instants to wall-clock times. The two clocks are read
+/// at different moments, so one instant would be a different millisecond at
+/// every call; the offset between them is therefore kept until the wall clock
+/// was really set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WallClock {
+    /// Wall-clock time, in nanoseconds since 1970, of the instant 0.
+    offset_nanos: i128,
+}
+
+impl WallClock {
+    /// Differences up to this are taken for reading the clocks late.
+    pub const TOLERANCE: Duration = Duration::from_millis(100);
+
+    /// `now` and `wall` are the same moment.
+    pub fn new(now: Instant, wall: Timestamp) -> Self {
+        Self {
+            offset_nanos: wall.as_nanosecond() - i128::from(now.as_nanos()),
+        }
+    }
+
+    /// The clock to use at this moment: the same as before, unless the wall
+    /// clock was set.
+    #[must_use]
+    pub fn observe(self, now: Instant, wall: Timestamp) -> Self {
+        let fresh = Self::new(now, wall);
+        let difference = fresh.offset_nanos.abs_diff(self.offset_nanos);
+        if difference > Self::TOLERANCE.as_nanos() {
+            fresh
+        } else {
+            self
+        }
+    }
+
+    pub fn at(self, instant: Instant) -> Time {
+        let nanos = self.offset_nanos + i128::from(instant.as_nanos());
+        // Only a wall clock set to the last centuries of the year 9999 gets there.
+        Time(Timestamp::from_nanosecond(nanos).unwrap_or(Timestamp::MAX))
+    }
+}
+
+/// RFC 3339 in UTC with milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(pub Timestamp);
+
+impl Time {
+    /// How long ago it was; zero when it lies in the future.
+    pub fn age(self, now: Timestamp) -> Duration {
+        Duration::try_from(now.duration_since(self.0)).unwrap_or(Duration::ZERO)
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3}", self.0)
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Time).map_err(serde::de::Error::custom)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Document {
+    pub version: String,
+    pub node: String,
+    pub pid: u32,
+    pub started_at: Time,
+    pub config: Config,
+    pub instances: Vec<Instance>,
+    /// No agent of this version has any.
+    pub checks: Vec<Value>,
+    /// No agent of this version has any.
+    pub groups: Vec<Value>,
+    /// No agent of this version has any.
+    pub nodes: Vec<Value>,
+    /// Packets that belong to no instance.
+    pub counters: Counters,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Config {
+    pub path: String,
+    pub loaded_at: Time,
+    pub digest: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Instance {
+    pub name: String,
+    pub interface: String,
+    pub vrid: u8,
+    pub version: u8,
+    /// `ipv4` or `ipv6`.
+    pub family: String,
+    /// `initialize`, `backup`, `active` or `fault`.
+    pub state: String,
+    pub since: Time,
+    /// Why it is in this state; the names of RFC 8347 where one fits.
+    pub reason: String,
+    pub obstacles: Vec<Obstacle>,
+    pub priority: Priority,
+    pub addresses: Vec<Address>,
+    /// Null while nobody is known to be Active.
+    pub active_router: Option<ActiveRouter>,
+    pub advert_interval_ms: u64,
+    pub active_down_interval_ms: u64,
+    pub drift: Vec<Drift>,
+    pub conflicts: Vec<Conflict>,
+    pub counters: Counters,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Obstacle {
+    pub code: String,
+    pub source: String,
+    pub since: Time,
+    pub text: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Priority {
+    pub base: u8,
+    pub effective: u8,
+    /// What makes the difference. No agent of this version has any.
+    pub terms: Vec<Value>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Address {
+    /// With its prefix length.
+    pub address: String,
+    pub interface: String,
+    /// The kernel confirmed that it is there.
+    pub held: bool,
+    /// Without it an Active instance is not whole.
+    pub required: bool,
+    /// Kernel lifetime in seconds; null when it has none.
+    pub lease_s: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActiveRouter {
+    pub address: String,
+    /// Null while only the address is known.
+    pub node: Option<String>,
+    pub priority: u8,
+    /// Since it was heard, or sent when it is ourselves.
+    pub last_advert_age_ms: u64,
+    /// `rfc9568`, `pseudo-header` or `pseudo-header-of-group`; null while unknown.
+    pub checksum: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drift {
+    pub code: String,
+    pub ours: String,
+    pub theirs: String,
+    /// Null while only the source is known.
+    pub node: Option<String>,
+    /// Address of the host whose advertisement showed it.
+    pub source: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conflict {
+    pub address: String,
+    pub hardware_address: String,
+    pub last_seen: Time,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    pub adverts_sent: u64,
+    pub adverts_received: u64,
+    pub priority_zero_sent: u64,
+    pub priority_zero_received: u64,
+    pub transitions: u64,
+    /// Wake-ups that came late by more than an interval.
+    pub stalls: u64,
+    /// By the names of [`status::Counter`], each of them, zero or not.
+    pub errors: BTreeMap<String, u64>,
+}
+
+impl Document {
+    pub fn new(status: &status::Status, context: Context<'_>) -> Self {
+        let identity = context.identity;
+        Self {
+            version: identity.version.clone(),
+            node: identity.node.clone(),
+            pid: identity.pid,
+            started_at: Time(identity.started_at),
+            config: Config {
+                path: identity.config_path.display().to_string(),
+                loaded_at: Time(identity.config_loaded_at),
+                digest: identity.config_digest.clone(),
+            },
+            instances: status
+                .instances
+                .iter()
+                .map(|instance| Instance::new(instance, context))
+                .collect(),
+            checks: Vec::new(),
+            groups: Vec::new(),
+            nodes: Vec::new(),
+            counters: Counters::new(&status.counters),
+        }
+    }
+
+    /// The text that the socket answers and `--json` prints.
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+        let mut text = serde_json::to_string_pretty(self)?;
+        text.push('\n');
+        Ok(text)
+    }
+
+    pub fn instance(&self, name: &str) -> Option<&Instance> {
+        self.instances.iter().find(|instance| instance.name == name)
+    }
+}
+
+impl Instance {
+    fn new(instance: &status::InstanceStatus, context: Context<'_>) -> Self {
+        let clock = context.clock;
+        Self {
+            name: instance.name.to_string(),
+            interface: instance.interface.to_string(),
+            vrid: instance.vrid.get(),
+            version: instance.version.number(),
+            family: instance.family.name().to_owned(),
+            state: instance.state.to_string(),
+            since: clock.at(instance.since),
+            reason: instance.reason.to_string(),
+            obstacles: instance
+                .obstacles
+                .iter()
+                .map(|obstacle| Obstacle::new(obstacle, clock))
+                .collect(),
+            priority: Priority {
+                base: instance.base_priority.get(),
+                effective: instance.effective_priority.get(),
+                terms: Vec::new(),
+            },
+            addresses: instance.addresses.iter().map(Address::new).collect(),
+            active_router: instance
+                .active_router
+                .as_ref()
+                .map(|router| ActiveRouter::new(router, context)),
+            advert_interval_ms: milliseconds(instance.advert_interval),
+            active_down_interval_ms: milliseconds(instance.active_down_interval),
+            drift: instance.drift.iter().map(Drift::new).collect(),
+            conflicts: instance
+                .conflicts
+                .iter()
+                .map(|conflict| Conflict::new(conflict, clock))
+                .collect(),
+            counters: Counters::new(&instance.counters),
+        }
+    }
+}
+
+impl Obstacle {
+    fn new(obstacle: &status::Obstacle, clock: WallClock) -> Self {
+        Self {
+            code: obstacle.code.to_owned(),
+            source: obstacle.source.clone(),
+            since: clock.at(obstacle.since),
+            text: obstacle.text.clone(),
+        }
+    }
+}
+
+impl Address {
+    fn new(address: &status::AddressStatus) -> Self {
+        Self {
+            address: address.network.to_string(),
+            interface: address.interface.to_string(),
+            held: address.held,
+            required: address.required,
+            lease_s: None,
+        }
+    }
+}
+
+impl ActiveRouter {
+    fn new(router: &status::ActiveRouter, context: Context<'_>) -> Self {
+        Self {
+            address: router.address.to_string(),
+            node: router.ourselves.then(|| context.identity.node.clone()),
+            priority: router.priority,
+            last_advert_age_ms: milliseconds(context.now.since(router.last_advert)),
+            checksum: router.checksum.map(|form| form.name().to_owned()),
+        }
+    }
+}
+
+impl Drift {
+    fn new(drift: &status::Drift) -> Self {
+        Self {
+            code: drift.code.to_owned(),
+            ours: drift.ours.clone(),
+            theirs: drift.theirs.clone(),
+            node: None,
+            source: drift.source.to_string(),
+        }
+    }
+}
+
+impl Conflict {
+    fn new(conflict: &status::Conflict, clock: WallClock) -> Self {
+        Self {
+            address: conflict.address.to_string(),
+            hardware_address: conflict.hardware_address.to_string(),
+            last_seen: clock.at(conflict.last_seen),
+        }
+    }
+}
+
+impl Counters {
+    fn new(counters: &status::Counters) -> Self {
+        Self {
+            adverts_sent: counters.adverts_sent,
+            adverts_received: counters.adverts_received,
+            priority_zero_sent: counters.priority_zero_sent,
+            priority_zero_received: counters.priority_zero_received,
+            transitions: counters.transitions,
+            stalls: counters.stalls,
+            errors: counters
+                .errors()
+                .map(|(counter, value)| (counter.name().to_owned(), value))
+                .collect(),
+        }
+    }
+}
+
+/// Whole milliseconds, cut off; saturates after 584 million years.
+fn milliseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::sample;
+
+    #[test]
+    fn every_field() {
+        insta::assert_snapshot!(sample::document().to_json().unwrap());
+    }
+
+    #[test]
+    fn reads_what_it_wrote_and_what_a_newer_agent_adds() {
+        let document = sample::document();
+        let mut value = serde_json::to_value(&document).unwrap();
+        value["added_later"] = serde_json::json!({"any": ["thing"]});
+        value["instances"][0]["added_later"] = true.into();
+        value["instances"][0]["counters"]["added_later"] = 7.into();
+        let read: Document = serde_json::from_value(value).unwrap();
+        assert_eq!(read.instances.len(), document.instances.len());
+        assert_eq!(read.to_json().unwrap(), document.to_json().unwrap());
+    }
+
+    #[test]
+    fn an_instant_does_not_jitter_with_the_clocks() {
+        let wall: Timestamp = "2026-11-22T10:00:00.0004Z".parse().unwrap();
+        let seconds = |seconds: u64| Instant::from_nanos(seconds * 1_000_000_000);
+        let clock = WallClock::new(seconds(100), wall);
+        let event = clock.at(seconds(40));
+        assert_eq!(event.to_string(), "2026-11-22T09:59:00.000Z");
+
+        // Read 0.7 ms late, or 99 ms late: the same moment as before.
+        for late in [700, 99_000] {
+            let observed = clock.observe(
+                seconds(160),
+                wall + Duration::from_micros(60_000_000 + late),
+            );
+            assert_eq!(observed.at(seconds(40)), event);
+        }
+        let early = wall + Duration::from_secs(60) - Duration::from_millis(99);
+        assert_eq!(clock.observe(seconds(160), early), clock);
+    }
+
+    #[test]
+    fn a_wall_clock_that_was_set_is_followed() {
+        let wall: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
+        let now = Instant::from_nanos(5_000_000_000);
+        let clock = WallClock::new(now, wall);
+        let set: Timestamp = "2026-11-22T11:00:00Z".parse().unwrap();
+        let followed = clock.observe(now, set);
+        assert_eq!(followed.at(now).to_string(), "2026-11-22T11:00:00.000Z");
+        let back = followed.observe(now, wall);
+        assert_eq!(back.at(now).to_string(), "2026-11-22T10:00:00.000Z");
+    }
+
+    #[test]
+    fn ages_never_run_backwards() {
+        let time = Time("2026-11-22T10:00:00Z".parse().unwrap());
+        assert_eq!(
+            time.age(time.0 + Duration::from_secs(5)),
+            Duration::from_secs(5)
+        );
+        assert_eq!(time.age(time.0 - Duration::from_secs(5)), Duration::ZERO);
+    }
+}

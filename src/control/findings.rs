@@ -1,0 +1,131 @@
+//! What of an instance somebody may have to do something about, as sentences.
+
+use jiff::Timestamp;
+
+use super::document::{Conflict, Counters, Drift, Instance, Obstacle};
+use super::words;
+
+/// Addresses named one by one; the rest is counted.
+pub(super) const ADDRESSES_SHOWN: usize = 3;
+
+/// A line of a section: what it is, and the sentence.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub kind: &'static str,
+    pub text: String,
+}
+
+impl Row {
+    pub fn new(kind: &'static str, text: impl Into<String>) -> Self {
+        Self {
+            kind,
+            text: text.into(),
+        }
+    }
+}
+
+/// What somebody may have to do something about.
+pub(super) fn problems(instance: &Instance, now: Timestamp) -> Vec<Row> {
+    let mut rows = misplaced(instance);
+    rows.extend(obstacles(instance, now));
+    rows.extend(drift(instance));
+    rows.extend(conflicts(instance, now));
+    if instance.counters.stalls > 0 {
+        let text = format!(
+            "{} since the start: the agent ran late by more than an interval; \
+             the host is overloaded or was suspended",
+            instance.counters.stalls
+        );
+        rows.push(Row::new("stalls", text));
+    }
+    rows.extend(errors(&instance.counters));
+    rows
+}
+
+/// Addresses that are not where the state says.
+fn misplaced(instance: &Instance) -> Vec<Row> {
+    let active = instance.state == "active";
+    let wrong: Vec<String> = instance
+        .addresses
+        .iter()
+        .filter(|address| address.held != active)
+        .map(|address| {
+            let optional = if address.required {
+                ""
+            } else {
+                " (not required)"
+            };
+            format!("{} on {}{optional}", address.address, address.interface)
+        })
+        .collect();
+    if wrong.is_empty() {
+        return Vec::new();
+    }
+    let list = words::list(&wrong, ADDRESSES_SHOWN);
+    vec![if active {
+        Row::new("not held", format!("{list}, although this node is Active"))
+    } else if instance.reason == "shutdown" {
+        Row::new(
+            "still held",
+            format!("{list}, until another node takes over"),
+        )
+    } else {
+        let text = format!("{list}, although this node is not Active; two hosts may answer");
+        Row::new("still held", text)
+    }]
+}
+
+pub(super) fn obstacles(instance: &Instance, now: Timestamp) -> Vec<Row> {
+    let row = |obstacle: &Obstacle| {
+        let text = format!(
+            "{}: {} ({}, for {})",
+            obstacle.source,
+            obstacle.text,
+            obstacle.code,
+            words::span(obstacle.since.age(now))
+        );
+        Row::new("obstacle", text)
+    };
+    instance.obstacles.iter().map(row).collect()
+}
+
+pub(super) fn drift(instance: &Instance) -> Vec<Row> {
+    let row = |drift: &Drift| {
+        let text = format!(
+            "{}: {} has {}; this node has {}; make the two configurations agree",
+            drift.code,
+            drift.node.as_ref().unwrap_or(&drift.source),
+            drift.theirs,
+            drift.ours
+        );
+        Row::new("drift", text)
+    };
+    instance.drift.iter().map(row).collect()
+}
+
+pub(super) fn conflicts(instance: &Instance, now: Timestamp) -> Vec<Row> {
+    let row = |conflict: &Conflict| {
+        let text = format!(
+            "{} announced {} while it was ours, {} ago; another host has it too",
+            conflict.hardware_address,
+            conflict.address,
+            words::span(conflict.last_seen.age(now))
+        );
+        Row::new("conflict", text)
+    };
+    instance.conflicts.iter().map(row).collect()
+}
+
+/// The counters that are not zero.
+pub(super) fn errors(counters: &Counters) -> Vec<Row> {
+    let counters = counters.errors.iter().filter(|(_, value)| **value > 0);
+    counters
+        .map(|(name, value)| {
+            let text = match words::counter(name) {
+                Some(words) => format!("{value} since the start: {words} ({name})"),
+                None => format!("{value} since the start: {name}"),
+            };
+            Row::new("error", text)
+        })
+        .collect()
+}

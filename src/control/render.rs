@@ -1,0 +1,412 @@
+//! `vipward status` for people: at most 80 columns, the trouble last, where
+//! the eye is when the prompt returns.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
+use jiff::Timestamp;
+
+use super::document::{Address, Counters, Document, Instance, Time};
+use super::findings::{ADDRESSES_SHOWN, Row, conflicts, drift, errors, obstacles, problems};
+use super::words;
+
+/// Fits the smallest usual terminal, and a mail.
+pub const COLUMNS: u16 = 80;
+
+/// Colours repeat what words already say, so they may be left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colour {
+    Off,
+    On,
+}
+
+/// Every instance on a line, then what is wrong with which.
+pub fn overview(document: &Document, now: Timestamp, colour: Colour) -> String {
+    let mut text = headline(document, now);
+    let _ = writeln!(text, "{}", wrapped(&verdict(document)));
+    if !document.instances.is_empty() {
+        let _ = writeln!(text, "\n{}", instances(document, now, colour));
+    }
+    let mut quiet = true;
+    for instance in &document.instances {
+        let problems = problems(instance, now);
+        if !problems.is_empty() {
+            quiet = false;
+            let _ = writeln!(text, "\n{}:\n{}", instance.name, pairs(&problems));
+        }
+    }
+    let strays = errors(&document.counters);
+    if !strays.is_empty() {
+        quiet = false;
+        let _ = writeln!(text, "\npackets of no instance:\n{}", pairs(&strays));
+    }
+    if quiet {
+        text.push_str("\nNo obstacles, drift, conflicts or errors.\n");
+    }
+    paint(&text)
+}
+
+/// Everything about one instance.
+pub fn detail(document: &Document, instance: &Instance, now: Timestamp, colour: Colour) -> String {
+    let mut text = headline(document, now);
+    let _ = writeln!(text, "\n{}:", instance.name);
+    let mut rows = vec![
+        Row::new("state", state_in_words(instance, now, colour)),
+        Row::new("reason", reason_in_words(instance)),
+        Row::new("active router", active_router(document, instance, true)),
+        Row::new("priority", priority(instance)),
+        Row::new(
+            "sends on",
+            format!(
+                "{}, {}, VRRP version {}, VRID {}",
+                instance.interface, instance.family, instance.version, instance.vrid
+            ),
+        ),
+        Row::new(
+            "times",
+            format!(
+                "advertises every {}, takes over after {} of silence",
+                words::exact_ms(instance.advert_interval_ms),
+                words::exact_ms(instance.active_down_interval_ms)
+            ),
+        ),
+    ];
+    let addresses = instance.addresses.iter().map(address_in_words);
+    rows.extend(addresses.map(|words| Row::new("address", words)));
+    rows.extend(or_none("obstacle", obstacles(instance, now)));
+    rows.extend(or_none("drift", drift(instance)));
+    rows.extend(or_none("conflict", conflicts(instance, now)));
+    rows.extend(counts(&instance.counters));
+    rows.extend(or_none("error", errors(&instance.counters)));
+    let _ = writeln!(text, "{}", pairs(&rows));
+    paint(&text)
+}
+
+fn headline(document: &Document, now: Timestamp) -> String {
+    let text = format!(
+        "{}: vipward {}, pid {}, up {}, since {}",
+        document.node,
+        document.version,
+        document.pid,
+        words::span(document.started_at.age(now)),
+        clock(document.started_at),
+    );
+    wrapped(&text) + "\n"
+}
+
+/// `3 instances: 1 fault (mail), 1 active, 1 backup`, the worst first.
+fn verdict(document: &Document) -> String {
+    let mut states: BTreeMap<(u8, &str), Vec<&str>> = BTreeMap::new();
+    for instance in &document.instances {
+        let state = instance.state.as_str();
+        let names = states.entry((severity(state), state)).or_default();
+        names.push(&instance.name);
+    }
+    let parts: Vec<String> = states
+        .into_iter()
+        .map(|((_, state), names)| match state {
+            "fault" => format!("{} {state} ({})", names.len(), words::list(&names, 3)),
+            _ => format!("{} {state}", names.len()),
+        })
+        .collect();
+    let all = words::count(document.instances.len(), "instance", "instances");
+    format!("{all}: {}", words::list(&parts, parts.len()))
+}
+
+fn severity(state: &str) -> u8 {
+    match state {
+        "fault" => 0,
+        "active" => 2,
+        "backup" => 3,
+        // Initialize, and what a newer agent may say.
+        _ => 1,
+    }
+}
+
+fn instances(document: &Document, now: Timestamp, colour: Colour) -> String {
+    let mut table = plain_table();
+    table.set_header(["INSTANCE", "STATE", "FOR", "PRIO", "ACTIVE ROUTER", "HELD"]);
+    for instance in &document.instances {
+        table.add_row([
+            instance.name.clone(),
+            state(instance, colour),
+            words::span(instance.since.age(now)),
+            instance.priority.effective.to_string(),
+            active_router(document, instance, false),
+            held(instance),
+        ]);
+    }
+    table.set_constraints([
+        ColumnConstraint::UpperBoundary(Width::Fixed(20)),
+        ColumnConstraint::ContentWidth,
+        ColumnConstraint::ContentWidth,
+        ColumnConstraint::ContentWidth,
+        // An IPv4 address and its age stay on one line.
+        ColumnConstraint::LowerBoundary(Width::Fixed(26)),
+    ]);
+    if let Some(column) = table.column_mut(0) {
+        column.set_padding((0, 1));
+    }
+    table.trim_fmt()
+}
+
+fn pairs(rows: &[Row]) -> String {
+    let mut table = plain_table();
+    for row in rows {
+        table.add_row([row.kind, &row.text]);
+    }
+    table.set_constraints([ColumnConstraint::ContentWidth]);
+    if let Some(column) = table.column_mut(0) {
+        column.set_padding((2, 2));
+    }
+    table.trim_fmt()
+}
+
+fn wrapped(text: &str) -> String {
+    let mut table = plain_table();
+    table.add_row([text]);
+    if let Some(column) = table.column_mut(0) {
+        column.set_padding((0, 0));
+    }
+    table.trim_fmt()
+}
+
+fn plain_table() -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(COLUMNS);
+    table
+}
+
+fn state_in_words(instance: &Instance, now: Timestamp, colour: Colour) -> String {
+    format!(
+        "{} for {}, since {}",
+        state(instance, colour),
+        words::span(instance.since.age(now)),
+        clock(instance.since)
+    )
+}
+
+fn reason_in_words(instance: &Instance) -> String {
+    match words::reason(&instance.reason, &instance.state) {
+        Some(words) => format!("{}: {words}", instance.reason),
+        None => instance.reason.clone(),
+    }
+}
+
+fn active_router(document: &Document, instance: &Instance, full: bool) -> String {
+    let Some(router) = &instance.active_router else {
+        return "nobody known".to_owned();
+    };
+    let age = words::span(Duration::from_millis(router.last_advert_age_ms));
+    let ours = router.node.as_ref() == Some(&document.node);
+    let who = match (&router.node, ours) {
+        (_, true) => format!("this node, {}", router.address),
+        (Some(node), false) => format!("{node}, {}", router.address),
+        (None, false) => router.address.clone(),
+    };
+    if !full {
+        // Our own last advertisement is news only when it is late.
+        return if ours {
+            who
+        } else {
+            format!("{who}, {age} ago")
+        };
+    }
+    let verb = if ours { "sent" } else { "heard" };
+    let mut text = format!(
+        "{who}, priority {}, last advertisement {verb} {age} ago",
+        router.priority
+    );
+    if let Some(form) = &router.checksum {
+        let _ = write!(text, ", checksum {form}");
+    }
+    text
+}
+
+fn priority(instance: &Instance) -> String {
+    let priority = &instance.priority;
+    if priority.base == priority.effective {
+        priority.effective.to_string()
+    } else {
+        format!("{} (configured: {})", priority.effective, priority.base)
+    }
+}
+
+fn held(instance: &Instance) -> String {
+    let held: Vec<&str> = instance
+        .addresses
+        .iter()
+        .filter(|address| address.held)
+        .map(|address| without_prefix(&address.address))
+        .collect();
+    let all = instance.addresses.len();
+    if held.is_empty() {
+        return format!("0 of {all}");
+    }
+    // One on a line, so that each can be copied.
+    let mut text = format!("{} of {all}: ", held.len());
+    let shown: Vec<&str> = held.iter().copied().take(ADDRESSES_SHOWN).collect();
+    text.push_str(&shown.join("\n"));
+    let rest = held.len().saturating_sub(ADDRESSES_SHOWN);
+    if rest > 0 {
+        let _ = write!(text, "\nand {rest} more");
+    }
+    text
+}
+
+/// The address alone: the overview is short of room.
+fn without_prefix(address: &str) -> &str {
+    address.split_once('/').map_or(address, |(bare, _)| bare)
+}
+
+fn address_in_words(address: &Address) -> String {
+    let held = if address.held { "held" } else { "not held" };
+    let mut text = format!("{} on {}: {held}", address.address, address.interface);
+    if !address.required {
+        text.push_str(" (not required)");
+    }
+    if let Some(seconds) = address.lease_s {
+        let _ = write!(text, ", leased for {seconds} s");
+    }
+    text
+}
+
+fn counts(counters: &Counters) -> [Row; 4] {
+    let adverts = |all: u64, zero: u64| format!("{all} advertisements, {zero} of priority 0");
+    [
+        Row::new(
+            "sent",
+            adverts(counters.adverts_sent, counters.priority_zero_sent),
+        ),
+        Row::new(
+            "received",
+            adverts(counters.adverts_received, counters.priority_zero_received),
+        ),
+        Row::new("transitions", counters.transitions.to_string()),
+        Row::new("stalls", counters.stalls.to_string()),
+    ]
+}
+
+/// A list that says so when it is empty.
+fn or_none(kind: &'static str, rows: Vec<Row>) -> Vec<Row> {
+    if rows.is_empty() {
+        vec![Row::new(kind, "none")]
+    } else {
+        rows
+    }
+}
+
+/// To the second: `2026-11-22 10:00:03 UTC`.
+fn clock(time: Time) -> String {
+    time.0.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+// A table counts the characters of an escape sequence as columns. So a state
+// is first marked with invisible characters, which have no width (and which
+// the client lets through from nobody), and painted when all is laid out.
+const MARKS: [(char, &str); 4] = [
+    ('\u{2061}', "\x1b[32m"),
+    ('\u{2062}', "\x1b[33m"),
+    ('\u{2063}', "\x1b[1;31m"),
+    ('\u{2064}', "\x1b[0m"),
+];
+
+fn state(instance: &Instance, colour: Colour) -> String {
+    let [good, waiting, bad, end] = MARKS.map(|(mark, _)| mark);
+    let mark = match (colour, instance.state.as_str()) {
+        (Colour::Off, _) | (_, "backup") => return instance.state.clone(),
+        (Colour::On, "active") => good,
+        (Colour::On, "fault") => bad,
+        (Colour::On, _) => waiting,
+    };
+    format!("{mark}{}{end}", instance.state)
+}
+
+fn paint(text: &str) -> String {
+    MARKS.iter().fold(text.to_owned(), |text, (mark, code)| {
+        text.replace(*mark, code)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::sample;
+
+    fn fits(text: &str) {
+        for line in text.lines() {
+            assert!(line.chars().count() <= usize::from(COLUMNS), "{line}");
+            assert_eq!(line, line.trim_end());
+        }
+    }
+
+    #[test]
+    fn everything_at_once() {
+        let text = overview(&sample::document(), sample::wall(), Colour::Off);
+        fits(&text);
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn all_is_well() {
+        let mut document = sample::document();
+        document.counters.errors.clear();
+        document.instances.retain(|one| one.name == "cache");
+        let text = overview(&document, sample::wall(), Colour::Off);
+        fits(&text);
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn one_in_full() {
+        let document = sample::document();
+        for name in ["web", "mail", "cache"] {
+            let instance = document.instance(name).unwrap();
+            let text = detail(&document, instance, sample::wall(), Colour::Off);
+            fits(&text);
+            insta::assert_snapshot!(format!("detail_{name}"), text);
+        }
+    }
+
+    #[test]
+    fn colours_change_no_word_and_no_width() {
+        let document = sample::document();
+        let painted = overview(&document, sample::wall(), Colour::On);
+        assert!(painted.contains("\x1b[1;31mfault\x1b[0m"), "{painted}");
+        assert!(painted.contains("\x1b[32mactive\x1b[0m"), "{painted}");
+        let codes = MARKS.map(|(_, code)| code);
+        let bare = codes
+            .iter()
+            .fold(painted, |text, code| text.replace(code, ""));
+        assert_eq!(bare, overview(&document, sample::wall(), Colour::Off));
+    }
+
+    #[test]
+    fn long_names_and_lists_stay_within_the_width() {
+        let mut document = sample::document();
+        for (number, instance) in document.instances.iter_mut().enumerate() {
+            instance.name = format!("an-instance-whose-name-has-no-end-{number}");
+            if let Some(address) = instance.addresses.first().cloned() {
+                let long = Address {
+                    address: "2001:db8:1234:5678:9abc:def0:1234:5678/128".to_owned(),
+                    held: true,
+                    ..address
+                };
+                instance.addresses = vec![long; 1000];
+            }
+        }
+        let text = overview(&document, sample::wall(), Colour::On);
+        let codes = MARKS.map(|(_, code)| code);
+        let text = codes.iter().fold(text, |text, code| text.replace(code, ""));
+        for line in text.lines().filter(|line| !line.ends_with(':')) {
+            fits(line);
+        }
+        assert!(text.contains("and 997 more"), "{text}");
+    }
+}

@@ -1,0 +1,205 @@
+//! One instance of each kind, for the tests of this room.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::document::{Context, Document, Identity, WallClock};
+use crate::agent::status::{
+    ActiveRouter, AddressStatus, Conflict, Counter, Counters, Drift, InstanceStatus, Obstacle,
+    Reason, StateName, Status,
+};
+use crate::agent::time::Instant;
+use crate::agent::values::{
+    ChecksumForm, Family, InstanceName, MacAddress, Priority, Version, Vrid,
+};
+
+/// The moment of the picture.
+pub(crate) fn wall() -> Timestamp {
+    "2026-11-22T13:12:05.5Z".parse().unwrap()
+}
+
+pub(crate) fn document() -> Document {
+    Document::new(
+        &status(),
+        Context {
+            identity: &identity(),
+            now: now(),
+            clock: WallClock::new(now(), wall()),
+        },
+    )
+}
+
+fn now() -> Instant {
+    Instant::from_nanos(20_000_000_000_000)
+}
+
+fn ago(ms: u64) -> Instant {
+    Instant::from_nanos(now().as_nanos() - ms * 1_000_000)
+}
+
+fn identity() -> Identity {
+    Identity {
+        version: "0.1.0".to_owned(),
+        node: "lb1".to_owned(),
+        pid: 4242,
+        started_at: "2026-11-22T10:00:00Z".parse().unwrap(),
+        config_path: "/etc/vipward/config.yaml".into(),
+        config_loaded_at: "2026-11-22T10:00:00.012Z".parse().unwrap(),
+        config_digest: "6b86b273ff34fce1".to_owned(),
+    }
+}
+
+fn status() -> Status {
+    let mut counters = Counters::default();
+    for _ in 0..3 {
+        counters.count(Counter::VridError);
+    }
+    Status {
+        instances: vec![api(), cache(), db(), fresh(), mail(), web()],
+        counters,
+    }
+}
+
+fn instance(name: &str, vrid: u8, state: StateName, reason: Reason) -> InstanceStatus {
+    InstanceStatus {
+        name: InstanceName::new(name),
+        interface: "eth0".parse().unwrap(),
+        vrid: Vrid::new(vrid).unwrap(),
+        version: Version::V3,
+        family: Family::Ipv4,
+        state,
+        since: ago(11_520_000),
+        reason,
+        obstacles: Vec::new(),
+        base_priority: Priority::new(150).unwrap(),
+        effective_priority: Priority::new(150).unwrap(),
+        addresses: Vec::new(),
+        active_router: None,
+        advert_interval: Duration::from_secs(1),
+        active_down_interval: Duration::from_micros(3_414_062),
+        drift: Vec::new(),
+        conflicts: Vec::new(),
+        counters: Counters::default(),
+    }
+}
+
+fn address(network: &str, held: bool, required: bool) -> AddressStatus {
+    AddressStatus {
+        network: network.parse().unwrap(),
+        interface: "eth0".parse().unwrap(),
+        held,
+        required,
+    }
+}
+
+fn router(address: &str, ourselves: bool, age_ms: u64) -> Option<ActiveRouter> {
+    Some(ActiveRouter {
+        address: address.parse::<IpAddr>().unwrap(),
+        priority: if ourselves { 150 } else { 200 },
+        last_advert: ago(age_ms),
+        ourselves,
+        checksum: (!ourselves).then_some(ChecksumForm::PseudoHeader),
+    })
+}
+
+/// Active and whole, with drift, a conflict, and most counters moved.
+fn web() -> InstanceStatus {
+    let mut counters = Counters::default();
+    counters.adverts_sent = 11_520;
+    counters.adverts_received = 7;
+    counters.priority_zero_sent = 1;
+    counters.priority_zero_received = 2;
+    counters.transitions = 3;
+    counters.stalls = 4;
+    counters.count(Counter::ChecksumError);
+    counters.count(Counter::ChecksumError);
+    InstanceStatus {
+        addresses: vec![
+            address("192.0.2.10/24", true, true),
+            address("192.0.2.11/24", true, true),
+            address("2001:db8::10/64", true, true),
+            address("2001:db8::11/64", true, false),
+        ],
+        active_router: router("192.0.2.1", true, 12),
+        drift: vec![Drift {
+            code: "addresses",
+            ours: "192.0.2.10, 192.0.2.11".to_owned(),
+            theirs: "192.0.2.10".to_owned(),
+            source: "192.0.2.2".parse().unwrap(),
+        }],
+        conflicts: vec![Conflict {
+            address: "192.0.2.10".parse().unwrap(),
+            hardware_address: MacAddress([2, 0, 0, 0, 0, 7]),
+            last_seen: ago(95_000),
+        }],
+        counters,
+        ..instance("web", 51, StateName::Active, Reason::NoResponse)
+    }
+}
+
+/// Active without an address that it must have.
+fn db() -> InstanceStatus {
+    InstanceStatus {
+        addresses: vec![
+            address("192.0.2.20/24", true, true),
+            address("192.0.2.21/24", false, true),
+        ],
+        active_router: router("192.0.2.1", true, 12),
+        obstacles: vec![Obstacle {
+            code: "address-refused",
+            source: "address 192.0.2.21/24".to_owned(),
+            since: ago(2_000),
+            text: "the kernel refused it: No buffer space available (ENOBUFS)".to_owned(),
+        }],
+        ..instance("db", 52, StateName::Active, Reason::Preempted)
+    }
+}
+
+/// Active without an address that it need not have.
+fn api() -> InstanceStatus {
+    InstanceStatus {
+        family: Family::Ipv6,
+        addresses: vec![
+            address("fe80::10/64", true, true),
+            address("2001:db8::30/64", false, false),
+        ],
+        active_router: router("fe80::1", true, 12),
+        ..instance("api", 53, StateName::Active, Reason::Priority)
+    }
+}
+
+fn mail() -> InstanceStatus {
+    InstanceStatus {
+        since: ago(312_000),
+        interface: "eth1".parse().unwrap(),
+        obstacles: vec![Obstacle {
+            code: "link-down",
+            source: "interface eth1".to_owned(),
+            since: ago(312_000),
+            text: "it has no carrier".to_owned(),
+        }],
+        addresses: vec![address("198.51.100.25/24", false, true)],
+        ..instance("mail", 54, StateName::Fault, Reason::Obstacle)
+    }
+}
+
+fn cache() -> InstanceStatus {
+    InstanceStatus {
+        version: Version::V2,
+        base_priority: Priority::new(150).unwrap(),
+        effective_priority: Priority::new(100).unwrap(),
+        addresses: vec![address("192.0.2.40/24", false, true)],
+        active_router: router("192.0.2.2", false, 340),
+        ..instance("cache", 55, StateName::Backup, Reason::Startup)
+    }
+}
+
+fn fresh() -> InstanceStatus {
+    InstanceStatus {
+        since: ago(340),
+        addresses: vec![address("192.0.2.50/24", true, true)],
+        ..instance("fresh", 56, StateName::Initialize, Reason::Shutdown)
+    }
+}

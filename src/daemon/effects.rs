@@ -1,0 +1,213 @@
+//! Carries out what the core asked for.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+
+use super::sockets::Sockets;
+use crate::agent::action::{Action, AddressOrder};
+use crate::agent::event::{Event, InterfaceState, V2Authentication};
+use crate::agent::ladder::group;
+use crate::agent::report::{Level, Report};
+use crate::agent::settings::InstanceSettings;
+use crate::agent::values::{InstanceId, InterfaceName};
+use crate::net::announce_socket::AnnounceSocket;
+use crate::net::kernel::Netlink;
+use crate::wire::advertisement::{self, Outgoing};
+use crate::wire::announcement;
+
+pub struct Effects {
+    netlink: Netlink,
+    announcements: AnnounceSocket,
+    /// As last reported; where announcements go and what they carry.
+    interfaces: BTreeMap<InterfaceName, InterfaceState>,
+    outboxes: BTreeMap<InstanceId, Outbox>,
+    message: Vec<u8>,
+}
+
+/// What every advertisement of an instance has in common.
+struct Outbox {
+    settings: InstanceSettings,
+    advertised: Vec<IpAddr>,
+    destinations: Vec<IpAddr>,
+}
+
+impl Outbox {
+    fn new(settings: &InstanceSettings) -> Self {
+        let destinations = if settings.unicast_peers.is_empty() {
+            vec![group(settings.family)]
+        } else {
+            settings.unicast_peers.clone()
+        };
+        Self {
+            advertised: settings.advertised().collect(),
+            destinations,
+            settings: settings.clone(),
+        }
+    }
+}
+
+impl Effects {
+    pub fn new<'s>(
+        netlink: Netlink,
+        announcements: AnnounceSocket,
+        instances: impl Iterator<Item = (InstanceId, &'s InstanceSettings)>,
+    ) -> Self {
+        let outboxes = instances.map(|(id, settings)| (id, Outbox::new(settings)));
+        Self {
+            netlink,
+            announcements,
+            interfaces: BTreeMap::new(),
+            outboxes: outboxes.collect(),
+            message: Vec::with_capacity(2048),
+        }
+    }
+
+    pub fn set_interface(&mut self, name: InterfaceName, state: Option<&InterfaceState>) {
+        match state {
+            Some(state) => self.interfaces.insert(name, state.clone()),
+            None => self.interfaces.remove(&name),
+        };
+    }
+
+    /// Performs one action. An event is returned where it failed at once.
+    pub fn perform(&mut self, sockets: &Sockets, action: Action) -> Option<Event<'static>> {
+        match action {
+            Action::Advertise {
+                instance,
+                source,
+                priority,
+            } => {
+                let sent = self.advertise(sockets, instance, source, priority);
+                sent.err().map(|error| Event::AdvertNotSent {
+                    instance,
+                    error: error.to_string(),
+                })
+            }
+            Action::AddAddress(order) => {
+                self.netlink
+                    .add_address(order)
+                    .err()
+                    .map(|order| Event::AddressAdded {
+                        instance: order.instance,
+                        address: order.address,
+                        outcome: Err(refused(&order)),
+                    })
+            }
+            Action::RemoveAddress(order) => {
+                let refusal = self.netlink.remove_address(order).err();
+                refusal.map(|order| Event::AddressRemoved {
+                    instance: order.instance,
+                    address: order.address,
+                    outcome: Err(refused(&order)),
+                })
+            }
+            Action::Announce {
+                instance: _,
+                interface,
+                address,
+            } => {
+                if let Err(error) = self.announce(interface, address) {
+                    tracing::warn!("cannot announce {address} on {interface}: {error}");
+                }
+                None
+            }
+            Action::Report(report) => {
+                write_down(&report);
+                None
+            }
+        }
+    }
+
+    /// Sends to the group or to every peer. That one peer is out of reach is
+    /// that peer's trouble and no error of ours.
+    fn advertise(
+        &mut self,
+        sockets: &Sockets,
+        instance: InstanceId,
+        source: IpAddr,
+        priority: u8,
+    ) -> io::Result<()> {
+        let Some(outbox) = self.outboxes.get(&instance) else {
+            return Ok(());
+        };
+        let settings = &outbox.settings;
+        let mut outcome = Ok(());
+        for destination in &outbox.destinations {
+            let outgoing = Outgoing {
+                version: settings.version,
+                vrid: settings.vrid,
+                priority,
+                interval: settings.advert_interval,
+                checksum: settings.checksum,
+                v2_authentication: V2Authentication::default(),
+                addresses: &outbox.advertised,
+                source,
+                destination: *destination,
+            };
+            advertisement::encode(&outgoing, &mut self.message).map_err(io::Error::other)?;
+            let sent = sockets.send(settings.interface, &self.message, source, *destination);
+            match sent {
+                Err(error) if is_the_peers(&error) => {
+                    tracing::debug!("{destination} is out of reach: {error}");
+                }
+                Err(error) => outcome = Err(error),
+                Ok(()) => {}
+            }
+        }
+        outcome
+    }
+
+    fn announce(&self, name: InterfaceName, address: IpAddr) -> io::Result<()> {
+        let Some(interface) = self.interfaces.get(&name) else {
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "the interface does not exist",
+            ));
+        };
+        // Without a hardware address there is no neighbour cache to correct.
+        let Some(sender) = interface.hardware_address else {
+            return Ok(());
+        };
+        let index = interface.index;
+        match address {
+            IpAddr::V4(address) => {
+                let request = announcement::gratuitous_arp_request(address, sender);
+                let reply = announcement::gratuitous_arp_reply(address, sender);
+                self.announcements.send(index, &request)?;
+                self.announcements.send(index, &reply)
+            }
+            IpAddr::V6(address) => {
+                let router = interface.forwards_ipv6;
+                let frame =
+                    announcement::unsolicited_neighbour_advertisement(address, sender, router);
+                self.announcements.send(index, &frame)
+            }
+        }
+    }
+}
+
+fn refused(order: &AddressOrder) -> String {
+    format!(
+        "too many address changes wait for the kernel; nothing was changed on {}",
+        order.interface
+    )
+}
+
+/// The error speaks of the other end, not of our ability to send.
+fn is_the_peers(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EHOSTUNREACH | libc::ECONNREFUSED | libc::EHOSTDOWN)
+    )
+}
+
+fn write_down(report: &Report) {
+    let fact = &report.fact;
+    let instance = report.instance.as_ref().map(tracing::field::display);
+    match fact.level() {
+        Level::Info => tracing::info!(instance, "{fact}"),
+        Level::Warning => tracing::warn!(instance, "{fact}"),
+        Level::Error => tracing::error!(instance, "{fact}"),
+    }
+}

@@ -1,0 +1,232 @@
+//! The one loop: wait for one thing, hand it to the core, perform the
+//! actions, re-arm one timer. Nothing in here blocks.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use super::effects::Effects;
+use super::signals::{Signal, Signals};
+use super::sockets::Sockets;
+use crate::agent::Agent;
+use crate::agent::action::Action;
+use crate::agent::event::Event;
+use crate::agent::time::Instant;
+use crate::control::server::{Request, StatusPicture};
+use crate::net::timer::{self, Timer};
+
+/// Packets taken from one socket in one turn. The rest waits in the kernel,
+/// whose buffer drops what is too much; timers are looked at in between.
+const PACKETS_PER_SOCKET: usize = 256;
+/// Kernel reports taken in one turn; the rest waits in its channel.
+const REPORTS_PER_TURN: usize = 256;
+/// Sockets that could not be opened are tried again at this pace.
+const HOUSEKEEPING: Duration = Duration::from_secs(5);
+/// A stop that is not finished after this is given up: some address could
+/// not be removed. Longer than the longest resignation.
+const STOP_LONGEST: Duration = Duration::from_secs(10);
+/// A packet of protocol 112 is at most an MTU long; what is longer is cut
+/// off, and counted by the ladder.
+const PACKET_BYTES: usize = 16 * 1024;
+
+pub struct ProtocolLoop {
+    pub agent: Agent,
+    pub sockets: Sockets,
+    pub effects: Effects,
+    pub timer: Timer,
+    pub kernel: mpsc::Receiver<Event<'static>>,
+    pub requests: mpsc::Receiver<Request>,
+    pub signals: Signals,
+}
+
+/// How the loop ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Everything was released.
+    Finished,
+    /// These addresses may still be on the host.
+    Unfinished(Vec<String>),
+}
+
+/// What lives only while the loop runs.
+struct Turns {
+    tokens: Vec<u64>,
+    packet: Box<[u8]>,
+    actions: Vec<Action>,
+    /// Follow-ups of actions that failed at once.
+    failures: VecDeque<Event<'static>>,
+    housekeeping: Interval,
+    stop_by: Option<Instant>,
+}
+
+impl ProtocolLoop {
+    pub async fn run(mut self) -> anyhow::Result<Ending> {
+        let mut housekeeping = interval(HOUSEKEEPING);
+        housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut turns = Turns {
+            tokens: Vec::new(),
+            packet: vec![0; PACKET_BYTES].into_boxed_slice(),
+            actions: Vec::new(),
+            failures: VecDeque::new(),
+            housekeeping,
+            stop_by: None,
+        };
+        loop {
+            let deadline = self.agent.deadline().map(|(at, _)| at);
+            self.timer.arm(deadline)?;
+            tokio::select! {
+                readable = self.sockets.readable() => readable?,
+                expired = self.timer.expired() => expired?,
+                event = self.kernel.recv() => {
+                    let event = event.context("the threads that speak with the kernel ended")?;
+                    self.kernel_reports(event, &mut turns);
+                }
+                Some(request) = self.requests.recv() => self.answer(request),
+                signal = self.signals.next() => self.on_signal(signal, &mut turns),
+                _ = turns.housekeeping.tick() => {
+                    let events = self.sockets.retry();
+                    self.handle_all(events, &mut turns);
+                }
+            }
+            self.hear(&mut turns)?;
+            self.wake(&mut turns);
+            if self.agent.is_finished() {
+                return Ok(Ending::Finished);
+            }
+            if turns.stop_by.is_some_and(|at| at <= timer::now()) {
+                return Ok(Ending::Unfinished(self.left_behind()));
+            }
+        }
+    }
+
+    /// Sockets before timers: what has arrived is heard before any deadline
+    /// is judged.
+    fn hear(&mut self, turns: &mut Turns) -> anyhow::Result<()> {
+        turns.tokens.clear();
+        self.sockets.ready(&mut turns.tokens)?;
+        for position in 0..turns.tokens.len() {
+            let Some(token) = turns.tokens.get(position).copied() else {
+                break;
+            };
+            for _ in 0..PACKETS_PER_SOCKET {
+                match self.sockets.receive(token, &mut turns.packet) {
+                    Ok(Some(event)) => {
+                        let now = timer::now();
+                        self.agent.handle_into(now, event, &mut turns.actions);
+                        self.perform(turns);
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        // ENETDOWN and its like: the interface's own report
+                        // says what it means.
+                        tracing::debug!("receiving: {error}");
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn wake(&mut self, turns: &mut Turns) {
+        let now = timer::now();
+        if self.agent.deadline().is_some_and(|(at, _)| at <= now) {
+            self.handle(Event::Wake, turns);
+        }
+    }
+
+    fn kernel_reports(&mut self, first: Event<'static>, turns: &mut Turns) {
+        self.kernel_report(first, turns);
+        for _ in 1..REPORTS_PER_TURN {
+            match self.kernel.try_recv() {
+                Ok(event) => self.kernel_report(event, turns),
+                Err(_) => break,
+            }
+        }
+    }
+
+    /// The shell follows an interface before the core hears of it, so that
+    /// the core's conclusions can be carried out.
+    fn kernel_report(&mut self, event: Event<'static>, turns: &mut Turns) {
+        let mut opened = Vec::new();
+        if let Event::Interface { interface, state } = &event {
+            self.effects.set_interface(*interface, state.as_ref());
+            opened = self.sockets.follow(*interface, state.as_ref());
+        }
+        self.handle(event, turns);
+        self.handle_all(opened, turns);
+    }
+
+    fn handle_all(&mut self, events: Vec<Event<'static>>, turns: &mut Turns) {
+        for event in events {
+            self.handle(event, turns);
+        }
+    }
+
+    fn handle(&mut self, event: Event<'_>, turns: &mut Turns) {
+        self.agent
+            .handle_into(timer::now(), event, &mut turns.actions);
+        self.perform(turns);
+    }
+
+    /// A failure leads to a report or to a retry at a later time, never to
+    /// another action that fails at once, so this ends.
+    fn perform(&mut self, turns: &mut Turns) {
+        loop {
+            for action in turns.actions.drain(..) {
+                let failure = self.effects.perform(&self.sockets, action);
+                turns.failures.extend(failure);
+            }
+            let Some(failure) = turns.failures.pop_front() else {
+                return;
+            };
+            self.agent
+                .handle_into(timer::now(), failure, &mut turns.actions);
+        }
+    }
+
+    fn answer(&mut self, request: Request) {
+        match request {
+            Request::Status(reply) => {
+                let picture = StatusPicture {
+                    status: self.agent.status(),
+                    now: timer::now(),
+                };
+                // The asker may have gone; that concerns nobody.
+                let _ = reply.send(picture);
+            }
+        }
+    }
+
+    fn on_signal(&mut self, signal: Signal, turns: &mut Turns) {
+        match (signal, turns.stop_by) {
+            (Signal::Stop, None) => {
+                tracing::info!("stopping: resigning, and answering until relieved");
+                turns.stop_by = Some(timer::now() + STOP_LONGEST);
+                self.handle(Event::Stop, turns);
+            }
+            (Signal::Stop, Some(_)) => {
+                tracing::info!("told to stop again: releasing everything at once");
+                self.handle(Event::StopNow, turns);
+            }
+            (Signal::Reload, _) => {
+                tracing::warn!(
+                    "SIGHUP: reloading is not yet supported by this version; nothing changed, \
+                     restart to apply a changed configuration"
+                );
+            }
+        }
+    }
+
+    fn left_behind(&self) -> Vec<String> {
+        let status = self.agent.status();
+        let addresses = status.instances.iter().flat_map(|i| &i.addresses);
+        addresses
+            .filter(|address| address.held)
+            .map(|address| format!("{} on {}", address.network, address.interface))
+            .collect()
+    }
+}

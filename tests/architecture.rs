@@ -1,0 +1,116 @@
+//! Keeps the names in `docs/architecture.md` true: every `room::Type::name`
+//! in it is defined in that room, and every file named exists.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const ROOMS: [&str; 7] = ["agent", "wire", "config", "net", "control", "daemon", "cli"];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What stands between backticks in the document.
+fn quoted() -> BTreeSet<String> {
+    let text = fs::read_to_string(root().join("docs/architecture.md")).expect("the document");
+    let mut inside_block = false;
+    let mut words = BTreeSet::new();
+    for line in text.lines() {
+        if line.starts_with("```") {
+            inside_block = !inside_block;
+        } else if !inside_block {
+            words.extend(line.split('`').skip(1).step_by(2).map(str::to_owned));
+        }
+    }
+    words
+}
+
+fn sources_below(directory: &Path, found: &mut Vec<String>) {
+    for entry in fs::read_dir(directory).expect("a source directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            sources_below(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(fs::read_to_string(&path).expect("a source file"));
+        }
+    }
+}
+
+/// The sources of `agent::router::X`: the deepest folder or file that its
+/// leading lower-case segments name.
+fn sources_of(segments: &[&str]) -> Vec<String> {
+    let mut place = root().join("src");
+    let mut found = Vec::new();
+    for segment in segments {
+        let file = place.join(format!("{segment}.rs"));
+        let folder = place.join(segment);
+        if file.is_file() {
+            return vec![fs::read_to_string(file).expect("a source file")];
+        }
+        if !folder.is_dir() {
+            break;
+        }
+        place = folder;
+    }
+    sources_below(&place, &mut found);
+    found
+}
+
+fn defines(source: &str, name: &str) -> bool {
+    let keywords = ["fn", "struct", "enum", "trait", "mod", "const"];
+    source.lines().any(|line| {
+        let mut words = line.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+        words
+            .by_ref()
+            .any(|word| keywords.contains(&word))
+            .then(|| words.find(|word| !word.is_empty()))
+            .flatten()
+            == Some(name)
+    })
+}
+
+#[test]
+fn every_name_in_the_walks_exists() {
+    let mut checked = 0;
+    let mut missing = Vec::new();
+    for word in quoted() {
+        let segments: Vec<&str> = word.split("::").collect();
+        let Some((room, rest)) = segments.split_first() else {
+            continue;
+        };
+        if rest.is_empty() || !ROOMS.contains(room) {
+            continue;
+        }
+        let sources = sources_of(&segments);
+        for name in rest {
+            let is_module = root()
+                .join("src")
+                .join(segments[..=1].join("/"))
+                .with_extension("rs")
+                .is_file()
+                && *name == segments[1];
+            let found = is_module || sources.iter().any(|source| defines(source, name));
+            let folder = root().join("src").join(room).join(name).is_dir();
+            if !found && !folder {
+                missing.push(format!("{word}: {name} is not defined there"));
+            }
+        }
+        checked += 1;
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+    assert!(checked > 30, "only {checked} names were found in the document");
+}
+
+#[test]
+fn every_file_in_the_tables_exists() {
+    let mut checked = 0;
+    for word in quoted() {
+        let path = root().join("src").join(&word);
+        if word.ends_with(".rs") || word.ends_with('/') {
+            assert!(path.exists(), "{word} does not exist");
+            checked += 1;
+        }
+    }
+    assert!(checked > 10, "only {checked} paths were found");
+}

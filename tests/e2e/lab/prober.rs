@@ -1,0 +1,218 @@
+//! The client: asks the virtual address a thousand times a second whether it
+//! is there (ICMP echo), and counts what was never answered.
+
+use std::io::Read;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use super::Host;
+use super::frame::ones_complement_sum;
+
+const EVERY: Duration = Duration::from_millis(1);
+/// An answer later than this does not count.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// When it could not run for this long, the prober leaves probes out.
+const OWN_STALL: Duration = Duration::from_millis(5);
+const MARK: u16 = 0x7677;
+
+pub struct Prober {
+    stop: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
+    thread: Option<JoinHandle<ProbeReport>>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ProbeReport {
+    pub sent: usize,
+    /// Never answered within a second.
+    pub lost: usize,
+    /// The longest time between two probes that were answered with none
+    /// answered in between; `OWN_STALL`s of the prober are in it.
+    pub longest_gap: Duration,
+    /// When the probe before the longest gap was sent.
+    pub longest_gap_at: Instant,
+    /// The longest time in which the prober itself did not run.
+    pub own_stall: Duration,
+}
+
+impl Prober {
+    /// Probes `target` from `client` until it is stopped.
+    pub fn start(client: &Host, target: IpAddr) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let answered = Arc::new(AtomicUsize::new(0));
+        let socket = client.namespace.run(|| open(target));
+        let probing = Probing {
+            socket,
+            target: SocketAddr::new(target, 0).into(),
+            v4: target.is_ipv4(),
+            probes: Vec::new(),
+            stop: Arc::clone(&stop),
+            answered: Arc::clone(&answered),
+        };
+        Self {
+            stop,
+            answered,
+            thread: Some(thread::spawn(move || probing.run())),
+        }
+    }
+
+    /// Waits until the target answers.
+    #[track_caller]
+    pub fn wait_answered(&self, timeout: Duration) {
+        let before = self.answered.load(Ordering::Relaxed);
+        let end = Instant::now() + timeout;
+        while self.answered.load(Ordering::Relaxed) <= before {
+            assert!(Instant::now() < end, "no probe answered within {timeout:?}");
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Stops, waits for the last answers, and tells.
+    pub fn stop(mut self) -> ProbeReport {
+        self.stop.store(true, Ordering::Relaxed);
+        let thread = self.thread.take().expect("stopped once");
+        thread.join().expect("a prober that ends well")
+    }
+}
+
+impl Drop for Prober {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+fn open(target: IpAddr) -> Socket {
+    let (domain, protocol) = match target {
+        IpAddr::V4(_) => (Domain::IPV4, Protocol::ICMPV4),
+        IpAddr::V6(_) => (Domain::IPV6, Protocol::ICMPV6),
+    };
+    let socket = Socket::new(domain, Type::RAW, Some(protocol)).expect("a raw socket");
+    socket.set_nonblocking(true).expect("not blocking");
+    socket
+        .set_recv_buffer_size(1 << 20)
+        .expect("a large buffer");
+    socket
+}
+
+struct Probing {
+    socket: Socket,
+    target: SockAddr,
+    v4: bool,
+    /// When each was sent and, if it was, answered.
+    probes: Vec<(Instant, Option<Instant>)>,
+    stop: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
+}
+
+impl Probing {
+    fn run(mut self) -> ProbeReport {
+        let mut next = Instant::now();
+        let mut own_stall = Duration::ZERO;
+        while !self.stop.load(Ordering::Relaxed) {
+            let now = Instant::now();
+            if now >= next {
+                let late = now.duration_since(next);
+                own_stall = own_stall.max(late);
+                self.send(now);
+                next = if late > OWN_STALL { now } else { next } + EVERY;
+            }
+            self.receive_until(next);
+        }
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end && self.probes.iter().any(|(_, answer)| answer.is_none()) {
+            self.receive_until(Instant::now() + Duration::from_millis(20));
+        }
+        self.report(own_stall)
+    }
+
+    fn send(&mut self, now: Instant) {
+        let number = u32::try_from(self.probes.len()).expect("few enough probes");
+        self.probes.push((now, None));
+        let kind = if self.v4 { 8 } else { 128 };
+        let mut packet = vec![kind, 0, 0, 0];
+        packet.extend(MARK.to_be_bytes());
+        packet.extend([0, 0]);
+        packet.extend(number.to_be_bytes());
+        if self.v4 {
+            let sum = !ones_complement_sum(&packet);
+            packet[2..4].copy_from_slice(&sum.to_be_bytes());
+        }
+        // A probe that cannot even leave is a lost one.
+        let _ = self.socket.send_to(&packet, &self.target);
+    }
+
+    fn receive_until(&mut self, until: Instant) {
+        let left = until.saturating_duration_since(Instant::now());
+        let mut poll_set = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+        if !ppoll(&mut poll_set, Some(TimeSpec::from(left)), None).is_ok_and(|ready| ready > 0) {
+            return;
+        }
+        let mut buffer = [0; 256];
+        while let Ok(length) = (&self.socket).read(&mut buffer) {
+            let bytes: Vec<u8> = buffer.iter().take(length).copied().collect();
+            self.take(&bytes);
+        }
+    }
+
+    fn take(&mut self, packet: &[u8]) {
+        let (header, kind) = if self.v4 { (20, 0) } else { (0, 129) };
+        let Some(message) = packet.get(header..) else {
+            return;
+        };
+        let ours = message.first() == Some(&kind) && message.get(4..6) == Some(&MARK.to_be_bytes());
+        let number: Option<[u8; 4]> = message.get(8..12).and_then(|four| four.try_into().ok());
+        let (true, Some(number)) = (ours, number) else {
+            return;
+        };
+        let number = usize::try_from(u32::from_be_bytes(number)).unwrap_or(usize::MAX);
+        let now = Instant::now();
+        if let Some((sent, answer)) = self.probes.get_mut(number)
+            && now.duration_since(*sent) <= PATIENCE
+            && answer.is_none()
+        {
+            *answer = Some(now);
+            self.answered.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn report(&self, own_stall: Duration) -> ProbeReport {
+        let start = self
+            .probes
+            .first()
+            .map_or_else(Instant::now, |(sent, _)| *sent);
+        let end = self.probes.last().map_or(start, |(sent, _)| *sent);
+        let mut answered: Vec<Instant> = self
+            .probes
+            .iter()
+            .filter(|(_, answer)| answer.is_some())
+            .map(|(sent, _)| *sent)
+            .collect();
+        let lost = self.probes.len() - answered.len();
+        answered.push(end);
+        let mut longest_gap = Duration::ZERO;
+        let mut longest_gap_at = start;
+        let mut before = start;
+        for sent in answered {
+            if sent.duration_since(before) > longest_gap {
+                longest_gap = sent.duration_since(before);
+                longest_gap_at = before;
+            }
+            before = sent;
+        }
+        ProbeReport {
+            sent: self.probes.len(),
+            lost,
+            longest_gap,
+            longest_gap_at,
+            own_stall,
+        }
+    }
+}
