@@ -53,7 +53,10 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     } = options;
     rights::check().context("cannot start")?;
     std::fs::create_dir_all(&runtime_dir).with_context(|| {
-        format!("cannot create the runtime directory {}", runtime_dir.display())
+        format!(
+            "cannot create the runtime directory {}",
+            runtime_dir.display()
+        )
     })?;
     let _lock = RuntimeLock::take(&runtime_dir)?;
     let _log = log::start(loaded.host.log);
