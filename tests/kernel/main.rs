@@ -16,6 +16,7 @@ use vipward::agent::action::AddressOrder;
 use vipward::agent::event::{Added, Event, InterfaceState};
 use vipward::agent::values::{AddressIndex, InstanceId, InterfaceName};
 use vipward::net::kernel::{Monitor, Netlink};
+use vipward::net::namespace;
 
 mod monitor;
 mod orders;
@@ -78,20 +79,19 @@ fn ordinary_threads() -> Result<Completion, Failed> {
     outcome.map_err(|_| Failed::from("a thread is not ordinary"))
 }
 
-/// Why these tests cannot run here.
+/// Why these tests cannot run here. Called before any thread is started.
 fn obstacle() -> Option<String> {
+    if let Err(obstacle) = namespace::permit() {
+        return Some(obstacle);
+    }
     let permitted = thread::spawn(|| unshare(CloneFlags::CLONE_NEWNET)).join();
     match permitted {
         Ok(Ok(())) => {}
-        Ok(Err(errno)) => {
-            return Some(format!("no network namespace may be made here: {errno}"));
-        }
+        Ok(Err(errno)) => return Some(format!("no network namespace may be made: {errno}")),
         Err(_) => return Some("the check for rights panicked".to_owned()),
     }
-    Command::new("ip")
-        .arg("-V")
-        .output()
-        .err()
+    let ip = Command::new("ip").arg("-V").output();
+    ip.err()
         .map(|error| format!("ip (iproute2) cannot be run: {error}"))
 }
 
