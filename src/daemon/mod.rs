@@ -86,7 +86,7 @@ async fn serve(loaded: Loaded, runtime_dir: &std::path::Path) -> anyhow::Result<
         node: loaded.settings.node.clone(),
         pid: std::process::id(),
         started_at: Timestamp::now(),
-        config_path: loaded.path.clone(),
+        config_path: std::path::absolute(&loaded.path).unwrap_or_else(|_| loaded.path.clone()),
         config_loaded_at: Timestamp::now(),
         config_digest: loaded.digest.clone(),
     };
