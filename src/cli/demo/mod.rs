@@ -2,7 +2,6 @@
 //! namespaces of this machine, the hosts run the real agent, and the client
 //! measures what its users would notice.
 
-use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::output;
 use crate::net::namespace;
 
 mod probe;
@@ -37,8 +37,9 @@ fn interval(text: &str) -> Result<Duration, String> {
 }
 
 /// Shows the failover. Exit code 0 when the address moved and came back; 1,
-/// with a sentence, otherwise; 130 or 143 when a signal ended it. Whatever
-/// the end, processes, namespaces and files are gone afterwards.
+/// with a sentence, otherwise; 129, 130 or 143 when a signal ended it. Whatever
+/// the end, processes, namespaces and files are gone afterwards (SIGKILL
+/// leaves the files).
 ///
 /// Must be called before the process has started any thread: without root's
 /// rights it moves into a user namespace.
@@ -54,12 +55,14 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn show(interval: Duration) -> anyhow::Result<ExitCode> {
+    let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be caught")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
     // Cleared away by its drop, at every way out of here.
     let mut stage = stage::Stage::build(Path::new(PROGRAM), interval)?;
     tokio::select! {
         outcome = story::tell(&mut stage) => outcome.map(|()| ExitCode::SUCCESS),
+        _ = hangup.recv() => Ok(interrupted(1)),
         _ = interrupt.recv() => Ok(interrupted(2)),
         _ = terminate.recv() => Ok(interrupted(15)),
     }
@@ -71,17 +74,11 @@ fn interrupted(signal: u8) -> ExitCode {
     ExitCode::from(128 + signal)
 }
 
-/// Prints one line. A reader that has gone away does not stop the story,
-/// which still has to clear away behind itself.
+/// Prints one line. A terminal that fails does not stop the story, which
+/// still has to clear away behind itself.
 fn say(line: &str) {
-    let mut out = io::stdout().lock();
-    match writeln!(out, "{line}").and_then(|()| out.flush()) {
-        Ok(()) => {}
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
-        Err(error) => {
-            // Standard error is the last place left to say it.
-            let _ = writeln!(io::stderr(), "vipward: standard output failed: {error}");
-        }
+    if let Err(error) = output::print(&format!("{line}\n")) {
+        output::complain(&format!("standard output failed: {error}"));
     }
 }
 

@@ -1,7 +1,7 @@
 //! The machinery behind the story: namespaces, cables, agents, and their end.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::net::Ipv4Addr;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
@@ -30,6 +30,9 @@ const DIRECTORY_BYTES_MAX: usize = 60;
 
 /// For an agent to end after SIGTERM, before it is killed.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Names tried for the directory of a run.
+const ATTEMPTS: u32 = 100;
 
 /// Of an agent's log, shown when it ended unasked.
 const LOG_LINES_SHOWN: usize = 5;
@@ -312,11 +315,21 @@ impl Directory {
         } else {
             PathBuf::from("/tmp")
         };
-        let path = parent.join(format!("vipward-demo-{}", std::process::id()));
-        // Fails where somebody made it before us: never into a trap.
-        let made = DirBuilder::new().mode(0o700).create(&path);
-        made.with_context(|| format!("{} cannot be made", path.display()))?;
-        Ok(Self { path })
+        let process = std::process::id();
+        // Never into what somebody made before us: a demo that was killed
+        // has left its own, or it is a trap.
+        for attempt in 0..ATTEMPTS {
+            let path = parent.join(format!("vipward-demo-{process}-{attempt}"));
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => return Ok(Self { path }),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => {
+                    let text = format!("{} cannot be made", path.display());
+                    return Err(anyhow!(error).context(text));
+                }
+            }
+        }
+        bail!("{} is full of remains of the demo", parent.display())
     }
 }
 

@@ -20,6 +20,9 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Between two questions to an agent.
 const ASK: Duration = Duration::from_millis(50);
 
+/// Of a configuration that says nothing else.
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
+
 const FIRST: usize = 0;
 const SECOND: usize = 1;
 
@@ -76,7 +79,11 @@ pub async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
     ] {
         say(&format!("  {what:<26}{}", words(survey)));
     }
-    say("\nThe address moved and came back.");
+    say(&format!(
+        "\nThe address moved and came back. At the default interval of 1 s a host that falls \
+         silent is replaced after {}.",
+        takeover(DEFAULT_INTERVAL, second.priority)
+    ));
     Ok(())
 }
 
@@ -122,11 +129,11 @@ async fn cut_off(teller: &Teller, stage: &mut Stage, client: &Client) -> anyhow:
     teller.tell(&format!("{name} is cut off: its switch port is down"));
     let patience = stage.interval * 4 + PATIENCE;
     answered_by(stage, client, from, SECOND, patience).await?;
-    let text = format!(
-        "{other} answers; silence of {} was to be expected",
-        takeover(stage, HOSTS[SECOND].priority)
-    );
-    teller.tell(&text);
+    let gap = millis(client.survey(from, Instant::now()).gap_max);
+    let expected = takeover(stage.interval, HOSTS[SECOND].priority);
+    teller.tell(&format!(
+        "{other} answers: the address was away for {gap} ms ({expected} were to be expected)"
+    ));
     finish(teller, client, from).await
 }
 
@@ -206,12 +213,16 @@ fn settled() -> Instant {
         .unwrap_or_else(Instant::now)
 }
 
-/// From the last advertisement 3 intervals and the skew pass; the host is
-/// cut off up to one interval after it.
-fn takeover(stage: &Stage, priority: u8) -> String {
-    let millis = stage.interval.as_millis();
-    let skew = millis * (256 - u128::from(priority)) / 256;
-    format!("{} to {} ms", 2 * millis + skew, 3 * millis + skew)
+/// From the last advertisement 3 intervals and the skew pass (RFC 9568
+/// section 6.1); the host is cut off up to one interval after it.
+fn takeover(interval: Duration, priority: u8) -> String {
+    let skew = interval * (256 - u32::from(priority)) / 256;
+    let [least, most] = [2, 3].map(|intervals| millis(interval * intervals + skew));
+    format!("{least} to {most} ms")
+}
+
+fn millis(span: Duration) -> String {
+    format!("{:.0}", span.as_secs_f64() * 1_000.0)
 }
 
 fn words(survey: Survey) -> String {
@@ -222,4 +233,16 @@ fn words(survey: Survey) -> String {
     } = survey;
     let gap = gap_max.as_secs_f64() * 1_000.0;
     format!("{lost} of {sent} probes lost, longest silence {gap:.1} ms")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_expected_silence_is_the_protocol_s() {
+        // RFC 9568 section 6.1: priority 100 at 1 s waits for 3.609 s.
+        assert_eq!(takeover(DEFAULT_INTERVAL, 100), "2609 to 3609 ms");
+        assert_eq!(takeover(Duration::from_millis(200), 100), "522 to 722 ms");
+    }
 }
