@@ -19,11 +19,13 @@ const BINARY: &str = env!("CARGO_BIN_EXE_vipward");
 /// Anybody's: the user `nobody` of most systems.
 const NOBODY: u32 = 65_534;
 
+type Test = fn() -> Completion;
+
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Side by side they would measure each other.
     arguments.test_threads.get_or_insert(1);
-    let tests: [(&str, fn() -> Completion); 4] = [
+    let tests: [(&str, Test); 4] = [
         ("the_address_moves_and_comes_back", moves_and_comes_back),
         ("ctrl_c_leaves_nothing_behind", ctrl_c),
         ("agents_die_with_a_killed_demo", killed),
@@ -176,7 +178,7 @@ fn ctrl_c() -> Completion {
         let (code, story, errors) = demo.finish();
         assert_eq!(code, Some(expected), "{story}{errors}");
         assert!(
-            asked.elapsed() < Duration::from_secs(4),
+            asked.elapsed() < Duration::from_secs(2),
             "{:?}",
             asked.elapsed()
         );

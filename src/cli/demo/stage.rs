@@ -175,6 +175,7 @@ impl Host {
         let log = File::create(self.log()).context("no log file could be made")?;
         let mut command = Command::new(program);
         command
+            .arg0("vipward")
             .arg("run")
             .arg("--config")
             .arg(self.directory.join("config.yaml"))
