@@ -247,7 +247,7 @@ impl Watched {
         Self { monitor, events }
     }
 
-    pub fn next(&mut self) -> (String, Option<InterfaceState>) {
+    pub fn report(&mut self) -> (String, Option<InterfaceState>) {
         match next(&mut self.events) {
             Event::Interface { interface, state } => (interface.to_string(), state),
             other => panic!("{other:?}"),

@@ -189,7 +189,7 @@ fn promotion_by_all_is_enough() {
 fn thousand() -> Vec<AddressOrder> {
     let network = |number: u16| {
         let [high, low] = number.to_be_bytes();
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             format!("10.7.{high}.{low}/32")
         } else {
             format!("2001:db8::{number:x}/128")
