@@ -310,6 +310,26 @@ pub fn assert_span(what: &str, span: Duration, least: Duration, most: Duration) 
     );
 }
 
+/// When "b", whose address was seen to be `gone`, sent its parting
+/// advertisement: its last one, after the address, by now a while ago.
+#[track_caller]
+pub fn parting_advert(lab: &Lab, since: Instant, gone: Instant) -> Instant {
+    thread::sleep((gone + ms(700)).saturating_duration_since(Instant::now()));
+    let adverts = lab.observer.adverts(since, "b");
+    let (parting, advert) = adverts.last().expect("no parting advertisement");
+    assert_ne!(advert.priority, 0, "it did not resign, it lost");
+    // `gone` is when this process heard of it, a moment after the kernel.
+    assert!(
+        *parting + ms(20) > gone,
+        "it spoke before the address was gone, and not after"
+    );
+    assert!(
+        *parting < gone + ms(100),
+        "b went on after it had lost: {adverts:?}"
+    );
+    *parting
+}
+
 pub fn write(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
