@@ -14,6 +14,7 @@ mod agent_preempt;
 mod agent_start;
 mod agent_stop;
 mod agent_variants;
+mod frr;
 mod keepalived;
 mod lab;
 mod lab_itself;
@@ -66,5 +67,6 @@ fn main() -> ExitCode {
     trials.extend(agent_stop::trials());
     trials.extend(agent_variants::trials());
     trials.extend(keepalived::trials());
+    trials.extend(frr::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
