@@ -99,7 +99,10 @@ fn every_name_in_the_walks_exists() {
         checked += 1;
     }
     assert!(missing.is_empty(), "{}", missing.join("\n"));
-    assert!(checked > 30, "only {checked} names were found in the document");
+    assert!(
+        checked > 30,
+        "only {checked} names were found in the document"
+    );
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod announcer;
 pub mod election;
 pub mod event;
 mod holdings;
+pub mod jobs;
 pub mod ladder;
 mod obstacles;
 mod quiet;

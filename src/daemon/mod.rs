@@ -53,7 +53,10 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     } = options;
     rights::check().context("cannot start")?;
     std::fs::create_dir_all(&runtime_dir).with_context(|| {
-        format!("cannot create the runtime directory {}", runtime_dir.display())
+        format!(
+            "cannot create the runtime directory {}",
+            runtime_dir.display()
+        )
     })?;
     let _lock = RuntimeLock::take(&runtime_dir)?;
     let _log = log::start(loaded.host.log);
@@ -83,7 +86,7 @@ async fn serve(loaded: Loaded, runtime_dir: &std::path::Path) -> anyhow::Result<
         node: loaded.settings.node.clone(),
         pid: std::process::id(),
         started_at: Timestamp::now(),
-        config_path: loaded.path.clone(),
+        config_path: std::path::absolute(&loaded.path).unwrap_or_else(|_| loaded.path.clone()),
         config_loaded_at: Timestamp::now(),
         config_digest: loaded.digest.clone(),
     };
@@ -121,9 +124,14 @@ async fn serve(loaded: Loaded, runtime_dir: &std::path::Path) -> anyhow::Result<
     protocol_loop.run().await
 }
 
+/// Unless told otherwise the group `vipward` may read, where there is one.
 fn access(host: &HostSettings) -> Access {
+    let default = || {
+        let group = nix::unistd::Group::from_name("vipward");
+        group.ok().flatten().map(|group| group.name)
+    };
     Access {
-        read_group: host.control.read_group.clone(),
+        read_group: host.control.read_group.clone().or_else(default),
         admin_group: Some(host.control.admin_group.clone()),
     }
 }

@@ -128,11 +128,7 @@ impl Sockets {
     }
 
     /// The next packet of one socket; `None` when there is none.
-    pub fn receive<'b>(
-        &self,
-        token: u64,
-        buffer: &'b mut [u8],
-    ) -> io::Result<Option<Event<'b>>> {
+    pub fn receive<'b>(&self, token: u64, buffer: &'b mut [u8]) -> io::Result<Option<Event<'b>>> {
         let position = usize::try_from(token).ok();
         let Some(ear) = position.and_then(|position| self.ears.get(position)) else {
             return Ok(None);
@@ -142,11 +138,13 @@ impl Sockets {
             Some(Open::Adverts(socket)) => Ok(socket.recv(buffer)?.map(Event::Advert)),
             Some(Open::Watch(watch)) => {
                 let heard = watch.recv(buffer)?;
-                Ok(heard.map(|(address, hardware_address)| Event::Announcement {
-                    interface: ear.interface,
-                    address,
-                    hardware_address,
-                }))
+                Ok(
+                    heard.map(|(address, hardware_address)| Event::Announcement {
+                        interface: ear.interface,
+                        address,
+                        hardware_address,
+                    }),
+                )
             }
         }
     }
@@ -183,11 +181,9 @@ impl Ear {
         let index = self.index?;
         let (interface, family) = (self.interface, self.family);
         let opened = match self.kind {
-            Kind::Adverts { multicast } => {
-                AdvertSocket::open(interface, index, family, multicast)
-                    .map(Open::Adverts)
-                    .map_err(|error| error.to_string())
-            }
+            Kind::Adverts { multicast } => AdvertSocket::open(interface, index, family, multicast)
+                .map(Open::Adverts)
+                .map_err(|error| error.to_string()),
             Kind::Watch => AnnouncementWatch::open(interface, index, family)
                 .map(Open::Watch)
                 .map_err(|error| error.to_string()),
