@@ -46,6 +46,10 @@ pub fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     for (scenario, run) in SCENARIOS {
         for carrier in [V2Multicast, V3Multicast, V3Unicast, V3Ipv6] {
+            // In unicast b cannot even speak while it does not find a.
+            if carrier == V3Unicast && scenario == "healed_cut_loser_first" {
+                continue;
+            }
             for better in [Better::Agent, Better::Keepalived] {
                 let name = format!("keepalived_{scenario}_{carrier}_{better}");
                 trials.push(trial(name, Needs::Keepalived, move || run(carrier, better)));
@@ -318,6 +322,24 @@ fn healed_cut_winner_first(carrier: Carrier, better: Better) {
     healed_cut(carrier, better, "a");
 }
 
+/// Ends the cut when `speaks_next` is the next to advertise: b does so a skew
+/// after a. Another try when the machine was too slow for it.
+fn heal_before(pair: &Pair, speaks_next: &str) -> Instant {
+    let offset = match speaks_next {
+        "a" => pair.second.skew() + ms(20),
+        _ => Duration::ZERO,
+    };
+    loop {
+        let moment = pair.advert(Instant::now(), "a", 200) + offset;
+        std::thread::sleep(moment.saturating_duration_since(Instant::now()));
+        let now = Instant::now();
+        if now < moment + ms(50) {
+            pair.lab.heal(&pair.a);
+            return now;
+        }
+    }
+}
+
 /// Both were Active for a while. Within a second after that is over the
 /// client's neighbour entry is the winner's, and stays so.
 fn healed_cut(carrier: Carrier, better: Better, speaks_next: &str) {
@@ -345,23 +367,14 @@ fn healed_cut(carrier: Carrier, better: Better, speaks_next: &str) {
     let known = pair.client.neighbour(pair.address);
     assert_eq!(known, Some(loser.to_string()));
 
-    // Their advertisements are a skew apart, b's after a's.
-    pair.advert(Instant::now(), "a", 200);
-    if speaks_next == "a" {
-        std::thread::sleep(pair.second.skew() + ms(20));
-    }
-    let healed = Instant::now();
-    pair.lab.heal(&pair.a);
+    let healed = heal_before(&pair, speaks_next);
     let next = pair
         .lab
         .observer
         .wait(healed, "the first one after", LONG, |frame| {
             frame.advert().is_some()
         });
-    // In unicast b says nothing while it cannot find a.
-    if carrier != Carrier::V3Unicast {
-        assert_eq!(next.host, speaks_next, "was the machine too busy?");
-    }
+    assert_eq!(next.host, speaks_next, "was the machine too busy?");
     let gone = pair.b.watch.wait(healed, pair.address, false, LONG);
     let interval = pair.best.interval;
     assert_span(
