@@ -1,1 +1,5 @@
 //! Stories in virtual time: agents, a clock and a wire, all simulated.
+
+mod kit;
+
+mod election;
