@@ -3,3 +3,5 @@
 mod kit;
 
 mod election;
+mod ladder;
+mod timers;
