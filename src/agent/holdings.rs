@@ -299,7 +299,8 @@ impl Holding {
         let address = self.settings.network.addr();
         let found_there = known.has(address) && !known.has_marked(address);
         self.belongs_to_host = owner && (self.belongs_to_host || found_there);
-        let order = match self.order.take().filter(|_| self.present) {
+        let kept = self.order.take();
+        let order = match kept.filter(|_| self.present || self.belongs_to_host) {
             Some(order) => order,
             None => self.order_for(state, turn.world),
         };
@@ -311,7 +312,11 @@ impl Holding {
     /// An address whose subnet the interface has already becomes a host
     /// address without a route; otherwise it brings the subnet with it, and
     /// its removal must not take others along (PROTOCOL section 5).
+    /// The host's own is taken as it stands.
     fn order_for(&self, state: &InterfaceState, world: &World) -> AddressOrder {
+        if let Some(order) = self.as_found(state).filter(|_| self.belongs_to_host) {
+            return order;
+        }
         let network = self.settings.network;
         let address = network.addr();
         let host_length = network.max_prefix_len();
@@ -392,15 +397,25 @@ impl Holding {
     /// What a dead agent of ours left, as it stands on the interface.
     fn leftover(&self, world: &World) -> Option<AddressOrder> {
         let state = world.interface(self.settings.interface)?.state.as_ref()?;
+        self.as_found(state)
+    }
+
+    /// The order that fits the address as it stands on the interface. It may
+    /// be the primary of its subnet, with the host's own in its shadow.
+    fn as_found(&self, state: &InterfaceState) -> Option<AddressOrder> {
         let wanted = self.settings.network.addr();
-        let found = state
-            .addresses
-            .iter()
-            .find(|address| address.network.addr() == wanted)?;
-        let order = self.order_for(state, world);
+        let mut all = state.addresses.iter().map(|address| address.network);
+        let network = all.find(|network| network.addr() == wanted)?;
+        let leads = network.addr().is_ipv4() && network.prefix_len() < network.max_prefix_len();
         Some(AddressOrder {
-            network: found.network,
-            ..order
+            instance: self.instance,
+            address: self.index,
+            interface: self.settings.interface,
+            network,
+            no_prefix_route: false,
+            promote_secondaries: leads && !self.belongs_to_host,
+            label: self.settings.label.clone(),
+            source_address: self.settings.source_address,
         })
     }
 

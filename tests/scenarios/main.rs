@@ -2,6 +2,9 @@
 
 mod kit;
 
+mod double_claim;
 mod election;
 mod ladder;
+mod preempt;
+mod resignation;
 mod timers;

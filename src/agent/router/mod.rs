@@ -94,8 +94,10 @@ struct Active {
     advert_at: Instant,
     /// Answers to losing advertisements that may still be sent.
     answers: Allowance,
-    /// The last burst that a losing advertisement caused.
+    /// The last burst that a losing advertisement or a stall caused.
     last_reaffirmed: Option<Instant>,
+    /// Another one that is owed, once the pause is over.
+    reaffirm_at: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -298,6 +300,7 @@ impl VirtualRouter {
             advert_at: turn.now + self.own_interval(),
             answers: Allowance::new(turn.now),
             last_reaffirmed: None,
+            reaffirm_at: None,
         };
         self.active_router = None;
         self.drift.clear();

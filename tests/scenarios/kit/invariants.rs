@@ -195,7 +195,7 @@ fn advert_is_due(lab: &mut Lab, id: HostId, instance: InstanceId, priority: u8, 
     let settings = lab.settings_of(id, instance).expect("known");
     for (index, address) in (0..).map(AddressIndex).zip(&settings.addresses) {
         let host = lab.at(id);
-        let held = host.kernel.holds(address.network.addr()).is_some();
+        let held = host.kernel.may_be_ours(address.network.addr());
         let ours = host.ledger.acknowledged.contains(&(instance, index));
         if held && ours {
             lab.fail("the parting advertisement left before the address");
@@ -319,8 +319,8 @@ fn addresses_are_where_they_belong(lab: &Lab, id: HostId) {
             let ours = host.ledger.acknowledged.contains(&key) || seen;
             let excused =
                 host.ledger.pending.contains_key(&key) || host.ledger.stuck.contains(&key);
-            let present = host.kernel.holds(address) == Some(configured.interface);
-            if present && ours && !excused && !settings.priority.is_owner() {
+            let present = host.kernel.may_be_ours(address);
+            if present && ours && !excused {
                 lab.fail(&format!(
                     "{} is {} and still has {address}",
                     host.name, status.state
