@@ -21,6 +21,9 @@ const REMOVE_PAUSE: Duration = Duration::from_secs(1);
 /// An addition that the interface's state does not show by then is ordered
 /// once more: the address may have been deleted between the two reports.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(1);
+/// From one restoration of an address to the next, so that another daemon
+/// that keeps deleting it gets no tight loop.
+const RESTORE_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug)]
 pub(super) struct Holdings {
@@ -41,8 +44,12 @@ pub(super) struct Holding {
     pending: Option<Pending>,
     /// As it was added, for its removal.
     order: Option<AddressOrder>,
+    /// Acknowledged since it was last claimed.
+    confirmed: bool,
     /// It was ours and went without our doing.
     vanished: bool,
+    /// Until then it is not put back again.
+    restore_after: Option<Instant>,
     confirm_by: Option<Instant>,
     pub failure: Option<Failure>,
 }
@@ -184,9 +191,9 @@ impl Holdings {
                 // One that a dead agent of ours left behind counts as held.
                 holding.present = holding.present || known.has_marked(address);
             } else if holding.present {
-                holding.present = false;
-                holding.vanished = true;
-                holding.confirm_by = None;
+                holding.vanish();
+                // It was a removal's; there is nothing to remove any more.
+                holding.failure = None;
                 gone.push(holding.index);
             }
         }
@@ -198,9 +205,7 @@ impl Holdings {
     pub fn expire(&mut self, now: Instant) {
         for holding in &mut self.holdings {
             if holding.confirm_by.is_some_and(|at| at <= now) {
-                holding.confirm_by = None;
-                holding.present = false;
-                holding.vanished = true;
+                holding.vanish();
             }
         }
     }
@@ -211,7 +216,12 @@ impl Holdings {
             .iter()
             .flat_map(|holding| {
                 let retry = holding.failure.as_ref().map(|failure| failure.retry_at);
-                [retry.filter(|at| *at > now), holding.confirm_by]
+                let restore = holding.restoration();
+                [
+                    retry.filter(|at| *at > now),
+                    restore.filter(|at| *at > now),
+                    holding.confirm_by,
+                ]
             })
             .flatten()
             .min()
@@ -222,6 +232,7 @@ impl Holdings {
         self.holdings.iter().any(|holding| {
             let failure = holding.failure.as_ref();
             holding.confirm_by.is_some_and(|at| at <= now)
+                || holding.restoration().is_some_and(|at| at <= now)
                 || (holding.pending.is_none()
                     && failure.is_some_and(|failure| failure.retry_at <= now))
         })
@@ -250,7 +261,9 @@ impl Holding {
             belongs_to_host: false,
             pending: None,
             order: None,
+            confirmed: false,
             vanished: false,
+            restore_after: None,
             confirm_by: None,
             failure: None,
         }
@@ -285,9 +298,30 @@ impl Holding {
                 .is_none_or(|failure| failure.retry_at <= now)
     }
 
+    fn vanish(&mut self) {
+        self.present = false;
+        self.confirmed = false;
+        self.vanished = true;
+        self.confirm_by = None;
+    }
+
+    /// When one that vanished may be put back, if that has to wait.
+    fn restoration(&self) -> Option<Instant> {
+        let waits = self.vanished && !self.present && self.pending.is_none();
+        self.restore_after.filter(|_| waits)
+    }
+
     fn claim(&mut self, turn: &mut Turn<'_>, owner: bool, anew: bool) {
-        let settled = self.present && self.order.is_some() && !anew;
-        if settled || !self.may_try(turn.now) {
+        if anew {
+            self.confirmed = false;
+        }
+        if self.present {
+            // A removal that failed is no longer wanted.
+            self.failure = None;
+        }
+        let settled = self.present && self.confirmed;
+        let too_soon = self.restoration().is_some_and(|at| at > turn.now);
+        if settled || too_soon || !self.may_try(turn.now) {
             return;
         }
         let Some(known) = turn.world.interface(self.settings.interface) else {
@@ -306,6 +340,9 @@ impl Holding {
         };
         self.order = Some(order.clone());
         self.pending = Some(Pending::Add);
+        if self.vanished {
+            self.restore_after = Some(turn.now + RESTORE_PAUSE);
+        }
         turn.act(Action::AddAddress(order));
     }
 
@@ -347,6 +384,7 @@ impl Holding {
         match outcome {
             Ok(added) => {
                 self.present = true;
+                self.confirmed = true;
                 self.failure = None;
                 let address = self.settings.network.addr();
                 let known = turn.world.interface(self.settings.interface);
@@ -371,6 +409,7 @@ impl Holding {
     }
 
     fn release(&mut self, turn: &mut Turn<'_>) {
+        self.confirmed = false;
         self.vanished = false;
         self.confirm_by = None;
         if !self.present {
@@ -404,8 +443,11 @@ impl Holding {
     /// be the primary of its subnet, with the host's own in its shadow.
     fn as_found(&self, state: &InterfaceState) -> Option<AddressOrder> {
         let wanted = self.settings.network.addr();
-        let mut all = state.addresses.iter().map(|address| address.network);
-        let network = all.find(|network| network.addr() == wanted)?;
+        let mut all = state.addresses.iter();
+        let found = all.find(|address| {
+            address.network.addr() == wanted && address.ours != self.belongs_to_host
+        })?;
+        let network = found.network;
         let leads = network.addr().is_ipv4() && network.prefix_len() < network.max_prefix_len();
         Some(AddressOrder {
             instance: self.instance,

@@ -2,8 +2,10 @@
 
 mod kit;
 
+mod addresses;
 mod double_claim;
 mod election;
+mod interfaces;
 mod ladder;
 mod preempt;
 mod resignation;

@@ -351,6 +351,13 @@ impl VirtualRouter {
         for index in self.holdings.observe(turn.world, interface, renewed) {
             self.announcer.end(index);
         }
+        if renewed && interface == self.settings.interface && !self.holds() {
+            // Whatever was heard by another interface, or not heard, proves
+            // nothing about this one: begin anew, as after a link's return.
+            let from = self.state_name();
+            let state = State::Initialize(Initialize::default());
+            self.enter(turn, from, state, Reason::Obstacle);
+        }
         self.refresh(turn);
         if renewed && interface != self.settings.interface && self.holds() {
             self.announce_on(turn.now, Some(interface));
