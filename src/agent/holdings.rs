@@ -190,7 +190,11 @@ impl Holdings {
                 holding.confirm_by = None;
                 // One that a dead agent of ours left behind counts as held.
                 holding.present = holding.present || known.has_marked(address);
-            } else if holding.present {
+            } else if holding.present
+                && (holding.confirm_by.is_none() || renewed || known.state.is_none())
+            {
+                // Otherwise the report may be older than the addition: it is
+                // given until `confirm_by`.
                 holding.vanish();
                 // It was a removal's; there is nothing to remove any more.
                 holding.failure = None;

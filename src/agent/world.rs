@@ -107,11 +107,10 @@ impl World {
     /// one in the shadow of another, if there is no better.
     pub fn source(&self, settings: &InstanceSettings) -> Option<IpAddr> {
         let state = self.interface(settings.interface)?.state.as_ref()?;
-        let mut usable = state.addresses.iter().filter(|own| !own.tentative);
+        let usable = state.addresses.iter().filter(|own| !own.tentative);
         if let Some(source) = settings.source {
-            return usable
-                .map(|own| own.network.addr())
-                .find(|own| *own == source);
+            let mut own = usable.map(|own| own.network.addr());
+            return own.find(|own| *own == source);
         }
         let link_local = settings.unicast_peers.first().is_none_or(is_link_local);
         let owner = settings.priority.is_owner();

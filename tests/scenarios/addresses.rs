@@ -342,6 +342,9 @@ fn a_stale_report_is_no_deletion() {
         },
     );
     lab.run(secs(5));
+    assert_eq!(lab.added(a).len(), 0, "nothing was missing");
+    let expected: Vec<_> = [0, 20, 100, 300, 1_000].map(|after| ms(2 + after)).into();
+    assert_eq!(lab.announced(a, WEB)[..5], expected);
     assert_eq!(restored(&lab, a), 0);
     assert!(lab.holds(a, WEB).is_some());
     assert!(lab.status(a).addresses[0].held);

@@ -206,7 +206,10 @@ impl VirtualRouter {
                 }
             }
         };
-        turn.report(Some(&self.settings.name), fact);
+        // Two Actives that we hear by turns would make a line of each.
+        if self.drift_lines.take(turn.now, LINE_PACE) {
+            turn.report(Some(&self.settings.name), fact);
+        }
     }
 }
 

@@ -27,6 +27,9 @@ use super::world::Turn;
 
 /// A resigning router answers for its addresses no longer than this.
 const RESIGNATION_LONGEST: Duration = Duration::from_secs(2);
+/// Lines about drift or stalls: a few at once, then at this pace. What is
+/// left out is in `status`.
+const LINE_PACE: Duration = Duration::from_secs(60);
 /// From a successor's first advertisement until its announcement must be out.
 const RELIEF: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug)]
@@ -52,6 +55,8 @@ pub(super) struct VirtualRouter {
     /// The last advertisement that we sent.
     last_sent: Instant,
     last_send_report: Option<(Instant, u64)>,
+    drift_lines: Allowance,
+    stall_lines: Allowance,
     /// No further part in the election.
     stopping: bool,
 }
@@ -105,7 +110,7 @@ struct Resigning {
     until: Instant,
 }
 
-/// A bound on immediate answers: a few at once, then one for each `every`.
+/// A bound on answers and lines: a few at once, then one for each `every`.
 #[derive(Clone, Copy, Debug)]
 struct Allowance {
     left: u8,
@@ -153,6 +158,8 @@ impl VirtualRouter {
             counters: Counters::default(),
             last_sent: now,
             last_send_report: None,
+            drift_lines: Allowance::new(now),
+            stall_lines: Allowance::new(now),
             stopping: false,
             settings,
         }

@@ -67,13 +67,19 @@ impl VirtualRouter {
                 backup.forgiven = true;
                 backup.down_at = turn.now + backup.active_interval;
                 self.state = State::Backup(backup);
-                self.counters.stalls += 1;
-                turn.report(Some(&self.settings.name), Fact::LateDownTimer { late });
+                self.stalled(turn, Fact::LateDownTimer { late });
                 return;
             }
             self.become_active(turn, backup.claim_reason);
         } else if backup.preempt_at.is_some_and(|at| at <= turn.now) {
             self.become_active(turn, Reason::Preempted);
+        }
+    }
+
+    fn stalled(&mut self, turn: &mut Turn<'_>, fact: Fact) {
+        self.counters.stalls += 1;
+        if self.stall_lines.take(turn.now, LINE_PACE) {
+            turn.report(Some(&self.settings.name), fact);
         }
     }
 
@@ -92,8 +98,7 @@ impl VirtualRouter {
             self.state = State::Active(active);
         }
         if late > interval {
-            self.counters.stalls += 1;
-            turn.report(Some(&self.settings.name), Fact::Stalled { late });
+            self.stalled(turn, Fact::Stalled { late });
         }
         if late > interval || active.reaffirm_at.is_some_and(|at| at <= turn.now) {
             self.reaffirm(turn, active);
