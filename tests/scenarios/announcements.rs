@@ -84,7 +84,7 @@ fn with_many(count: u16) -> InstanceSettings {
 
 /// All are confirmed at the same moment and none waits for another's second.
 #[rstest]
-fn many_addresses_take_turns(#[values(1, 64, 65, 200, 1_000)] count: u16) {
+fn many_addresses_take_turns(#[values(1, 64, 65, 300)] count: u16) {
     let mut lab = Lab::new();
     let a = lab.host(vec![with_many(count)]);
     lab.start(a);
@@ -112,9 +112,9 @@ fn many_addresses_take_turns(#[values(1, 64, 65, 200, 1_000)] count: u16) {
 
 /// The turn's bound holds where one event makes all of them due.
 #[test]
-fn a_burst_of_a_thousand_is_cut_into_turns() {
+fn a_burst_of_many_is_cut_into_turns() {
     let mut lab = Lab::new();
-    let a = lab.host(vec![with_many(1_000)]);
+    let a = lab.host(vec![with_many(500)]);
     let b = lab.host(vec![web(100)]);
     lab.start(a);
     lab.run(secs(20));
@@ -125,11 +125,11 @@ fn a_burst_of_a_thousand_is_cut_into_turns() {
     lab.run(Duration::ZERO);
     assert_eq!(
         lab.announcements(a).len(),
-        1_000,
+        500,
         "the rest in turns of the same moment"
     );
     lab.run(ms(20));
-    assert_eq!(lab.announcements(a).len(), 2_000);
+    assert_eq!(lab.announcements(a).len(), 1_000);
 }
 
 /// Confirmed one by one: an early address may be at its second announcement

@@ -136,6 +136,8 @@ fn a_full_house_starts_and_moves() {
         (1..=255).map(move |n| {
             let mut settings = numbered(n, value);
             settings.addresses = vec![address(&format!("10.9.0.{n}/32"))];
+            settings.announce.repeat = 1;
+            settings.announce.delay = secs(0);
             settings
         })
     };
