@@ -1,1 +1,16 @@
 //! Stories in virtual time: agents, a clock and a wire, all simulated.
+
+mod kit;
+
+mod addresses;
+mod announcements;
+mod double_claim;
+mod drift;
+mod election;
+mod interfaces;
+mod ladder;
+mod many;
+mod preempt;
+mod resignation;
+mod stalls;
+mod timers;

@@ -1,0 +1,337 @@
+//! What must hold in every story at every moment, whatever goes wrong.
+//! Judged after every step; a breach ends the story with its trace.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use vipward::agent::Agent;
+use vipward::agent::action::{Action, AddressOrder};
+use vipward::agent::event::InterfaceState;
+use vipward::agent::status::{InstanceStatus, StateName};
+use vipward::agent::time::Instant;
+use vipward::agent::values::{AddressIndex, InstanceId, InterfaceName};
+
+use super::{HostId, Input, Lab};
+
+/// What the judge remembers of one agent.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    /// Orders that the agent was not answered yet.
+    pending: BTreeMap<(InstanceId, AddressIndex), Pending>,
+    /// Added, acknowledged, and not ordered about since.
+    acknowledged: BTreeSet<(InstanceId, AddressIndex)>,
+    /// Removals that failed last time.
+    stuck: BTreeSet<(InstanceId, AddressIndex)>,
+    /// As the agent knows them.
+    interfaces: BTreeMap<InterfaceName, Option<InterfaceState>>,
+    /// Lost mastership and has not sent its parting advertisement.
+    parting: BTreeSet<InstanceId>,
+    /// Until when a resigning instance may keep its addresses.
+    resigning: BTreeMap<InstanceId, Instant>,
+    /// Wake-ups without effect in a row.
+    idle_wakes: u32,
+    /// How the last turn left the agent.
+    pub last: Option<Seen>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pending {
+    Add,
+    Remove,
+}
+
+/// Longer than this nobody resigns.
+const RESIGNATION_LONGEST: Duration = Duration::from_secs(2);
+/// Announcements in one turn.
+const ANNOUNCEMENTS_PER_TURN: usize = 64;
+
+/// What is seen of an agent between two turns.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    deadline: Option<Instant>,
+    instances: BTreeMap<InstanceId, (StateName, u8)>,
+}
+
+impl Seen {
+    pub fn of(agent: &Agent) -> Self {
+        let ids = agent.instances().map(|(id, _)| id);
+        let seen = |status: InstanceStatus| (status.state, status.effective_priority.get());
+        let all = agent.status().instances.into_iter().map(seen);
+        Self {
+            deadline: agent.deadline().map(|(at, _)| at),
+            instances: ids.zip(all).collect(),
+        }
+    }
+
+    fn state(&self, instance: InstanceId) -> Option<StateName> {
+        self.instances.get(&instance).map(|(state, _)| *state)
+    }
+}
+
+/// One turn of one agent.
+pub struct Turn {
+    pub host: HostId,
+    pub before: Seen,
+    pub after: Seen,
+}
+
+/// Keeps the ledger: the agent was just told this.
+pub fn told(lab: &mut Lab, id: HostId, input: &Input) {
+    let ledger = &mut lab.at_mut(id).ledger;
+    match input {
+        Input::Added {
+            instance,
+            address,
+            outcome,
+        } => {
+            let key = (*instance, *address);
+            ledger.pending.remove(&key);
+            if outcome.is_ok() {
+                ledger.acknowledged.insert(key);
+            }
+        }
+        Input::Removed {
+            instance,
+            address,
+            outcome,
+        } => {
+            let key = (*instance, *address);
+            ledger.pending.remove(&key);
+            match outcome {
+                Ok(()) => ledger.stuck.remove(&key),
+                Err(_) => ledger.stuck.insert(key),
+            };
+        }
+        Input::Interface { interface, state } => {
+            ledger.interfaces.insert(*interface, state.clone());
+        }
+        Input::Wake
+        | Input::Packet(_)
+        | Input::Announcement { .. }
+        | Input::Socket { .. }
+        | Input::NotSent { .. }
+        | Input::Stop
+        | Input::StopNow => {}
+    }
+}
+
+/// Every single action, in order, just before it is carried out.
+pub fn action(lab: &mut Lab, turn: &Turn, action: &Action) {
+    let id = turn.host;
+    match action {
+        Action::Advertise {
+            instance,
+            source,
+            priority,
+        } => {
+            known_instance(lab, id, *instance);
+            source_is_usable(lab, id, *instance, *source);
+            advert_is_due(lab, turn, *instance, *priority);
+        }
+        Action::AddAddress(order) => ordered(lab, id, order, Pending::Add),
+        Action::RemoveAddress(order) => ordered(lab, id, order, Pending::Remove),
+        Action::Announce {
+            instance,
+            interface,
+            address,
+        } => {
+            known_instance(lab, id, *instance);
+            let settings = lab.settings_of(id, *instance).expect("known");
+            let index = settings.addresses.iter().position(|configured| {
+                configured.network.addr() == *address && configured.interface == *interface
+            });
+            let Some(index) = index.and_then(|index| u16::try_from(index).ok()) else {
+                lab.fail(&format!("{address} on {interface} is not of this instance"));
+            };
+            let key = (*instance, AddressIndex(index));
+            if !lab.at(id).ledger.acknowledged.contains(&key) {
+                lab.fail(&format!("{address} announced before it was acknowledged"));
+            }
+        }
+        Action::Report(_) => {}
+    }
+}
+
+fn known_instance(lab: &Lab, id: HostId, instance: InstanceId) {
+    if lab.settings_of(id, instance).is_none() {
+        lab.fail(&format!("an action for unknown instance {instance:?}"));
+    }
+}
+
+/// Nothing leaves by a dead link, and nothing from an address that the host
+/// does not have.
+fn source_is_usable(lab: &Lab, id: HostId, instance: InstanceId, source: std::net::IpAddr) {
+    let settings = lab.settings_of(id, instance).expect("known");
+    let known = lab.at(id).ledger.interfaces.get(&settings.interface);
+    let Some(state) = known.and_then(Option::as_ref) else {
+        lab.fail("advertised on an interface that does not exist");
+    };
+    if !state.up {
+        lab.fail("advertised on an interface that is down");
+    }
+    let mut own = state.addresses.iter();
+    if !own.any(|own| own.network.addr() == source && !own.tentative) {
+        lab.fail(&format!("advertised from {source}, which is not there"));
+    }
+}
+
+/// The Active advertises its priority. Whoever leaves sends 0. Whoever lost
+/// sends one more, when nothing of its own is left.
+fn advert_is_due(lab: &mut Lab, turn: &Turn, instance: InstanceId, priority: u8) {
+    let id = turn.host;
+    let was = turn.before.state(instance);
+    let Some((is, own)) = turn.after.instances.get(&instance).copied() else {
+        lab.fail("an advertisement of nobody");
+    };
+    if priority == 0 {
+        if was != Some(StateName::Active) || is == StateName::Active {
+            lab.fail("priority 0 from one that does not leave");
+        }
+        return;
+    }
+    if is == StateName::Active {
+        if priority != own {
+            lab.fail("the Active advertises a priority that is not its own");
+        }
+        return;
+    }
+    let lost_now = was == Some(StateName::Active) && is == StateName::Backup;
+    if !lost_now && !lab.at_mut(id).ledger.parting.remove(&instance) {
+        lab.fail("an advertisement from one that is not Active");
+    }
+    if lost_now {
+        lab.at_mut(id).ledger.parting.remove(&instance);
+    }
+    let settings = lab.settings_of(id, instance).expect("known");
+    for (index, address) in (0..).map(AddressIndex).zip(&settings.addresses) {
+        let host = lab.at(id);
+        let held = host.kernel.may_be_ours(address.network.addr());
+        let ours = host.ledger.acknowledged.contains(&(instance, index));
+        if held && ours {
+            lab.fail("the parting advertisement left before the address");
+        }
+    }
+}
+
+fn ordered(lab: &mut Lab, id: HostId, order: &AddressOrder, kind: Pending) {
+    known_instance(lab, id, order.instance);
+    let settings = lab.settings_of(id, order.instance).expect("known");
+    let configured = settings.addresses.get(usize::from(order.address.0));
+    let fits = configured.is_some_and(|configured| {
+        configured.interface == order.interface && configured.network.addr() == order.network.addr()
+    });
+    if !fits {
+        lab.fail("an order for an address that is not configured");
+    }
+    let key = (order.instance, order.address);
+    let ledger = &mut lab.at_mut(id).ledger;
+    ledger.acknowledged.remove(&key);
+    ledger.stuck.remove(&key);
+    if ledger.pending.insert(key, kind).is_some() {
+        lab.fail("a second order for an address while one is under way");
+    }
+}
+
+/// Once after each turn of one agent.
+pub fn after_turn(lab: &mut Lab, turn: &Turn, input: &Input, actions: &[Action]) {
+    let id = turn.host;
+    let announced = actions
+        .iter()
+        .filter(|action| matches!(action, Action::Announce { .. }))
+        .count();
+    if announced > ANNOUNCEMENTS_PER_TURN {
+        lab.fail(&format!("{announced} announcements in one turn"));
+    }
+    let now = lab.now;
+    let Some(agent) = &lab.at(id).agent else {
+        return;
+    };
+    let settings: Vec<_> = agent
+        .instances()
+        .map(|(id, settings)| (id, settings.advert_interval.as_duration()))
+        .collect();
+    let ledger = &mut lab.at_mut(id).ledger;
+    for (instance, interval) in settings {
+        let (was, is) = (turn.before.state(instance), turn.after.state(instance));
+        if was == Some(StateName::Active) && is == Some(StateName::Backup) {
+            let sent = actions.iter().any(|action| {
+                matches!(action, Action::Advertise { instance: of, .. } if *of == instance)
+            });
+            if !sent {
+                ledger.parting.insert(instance);
+            }
+        }
+        if is != Some(StateName::Backup) {
+            ledger.parting.remove(&instance);
+        }
+        match input {
+            Input::Stop if was == Some(StateName::Active) => {
+                let until = now + interval.min(RESIGNATION_LONGEST);
+                ledger.resigning.insert(instance, until);
+            }
+            Input::StopNow => {
+                ledger.resigning.remove(&instance);
+            }
+            _ => {}
+        }
+        let removes = actions.iter().any(
+            |action| matches!(action, Action::RemoveAddress(order) if order.instance == instance),
+        );
+        if removes {
+            ledger.resigning.remove(&instance);
+        }
+    }
+    let idle = matches!(input, Input::Wake)
+        && actions.is_empty()
+        && turn.after.deadline.is_some_and(|at| at <= now)
+        && turn.after.deadline == turn.before.deadline;
+    ledger.idle_wakes = if idle { ledger.idle_wakes + 1 } else { 0 };
+    if ledger.idle_wakes > 3 {
+        lab.fail("busy loop: woken again and again at the same moment for nothing");
+    }
+}
+
+/// Over the whole laboratory, whenever a story pauses.
+pub fn everywhere(lab: &Lab) {
+    for (id, host) in (0..).map(HostId).zip(&lab.hosts) {
+        if let Some(seen) = host.ledger.last.as_ref().filter(|_| host.runs()) {
+            held_where_it_belongs(lab, id, seen);
+        }
+    }
+}
+
+/// Outside Active and resigning nobody keeps an address of ours, apart from
+/// one whose removal is under way or was refused.
+pub fn held_where_it_belongs(lab: &Lab, id: HostId, seen: &Seen) {
+    let host = lab.at(id);
+    let Some(agent) = &host.agent else {
+        return;
+    };
+    for (instance, settings) in agent.instances() {
+        let state = seen.state(instance);
+        let resigning = host.ledger.resigning.get(&instance);
+        let resigns = resigning.is_some_and(|until| lab.now <= *until);
+        if state == Some(StateName::Active) || resigns {
+            continue;
+        }
+        for (index, configured) in (0..).map(AddressIndex).zip(&settings.addresses) {
+            let address = configured.network.addr();
+            let known = host.ledger.interfaces.get(&configured.interface);
+            let seen = known.and_then(Option::as_ref).is_some_and(|state| {
+                let mut own = state.addresses.iter();
+                own.any(|own| own.network.addr() == address && own.ours)
+            });
+            let key = (instance, index);
+            let ours = host.ledger.acknowledged.contains(&key) || seen;
+            let excused =
+                host.ledger.pending.contains_key(&key) || host.ledger.stuck.contains(&key);
+            let present = host.kernel.may_be_ours(address);
+            if present && ours && !excused {
+                lab.fail(&format!(
+                    "{} is {state:?} and still has {address}",
+                    host.name
+                ));
+            }
+        }
+    }
+}
