@@ -148,7 +148,7 @@ fn late_by_no_more_than_an_interval_is_nothing() {
     lab.pause_for(a, secs(2));
     lab.run(us(1));
     assert_eq!(lab.sent(a), [(secs(2), 100)]);
-    assert_eq!(lab.announced(a, WEB), []);
+    assert_eq!(lab.announced(a, WEB), [std::time::Duration::ZERO; 0]);
     assert_eq!(stall_lines(&lab, a), 0);
 }
 
@@ -214,7 +214,7 @@ fn an_active_that_overslept_is_backup_upon_hearing_anybody(
     lab.resume(a);
     assert_eq!(lab.state(a), BACKUP);
     assert_eq!(lab.sent(a), []);
-    assert_eq!(lab.announced(a, vip(way)), []);
+    assert_eq!(lab.announced(a, vip(way)), [std::time::Duration::ZERO; 0]);
     let last = lab.transitions(a).last().copied();
     assert_eq!(last, Some((secs(0), BACKUP, Reason::Stalled)));
     lab.run(ms(10));
