@@ -246,8 +246,7 @@ fn takeover_on_silence(carrier: Carrier, better: Better) {
     first.kill();
     pair.lab.cut_carrier(&pair.a);
     let taken = pair.advert(pair.began, "b", 100);
-    let adverts = pair.lab.observer.adverts(pair.began, "a");
-    let silent = adverts.last().expect("an advertisement").0;
+    let silent = last_advert(&pair, "a");
     let down = pair.second.down_interval();
     assert_span("the takeover", taken - silent, down, down);
     pair.b.watch.wait(pair.began, pair.address, true, LONG);
@@ -325,22 +324,29 @@ fn healed_cut_winner_first(carrier: Carrier, better: Better) {
     healed_cut(carrier, better, "a");
 }
 
-/// Ends the cut when `speaks_next` is the next to advertise: b does so a skew
-/// after a. Another try when the machine was too slow for it.
+/// Ends the cut when `speaks_next` is the next to advertise, which is right
+/// after the other did. Another try when the machine was too slow for it.
 fn heal_before(pair: &Pair, speaks_next: &str) -> Instant {
-    let offset = match speaks_next {
-        "a" => pair.second.skew() + ms(20),
-        _ => Duration::ZERO,
+    let (other, priority) = match speaks_next {
+        "a" => ("b", pair.second.priority),
+        _ => ("a", pair.best.priority),
     };
-    loop {
-        let moment = pair.advert(Instant::now(), "a", 200) + offset;
-        std::thread::sleep(moment.saturating_duration_since(Instant::now()));
+    for _ in 0..20 {
+        let heard = pair.advert(Instant::now(), other, priority);
         let now = Instant::now();
-        if now < moment + ms(50) {
+        let last = last_advert(pair, speaks_next);
+        let until_next = (last + pair.best.interval).saturating_duration_since(now);
+        if now < heard + ms(20) && until_next > ms(60) {
             pair.lab.heal(&pair.a);
             return now;
         }
     }
+    panic!("the two speak at the same time, or the machine is too busy");
+}
+
+fn last_advert(pair: &Pair, host: &str) -> Instant {
+    let all = pair.lab.observer.adverts(pair.began, host);
+    all.last().expect("an advertisement").0
 }
 
 /// Both were Active for a while. Within a second after that is over the
@@ -370,14 +376,22 @@ fn healed_cut(carrier: Carrier, better: Better, speaks_next: &str) {
     let known = pair.client.neighbour(pair.address);
     assert_eq!(known, Some(loser.to_string()));
 
-    let healed = heal_before(&pair, speaks_next);
+    let healed = if carrier == Carrier::V3Unicast {
+        pair.lab.heal(&pair.a);
+        Instant::now()
+    } else {
+        heal_before(&pair, speaks_next)
+    };
     let next = pair
         .lab
         .observer
         .wait(healed, "the first one after", LONG, |frame| {
             frame.advert().is_some()
         });
-    assert_eq!(next.host, speaks_next, "was the machine too busy?");
+    // In unicast neither speaks before it has found the other again.
+    if carrier != Carrier::V3Unicast {
+        assert_eq!(next.host, speaks_next, "was the machine too busy?");
+    }
     let gone = pair.b.watch.wait(healed, pair.address, false, LONG);
     let interval = pair.best.interval;
     assert_span(
