@@ -28,6 +28,13 @@ pub enum Action {
         interface: InterfaceName,
         address: IpAddr,
     },
+    /// Ask the segment for the hardware address of `target`, so that what is
+    /// sent to it next does not wait behind a resolution that is failing.
+    Solicit {
+        interface: InterfaceName,
+        source: IpAddr,
+        target: IpAddr,
+    },
     /// For the log and the history.
     Report(Report),
 }

@@ -97,6 +97,19 @@ fn it_is_relieved_50_ms_after_the_successors_advert() {
 }
 
 #[test]
+fn stopped_within_its_burst_it_is_quiet_at_once() {
+    let mut lab = Lab::new();
+    let a = lab.host(vec![web(200)]);
+    lab.start(a);
+    lab.run_until(a, ACTIVE, secs(5));
+    lab.run(ms(50));
+    lab.stop(a);
+    lab.mark();
+    lab.run(secs(10));
+    assert_eq!(lab.announced(a, WEB), [std::time::Duration::ZERO; 0]);
+}
+
+#[test]
 fn a_successor_just_before_the_end_does_not_prolong_it() {
     let (mut lab, a, b) = active(Way::V3, 100);
     lab.stop(a);

@@ -284,6 +284,7 @@ impl Lab {
                 };
                 self.transmit(id, interface, |_| Some(input.clone()));
             }
+            Action::Solicit { target, .. } => self.note(id, What::Asked(target)),
             Action::Report(report) => self.note(id, What::Reported(report)),
         }
     }

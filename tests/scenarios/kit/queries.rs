@@ -98,6 +98,7 @@ impl Lab {
             What::Add(order) => Some((at, format!("add {}", order.network))),
             What::Remove(order) => Some((at, format!("remove {}", order.network))),
             What::Announced { address, .. } => Some((at, format!("announce {address}"))),
+            What::Asked(target) => Some((at, format!("ask {target}"))),
             What::Reported(_) | What::Got(_) | What::Story(_) => None,
         });
         all.collect()

@@ -33,6 +33,8 @@ pub enum What {
     },
     Add(AddressOrder),
     Remove(AddressOrder),
+    /// For the hardware address of a peer.
+    Asked(IpAddr),
     Reported(Report),
     /// What the agent was told.
     Got(String),
@@ -79,6 +81,7 @@ impl fmt::Display for What {
                 "  -> remove #{} {} from {}",
                 order.instance.0, order.network, order.interface
             ),
+            What::Asked(target) => write!(f, "  -> who has {target}?"),
             What::Reported(report) => {
                 let name = report.instance.as_ref().map_or("-", |name| name.as_str());
                 write!(f, "  says {name}: {}", report.fact)
