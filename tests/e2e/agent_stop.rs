@@ -168,7 +168,7 @@ fn many_addresses() {
     let probers = [all[0], all[11], all[12], all[23]].map(|address| {
         let prober = Prober::start(&client, address);
         prober.wait_answered(LONG);
-        prober
+        (address, prober)
     });
     let stopped = Instant::now();
     first.signal(Signal::SIGTERM);
@@ -177,8 +177,8 @@ fn many_addresses() {
         a.watch.wait(stopped, *address, false, LONG);
     }
     std::thread::sleep(ms(300));
-    for prober in probers {
+    for (address, prober) in probers {
         let report = prober.stop();
-        assert_eq!(report.lost, 0, "{report:?}");
+        assert_eq!(report.lost, 0, "{address}: {report:?}");
     }
 }
