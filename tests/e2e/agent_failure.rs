@@ -171,6 +171,8 @@ fn healed_cut() {
     );
     std::thread::sleep(ms(2500));
 
+    // b has just spoken: what it says next is its parting.
+    lab.observer.wait_advert(Instant::now(), "b", 100, LONG);
     let healed = Instant::now();
     lab.heal(&a);
     let gone = b.watch.wait(healed, vip(), false, LONG);
