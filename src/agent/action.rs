@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::jobs::Job;
 use super::report::Report;
 use super::values::{AddressIndex, InstanceId, InterfaceName};
 
@@ -28,6 +29,8 @@ pub enum Action {
         interface: InterfaceName,
         address: IpAddr,
     },
+    /// Run a check or hook; answered by [`super::event::Event::JobDone`].
+    Start(Job),
     /// For the log and the history.
     Report(Report),
 }
