@@ -1,1 +1,7 @@
 //! Stories in virtual time: agents, a clock and a wire, all simulated.
+
+mod kit;
+
+mod election;
+mod ladder;
+mod timers;

@@ -1,0 +1,188 @@
+//! One simulated host: its agent, its kernel, and what has reached its
+//! sockets but not yet its agent.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use vipward::agent::Agent;
+use vipward::agent::event::{Added, Event, InterfaceState};
+use vipward::agent::settings::Settings;
+use vipward::agent::values::{AddressIndex, Family, InstanceId, InterfaceName, MacAddress};
+
+use super::invariants::Ledger;
+use super::kernel::Kernel;
+use super::wire::Packet;
+
+#[derive(Debug)]
+pub struct Host {
+    pub name: String,
+    pub number: u8,
+    pub settings: Settings,
+    /// Absent while no agent runs there.
+    pub agent: Option<Agent>,
+    /// Grows with each agent, so that news for a dead one is thrown away.
+    pub generation: u32,
+    pub powered: bool,
+    pub paused: bool,
+    pub kernel: Kernel,
+    /// Arrived while the host did not run: drained before timers are judged.
+    pub sockets: VecDeque<Input>,
+    /// The same from the threads that watch the kernel.
+    pub channels: VecDeque<Input>,
+    pub ledger: Ledger,
+}
+
+/// An [`Event`] that owns its bytes.
+#[derive(Clone, Debug)]
+pub enum Input {
+    Wake,
+    Packet(Rc<Packet>),
+    Announcement {
+        interface: InterfaceName,
+        address: IpAddr,
+        hardware_address: MacAddress,
+    },
+    Interface {
+        interface: InterfaceName,
+        state: Option<InterfaceState>,
+    },
+    Socket {
+        interface: InterfaceName,
+        family: Family,
+        outcome: Result<(), String>,
+    },
+    Added {
+        instance: InstanceId,
+        address: AddressIndex,
+        outcome: Result<Added, String>,
+    },
+    Removed {
+        instance: InstanceId,
+        address: AddressIndex,
+        outcome: Result<(), String>,
+    },
+    NotSent {
+        instance: InstanceId,
+        error: String,
+    },
+    Stop,
+    StopNow,
+}
+
+impl Input {
+    pub fn comes_by_socket(&self) -> bool {
+        match self {
+            Input::Packet(_) | Input::Announcement { .. } => true,
+            Input::Wake
+            | Input::Interface { .. }
+            | Input::Socket { .. }
+            | Input::Added { .. }
+            | Input::Removed { .. }
+            | Input::NotSent { .. }
+            | Input::Stop
+            | Input::StopNow => false,
+        }
+    }
+
+    pub fn event(&self) -> Event<'_> {
+        match self.clone() {
+            Input::Wake => Event::Wake,
+            Input::Packet(_) => match self {
+                Input::Packet(packet) => Event::Advert(packet.heard()),
+                _ => unreachable!("it was a packet"),
+            },
+            Input::Announcement {
+                interface,
+                address,
+                hardware_address,
+            } => Event::Announcement {
+                interface,
+                address,
+                hardware_address,
+            },
+            Input::Interface { interface, state } => Event::Interface { interface, state },
+            Input::Socket {
+                interface,
+                family,
+                outcome,
+            } => Event::Socket {
+                interface,
+                family,
+                outcome,
+            },
+            Input::Added {
+                instance,
+                address,
+                outcome,
+            } => Event::AddressAdded {
+                instance,
+                address,
+                outcome,
+            },
+            Input::Removed {
+                instance,
+                address,
+                outcome,
+            } => Event::AddressRemoved {
+                instance,
+                address,
+                outcome,
+            },
+            Input::NotSent { instance, error } => Event::AdvertNotSent { instance, error },
+            Input::Stop => Event::Stop,
+            Input::StopNow => Event::StopNow,
+        }
+    }
+
+    /// In words, for the trace.
+    pub fn words(&self) -> String {
+        match self {
+            Input::Wake => "wakes".to_owned(),
+            Input::Packet(packet) => format!(
+                "hears #{} priority {} from {}",
+                packet.vrid, packet.priority, packet.source
+            ),
+            Input::Announcement {
+                interface,
+                address,
+                hardware_address,
+            } => format!("sees {hardware_address} announce {address} on {interface}"),
+            Input::Interface { interface, state } => match state {
+                None => format!("sees {interface} missing"),
+                Some(state) => {
+                    let addresses: Vec<String> = state
+                        .addresses
+                        .iter()
+                        .map(|own| format!("{}{}", own.network, if own.ours { "*" } else { "" }))
+                        .collect();
+                    let up = if state.up { "up" } else { "down" };
+                    let index = state.index;
+                    format!("sees {interface} ({index}, {up}): {}", addresses.join(" "))
+                }
+            },
+            Input::Socket {
+                interface, outcome, ..
+            } => format!("socket on {interface}: {outcome:?}"),
+            Input::Added {
+                instance,
+                address,
+                outcome,
+            } => format!("add #{}.{} done: {outcome:?}", instance.0, address.0),
+            Input::Removed {
+                instance,
+                address,
+                outcome,
+            } => format!("remove #{}.{} done: {outcome:?}", instance.0, address.0),
+            Input::NotSent { error, .. } => format!("could not send: {error}"),
+            Input::Stop => "is told to stop".to_owned(),
+            Input::StopNow => "is told to stop at once".to_owned(),
+        }
+    }
+}
+
+impl Host {
+    pub fn runs(&self) -> bool {
+        self.agent.is_some() && !self.paused
+    }
+}

@@ -1,0 +1,198 @@
+//! The simulated kernel of one host: interfaces, addresses, primary and
+//! secondary, and how long it takes over everything.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use vipward::agent::action::AddressOrder;
+use vipward::agent::event::{Added, InterfaceAddress, InterfaceState};
+use vipward::agent::time::Instant;
+use vipward::agent::values::{InterfaceName, MacAddress};
+
+use super::settings::{interface, ms, own_ipv4, own_ipv6, own_link_local};
+
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    pub interfaces: BTreeMap<InterfaceName, Interface>,
+    /// From an order to its effect.
+    pub add_takes: Duration,
+    pub remove_takes: Duration,
+    /// From the effect to the acknowledgement.
+    pub acknowledge_after: Duration,
+    /// From any change to the agent's hearing of it.
+    pub report_after: Duration,
+    pub refuse_add: Option<String>,
+    pub refuse_remove: Option<String>,
+    /// IFA_PROTO is known: our addresses carry our mark.
+    pub marks: bool,
+    /// Orders are carried out one after the other.
+    busy_until: Instant,
+    next_index: u32,
+    number: u8,
+}
+
+#[derive(Clone, Debug)]
+pub struct Interface {
+    pub state: InterfaceState,
+    pub promote_secondaries: bool,
+}
+
+impl Kernel {
+    /// Host `number` with eth0 and eth1, up, all addresses in place.
+    pub fn new(number: u8) -> Self {
+        let mut kernel = Self {
+            interfaces: BTreeMap::new(),
+            add_takes: ms(2),
+            remove_takes: ms(2),
+            acknowledge_after: Duration::ZERO,
+            report_after: ms(1),
+            refuse_add: None,
+            refuse_remove: None,
+            marks: true,
+            busy_until: Instant::from_nanos(0),
+            next_index: 2,
+            number,
+        };
+        for name in ["eth0", "eth1"] {
+            kernel.create(name);
+            kernel.configure(name);
+        }
+        kernel
+    }
+
+    pub fn mac(&self, name: InterfaceName) -> MacAddress {
+        let last = u8::from(name != interface("eth0"));
+        MacAddress([2, 0, 0, 0, self.number, last])
+    }
+
+    /// A new interface without addresses, up.
+    pub fn create(&mut self, name: &str) {
+        let name = interface(name);
+        let state = InterfaceState {
+            index: self.next_index,
+            up: true,
+            hardware_address: Some(self.mac(name)),
+            mtu: 1500,
+            forwards_ipv6: false,
+            addresses: Vec::new(),
+        };
+        self.next_index += 1;
+        let created = Interface {
+            state,
+            promote_secondaries: false,
+        };
+        self.interfaces.insert(name, created);
+    }
+
+    /// Gives an interface the host's own addresses.
+    pub fn configure(&mut self, name: &str) {
+        let number = self.number;
+        for (own, length) in [
+            (own_ipv4(name, number), 24),
+            (own_link_local(number), 64),
+            (own_ipv6(name, number), 64),
+        ] {
+            let network = IpNet::new(own, length).expect("a length that fits");
+            self.add_own(name, network, false);
+        }
+    }
+
+    pub fn add_own(&mut self, name: &str, network: IpNet, tentative: bool) {
+        self.insert(interface(name), network, tentative, false);
+    }
+
+    pub fn state(&self, name: InterfaceName) -> Option<InterfaceState> {
+        self.interfaces.get(&name).map(|known| known.state.clone())
+    }
+
+    /// Where an address is, if anywhere.
+    pub fn holds(&self, address: IpAddr) -> Option<InterfaceName> {
+        let has = |known: &Interface| {
+            let mut all = known.state.addresses.iter();
+            all.any(|own| own.network.addr() == address)
+        };
+        let found = self.interfaces.iter().find(|(_, known)| has(known));
+        found.map(|(name, _)| *name)
+    }
+
+    /// When an order given now takes effect.
+    pub fn done_at(&mut self, now: Instant, takes: Duration) -> Instant {
+        self.busy_until = self.busy_until.max(now + takes);
+        self.busy_until
+    }
+
+    pub fn add(&mut self, order: &AddressOrder) -> Result<Added, String> {
+        if let Some(error) = &self.refuse_add {
+            return Err(error.clone());
+        }
+        let Some(known) = self.interfaces.get_mut(&order.interface) else {
+            return Err("No such device".to_owned());
+        };
+        known.promote_secondaries |= order.promote_secondaries;
+        let mut all = known.state.addresses.iter();
+        if all.any(|own| own.network == order.network) {
+            return Ok(Added::AlreadyPresent);
+        }
+        let marked = self.marks;
+        self.insert(order.interface, order.network, false, marked);
+        Ok(Added::Fresh)
+    }
+
+    fn insert(&mut self, name: InterfaceName, network: IpNet, tentative: bool, ours: bool) {
+        let known = self.interfaces.get_mut(&name).expect("the interface");
+        let in_shadow = |own: &InterfaceAddress| {
+            !own.secondary
+                && own.network.prefix_len() == network.prefix_len()
+                && own.network.contains(&network.addr())
+        };
+        let secondary = network.addr().is_ipv4() && known.state.addresses.iter().any(in_shadow);
+        known.state.addresses.push(InterfaceAddress {
+            network,
+            secondary,
+            tentative,
+            ours,
+        });
+    }
+
+    /// As an order demands: the address must go whole.
+    pub fn remove(&mut self, order: &AddressOrder) -> Result<(), String> {
+        if let Some(error) = &self.refuse_remove {
+            return Err(error.clone());
+        }
+        if let Some(known) = self.interfaces.get_mut(&order.interface) {
+            known.promote_secondaries |= order.promote_secondaries;
+        }
+        self.delete(order.interface, order.network);
+        Ok(())
+    }
+
+    /// By hand or by order. A primary takes its secondaries along unless
+    /// they are promoted.
+    pub fn delete(&mut self, name: InterfaceName, network: IpNet) {
+        let Some(known) = self.interfaces.get_mut(&name) else {
+            return;
+        };
+        let addresses = &mut known.state.addresses;
+        let Some(position) = addresses.iter().position(|own| own.network == network) else {
+            return;
+        };
+        let gone = addresses.remove(position);
+        if gone.secondary || network.addr().is_ipv6() {
+            return;
+        }
+        let follows = |own: &InterfaceAddress| {
+            own.secondary
+                && own.network.prefix_len() == network.prefix_len()
+                && network.contains(&own.network.addr())
+        };
+        if known.promote_secondaries {
+            if let Some(heir) = addresses.iter_mut().find(|own| follows(own)) {
+                heir.secondary = false;
+            }
+        } else {
+            addresses.retain(|own| !follows(own));
+        }
+    }
+}

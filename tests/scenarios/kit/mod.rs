@@ -1,0 +1,415 @@
+//! The laboratory: hosts with real agents, a simulated kernel each, one
+//! segment per interface name, one clock. Nothing sleeps: [`Lab::step`] jumps
+//! to whatever comes next. Everything is deterministic. After every step the
+//! [`invariants`] are judged, in every story.
+
+mod host;
+pub mod invariants;
+mod kernel;
+mod queries;
+pub mod settings;
+mod story;
+mod trace;
+pub mod wire;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use vipward::agent::action::{Action, AddressOrder};
+use vipward::agent::settings::{InstanceSettings, Settings};
+use vipward::agent::time::Instant;
+use vipward::agent::values::{InstanceId, InterfaceName};
+
+pub use host::{Host, Input};
+pub use settings::*;
+use trace::Trace;
+pub use trace::What;
+pub use wire::Packet;
+use wire::Wire;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HostId(pub usize);
+
+/// Far from zero, so that an instant taken for a span shows.
+const START: Instant = Instant::from_nanos(1_000_000_000_000);
+
+/// What is under way.
+#[derive(Clone, Debug)]
+enum Coming {
+    /// News for the agent of this generation.
+    News(u32, Input),
+    /// The kernel carries out an order, for the agent of this generation.
+    Order(u32, AddressOrder, Kind),
+    /// A change that the kernel reports now, as it was then.
+    Story(Change),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Add,
+    Remove,
+}
+
+/// Set for later by a story.
+#[derive(Clone, Debug)]
+pub enum Change {
+    Stop,
+    StopNow,
+}
+
+pub struct Lab {
+    now: Instant,
+    pub hosts: Vec<Host>,
+    pub wire: Wire,
+    coming: BTreeMap<(Instant, u64), (HostId, Coming)>,
+    sequence: u64,
+    trace: Trace,
+    /// Queries look at what happened since, and count time from it.
+    mark: (Instant, usize),
+}
+
+impl Lab {
+    pub fn new() -> Self {
+        Self {
+            now: START,
+            hosts: Vec::new(),
+            wire: Wire::new(),
+            coming: BTreeMap::new(),
+            sequence: 0,
+            trace: Trace::default(),
+            mark: (START, 0),
+        }
+    }
+
+    /// One more host with these instances, not yet started. The first has
+    /// 192.0.2.1, the second 192.0.2.2, and so on.
+    pub fn host(&mut self, mut instances: Vec<InstanceSettings>) -> HostId {
+        instances.sort_by(|one, other| one.name.cmp(&other.name));
+        let id = HostId(self.hosts.len());
+        let number = u8::try_from(id.0 + 1).expect("few hosts");
+        let name = ["A", "B", "C", "D", "E", "F"].get(id.0).unwrap_or(&"?");
+        self.hosts.push(Host {
+            name: (*name).to_owned(),
+            number,
+            settings: Settings {
+                node: (*name).to_owned(),
+                instances,
+            },
+            agent: None,
+            generation: 0,
+            powered: true,
+            paused: false,
+            kernel: kernel::Kernel::new(number),
+            sockets: Default::default(),
+            channels: Default::default(),
+            ledger: Default::default(),
+        });
+        id
+    }
+
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    fn at(&self, id: HostId) -> &Host {
+        self.hosts.get(id.0).expect("a host of this lab")
+    }
+
+    pub fn at_mut(&mut self, id: HostId) -> &mut Host {
+        self.hosts.get_mut(id.0).expect("a host of this lab")
+    }
+
+    fn later(&mut self, after: Duration, host: HostId, coming: Coming) {
+        self.at_time(self.now + after, host, coming);
+    }
+
+    fn at_time(&mut self, at: Instant, host: HostId, coming: Coming) {
+        self.sequence += 1;
+        self.coming.insert((at, self.sequence), (host, coming));
+    }
+
+    fn note(&mut self, host: HostId, what: What) {
+        self.trace.note(self.now, Some(host), what);
+    }
+
+    /// The next wake-up that some agent wants; one that is overdue is now.
+    fn next_wake(&self) -> Option<(Instant, HostId)> {
+        let running = self.hosts.iter().enumerate().filter(|(_, h)| h.runs());
+        running
+            .filter_map(|(n, host)| Some((host.agent.as_ref()?.deadline()?.0, HostId(n))))
+            .map(|(at, host)| (at.max(self.now), host))
+            .min()
+    }
+
+    /// When something happens next, if ever.
+    pub fn next(&self) -> Option<Instant> {
+        let coming = self.coming.first_key_value().map(|((at, _), _)| *at);
+        let wake = self.next_wake().map(|(at, _)| at);
+        [coming, wake].into_iter().flatten().min()
+    }
+
+    /// Jumps to whatever comes next and lets it happen. What arrives comes
+    /// before wake-ups of the same instant: sockets before timers.
+    pub fn step(&mut self) -> bool {
+        let coming = self.coming.first_key_value().map(|(key, _)| *key);
+        let wake = self.next_wake();
+        match (coming, wake) {
+            (None, None) => return false,
+            (Some(key), wake) if wake.is_none_or(|(at, _)| key.0 <= at) => {
+                let Some((host, coming)) = self.coming.remove(&key) else {
+                    return false;
+                };
+                self.now = key.0;
+                self.happen(host, coming);
+            }
+            (_, Some((at, host))) => {
+                self.now = at;
+                self.feed(host, Input::Wake);
+            }
+            (Some(_), None) => unreachable!("the guard above takes it"),
+        }
+        true
+    }
+
+    /// Everything up to and including `span` from now.
+    pub fn run(&mut self, span: Duration) {
+        let end = self.now + span;
+        let mut steps = 0_u64;
+        while self.next().is_some_and(|at| at <= end) {
+            self.step();
+            steps += 1;
+            assert!(steps < 5_000_000, "the story does not advance");
+        }
+        self.now = end;
+    }
+
+    fn happen(&mut self, host: HostId, coming: Coming) {
+        match coming {
+            Coming::News(generation, input) => {
+                if generation == self.at(host).generation {
+                    self.feed(host, input);
+                }
+            }
+            Coming::Order(generation, order, kind) => self.carry_out(host, generation, order, kind),
+            Coming::Story(Change::Stop) => self.stop(host),
+            Coming::Story(Change::StopNow) => self.stop_now(host),
+        }
+    }
+
+    /// Tells an agent something; a host that does not run hears it later.
+    pub fn feed(&mut self, id: HostId, input: Input) {
+        let host = self.at_mut(id);
+        if !host.powered || host.agent.is_none() {
+            return;
+        }
+        if host.paused {
+            if input.comes_by_socket() {
+                host.sockets.push_back(input);
+            } else {
+                host.channels.push_back(input);
+            }
+            return;
+        }
+        self.note(id, What::Got(input.words()));
+        let now = self.now;
+        let host = self.at_mut(id);
+        let Some(agent) = &mut host.agent else {
+            return;
+        };
+        let before = invariants::Before::of(agent);
+        let actions = agent.handle(now, input.event());
+        invariants::told(self, id, &input);
+        let mut announced = 0;
+        for action in actions.iter().cloned() {
+            announced += u32::from(matches!(action, Action::Announce { .. }));
+            self.perform(id, action, &before);
+        }
+        invariants::after_turn(self, id, &input, &before, &actions, announced);
+        invariants::everywhere(self);
+    }
+
+    fn perform(&mut self, id: HostId, action: Action, before: &invariants::Before) {
+        invariants::action(self, id, &action, before);
+        match action {
+            Action::Advertise {
+                instance,
+                source,
+                priority,
+            } => {
+                self.note(
+                    id,
+                    What::Sent {
+                        instance,
+                        source,
+                        priority,
+                    },
+                );
+                self.send(id, instance, source, priority);
+            }
+            Action::AddAddress(order) => {
+                self.note(id, What::Add(order.clone()));
+                self.order(id, order, Kind::Add);
+            }
+            Action::RemoveAddress(order) => {
+                self.note(id, What::Remove(order.clone()));
+                self.order(id, order, Kind::Remove);
+            }
+            Action::Announce {
+                instance,
+                interface,
+                address,
+            } => {
+                self.note(
+                    id,
+                    What::Announced {
+                        instance,
+                        interface,
+                        address,
+                    },
+                );
+                let hardware_address = self.at(id).kernel.mac(interface);
+                let input = Input::Announcement {
+                    interface,
+                    address,
+                    hardware_address,
+                };
+                self.transmit(id, interface, |_| Some(input.clone()));
+            }
+            Action::Report(report) => self.note(id, What::Reported(report)),
+        }
+    }
+
+    fn settings_of(&self, id: HostId, instance: InstanceId) -> Option<InstanceSettings> {
+        let agent = self.at(id).agent.as_ref()?;
+        let mut all = agent.instances();
+        all.find(|(known, _)| *known == instance)
+            .map(|(_, settings)| settings.clone())
+    }
+
+    fn send(&mut self, id: HostId, instance: InstanceId, source: std::net::IpAddr, priority: u8) {
+        let Some(settings) = self.settings_of(id, instance) else {
+            return;
+        };
+        if self.at(id).kernel.state(settings.interface).is_none() {
+            let error = "No such device".to_owned();
+            let generation = self.at(id).generation;
+            let input = Input::NotSent { instance, error };
+            self.later(Duration::ZERO, id, Coming::News(generation, input));
+            return;
+        }
+        let packet = Packet::advert(&settings, source, priority);
+        if settings.unicast_peers.is_empty() {
+            let packet = std::rc::Rc::new(packet);
+            self.transmit(id, settings.interface, |_| {
+                Some(Input::Packet(packet.clone()))
+            });
+            return;
+        }
+        for peer in settings.unicast_peers {
+            let mut packet = packet.clone();
+            packet.destination = peer;
+            let packet = std::rc::Rc::new(packet);
+            self.transmit(id, settings.interface, |receiver| {
+                let there = receiver.kernel.holds(peer) == Some(packet.interface);
+                there.then(|| Input::Packet(packet.clone()))
+            });
+        }
+    }
+
+    /// Puts something on the segment; every other host whose link is up may
+    /// get it, one wire delay later.
+    fn transmit(
+        &mut self,
+        from: HostId,
+        interface: InterfaceName,
+        for_whom: impl Fn(&Host) -> Option<Input>,
+    ) {
+        let up = |host: &Host| {
+            let state = host.kernel.state(interface);
+            host.powered && state.is_some_and(|state| state.up)
+        };
+        if !up(self.at(from)) {
+            return;
+        }
+        for to in (0..self.hosts.len()).map(HostId) {
+            let receiver = self.at(to);
+            if to == from || !up(receiver) {
+                continue;
+            }
+            let generation = receiver.generation;
+            if let Some(input) = for_whom(receiver)
+                && self.wire.passes(from, to)
+            {
+                let delay = self.wire.delay;
+                self.later(delay, to, Coming::News(generation, input));
+            }
+        }
+    }
+
+    fn order(&mut self, id: HostId, order: AddressOrder, kind: Kind) {
+        let now = self.now;
+        let host = self.at_mut(id);
+        let takes = match kind {
+            Kind::Add => host.kernel.add_takes,
+            Kind::Remove => host.kernel.remove_takes,
+        };
+        let at = host.kernel.done_at(now, takes);
+        let generation = host.generation;
+        self.at_time(at, id, Coming::Order(generation, order, kind));
+    }
+
+    fn carry_out(&mut self, id: HostId, generation: u32, order: AddressOrder, kind: Kind) {
+        let host = self.at_mut(id);
+        if !host.powered {
+            return;
+        }
+        let (instance, address) = (order.instance, order.address);
+        let acknowledge_after = host.kernel.acknowledge_after;
+        let before = host
+            .kernel
+            .interfaces
+            .get(&order.interface)
+            .map(|i| i.state.clone());
+        let input = match kind {
+            Kind::Add => Input::Added {
+                instance,
+                address,
+                outcome: host.kernel.add(&order),
+            },
+            Kind::Remove => Input::Removed {
+                instance,
+                address,
+                outcome: host.kernel.remove(&order),
+            },
+        };
+        let changed = before != host.kernel.state(order.interface);
+        self.later(acknowledge_after, id, Coming::News(generation, input));
+        if changed {
+            self.report(id, order.interface);
+        }
+    }
+
+    /// The agent will hear of the interface as it is now.
+    pub fn report(&mut self, id: HostId, interface: InterfaceName) {
+        let host = self.at(id);
+        let state = host.kernel.state(interface);
+        let after = host.kernel.report_after;
+        let generation = host.generation;
+        let input = Input::Interface { interface, state };
+        self.later(after, id, Coming::News(generation, input));
+    }
+
+    /// Ends the story with the trace.
+    pub fn fail(&self, why: &str) -> ! {
+        panic!("{why}");
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let names: Vec<String> = self.hosts.iter().map(|host| host.name.clone()).collect();
+            eprintln!("{}", self.trace.print(START, &names));
+        }
+    }
+}

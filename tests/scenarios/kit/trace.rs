@@ -1,0 +1,125 @@
+//! What happened, in order, for people and for assertions.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use vipward::agent::action::AddressOrder;
+use vipward::agent::report::Report;
+use vipward::agent::time::Instant;
+use vipward::agent::values::{InstanceId, InterfaceName};
+
+use super::HostId;
+
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub at: Instant,
+    /// Absent: the hand of the story.
+    pub host: Option<HostId>,
+    pub what: What,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    Sent {
+        instance: InstanceId,
+        source: IpAddr,
+        priority: u8,
+    },
+    Announced {
+        instance: InstanceId,
+        interface: InterfaceName,
+        address: IpAddr,
+    },
+    Add(AddressOrder),
+    Remove(AddressOrder),
+    Reported(Report),
+    /// What the agent was told.
+    Got(String),
+    /// What the story did.
+    Story(String),
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            What::Sent {
+                instance,
+                source,
+                priority,
+            } => write!(
+                f,
+                "  -> ADVERT #{} priority {priority} from {source}",
+                instance.0
+            ),
+            What::Announced {
+                instance,
+                interface,
+                address,
+            } => write!(f, "  -> announce #{} {address} on {interface}", instance.0),
+            What::Add(order) => write!(
+                f,
+                "  -> add #{} {} to {}{}{}",
+                order.instance.0,
+                order.network,
+                order.interface,
+                if order.no_prefix_route {
+                    " noprefixroute"
+                } else {
+                    ""
+                },
+                if order.promote_secondaries {
+                    " promote_secondaries"
+                } else {
+                    ""
+                },
+            ),
+            What::Remove(order) => write!(
+                f,
+                "  -> remove #{} {} from {}",
+                order.instance.0, order.network, order.interface
+            ),
+            What::Reported(report) => {
+                let name = report.instance.as_ref().map_or("-", |name| name.as_str());
+                write!(f, "  says {name}: {}", report.fact)
+            }
+            What::Got(text) => write!(f, "{text}"),
+            What::Story(text) => write!(f, "=== {text}"),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Trace {
+    pub entries: Vec<Entry>,
+}
+
+/// So much of a long trace is printed.
+const LINES_PRINTED: usize = 400;
+
+impl Trace {
+    pub fn note(&mut self, at: Instant, host: Option<HostId>, what: What) {
+        self.entries.push(Entry { at, host, what });
+    }
+
+    /// For a person: seconds since `start`, the host, what happened.
+    pub fn print(&self, start: Instant, names: &[String]) -> String {
+        let skipped = self.entries.len().saturating_sub(LINES_PRINTED);
+        let mut text = String::from("--- trace");
+        if skipped > 0 {
+            text.push_str(&format!(" (the first {skipped} entries left out)"));
+        }
+        text.push('\n');
+        for entry in self.entries.iter().skip(skipped) {
+            let host = entry.host.and_then(|host| names.get(host.0));
+            let host = host.map_or("", String::as_str);
+            let at = seconds(entry.at.since(start));
+            text.push_str(&format!("{at} {host:>6}  {}\n", entry.what));
+        }
+        text
+    }
+}
+
+fn seconds(span: Duration) -> String {
+    format!("{:>6}.{:06}", span.as_secs(), span.subsec_micros())
+}

@@ -1,0 +1,153 @@
+//! The simulated segment: packets as values, a delay, cuts and losses.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use vipward::agent::event::{AddressBytes, Heard, Malformed, Message, Timing, V2Authentication};
+use vipward::agent::ladder::group;
+use vipward::agent::settings::InstanceSettings;
+use vipward::agent::values::{ChecksumForm, Family, InterfaceName, Version};
+
+use super::HostId;
+use super::settings::ms;
+
+/// A packet of protocol 112 that owns its bytes. Every field can be bent.
+#[derive(Clone, Debug)]
+pub struct Packet {
+    pub interface: InterfaceName,
+    pub family: Family,
+    pub source: IpAddr,
+    pub destination: IpAddr,
+    pub hop_limit: u8,
+    pub malformed: Option<Malformed>,
+    pub version: u8,
+    pub kind: u8,
+    pub vrid: u8,
+    pub priority: u8,
+    pub count: u8,
+    pub length_exact: bool,
+    pub checksum: Option<ChecksumForm>,
+    pub timing: Timing,
+    pub addresses: Vec<u8>,
+    pub trailer: Option<Vec<u8>>,
+}
+
+impl Packet {
+    /// What a router with these settings sends to the group.
+    pub fn advert(settings: &InstanceSettings, source: IpAddr, priority: u8) -> Self {
+        let mut bytes = Vec::new();
+        let mut count = 0;
+        for address in settings.advertised() {
+            count += 1;
+            match address {
+                IpAddr::V4(address) => bytes.extend(address.octets()),
+                IpAddr::V6(address) => bytes.extend(address.octets()),
+            }
+        }
+        let timing = match settings.version {
+            Version::V2 => Timing::V2 {
+                interval_seconds: settings.advert_interval.as_seconds().expect("seconds"),
+                authentication: V2Authentication::default(),
+            },
+            Version::V3 => Timing::V3 {
+                interval_centiseconds: settings.advert_interval.as_centiseconds(),
+            },
+        };
+        let checksum = match settings.version {
+            Version::V2 => ChecksumForm::MessageOnly,
+            Version::V3 => settings.checksum,
+        };
+        Self {
+            interface: settings.interface,
+            family: settings.family,
+            source,
+            destination: group(settings.family),
+            hop_limit: 255,
+            malformed: None,
+            version: settings.version.number(),
+            kind: 1,
+            vrid: settings.vrid.get(),
+            priority,
+            count,
+            length_exact: true,
+            checksum: Some(checksum),
+            timing,
+            addresses: bytes,
+            trailer: None,
+        }
+    }
+
+    pub fn heard(&self) -> Heard<'_> {
+        let message = match self.malformed {
+            Some(malformed) => Err(malformed),
+            None => Ok(Message {
+                version: self.version,
+                kind: self.kind,
+                vrid: self.vrid,
+                priority: self.priority,
+                count: self.count,
+                length_exact: self.length_exact,
+                checksum: self.checksum,
+                timing: self.timing,
+                addresses: AddressBytes::new(self.family, &self.addresses),
+                trailer: self.trailer.as_deref(),
+            }),
+        };
+        Heard {
+            interface: self.interface,
+            family: self.family,
+            source: self.source,
+            destination: self.destination,
+            hop_limit: self.hop_limit,
+            message,
+        }
+    }
+}
+
+/// Who hears whom, and how late.
+#[derive(Clone, Debug)]
+pub struct Wire {
+    pub delay: Duration,
+    /// Nothing passes from the first to the second.
+    cuts: BTreeSet<(HostId, HostId)>,
+    /// The next so many packets from the first to the second are lost.
+    losses: BTreeMap<(HostId, HostId), u32>,
+}
+
+impl Wire {
+    pub fn new() -> Self {
+        Self {
+            delay: ms(1),
+            cuts: BTreeSet::new(),
+            losses: BTreeMap::new(),
+        }
+    }
+
+    /// One direction only.
+    pub fn cut(&mut self, from: HostId, to: HostId) {
+        self.cuts.insert((from, to));
+    }
+
+    pub fn heal(&mut self, from: HostId, to: HostId) {
+        self.cuts.remove(&(from, to));
+    }
+
+    pub fn lose(&mut self, from: HostId, to: HostId, packets: u32) {
+        self.losses.insert((from, to), packets);
+    }
+
+    /// Asked once for each packet: a loss is used up by it.
+    pub fn passes(&mut self, from: HostId, to: HostId) -> bool {
+        if self.cuts.contains(&(from, to)) {
+            return false;
+        }
+        match self.losses.get_mut(&(from, to)) {
+            Some(left) if *left > 0 => {
+                *left -= 1;
+                false
+            }
+            Some(_) | None => true,
+        }
+    }
+}
