@@ -11,7 +11,7 @@ use super::report::Fact;
 use super::settings::{CheckSettings, CheckSource};
 use super::status::{CheckState, CheckStatus};
 use super::time::Instant;
-use super::world::{Turn, World};
+use super::world::{self, Turn, World};
 
 /// Beyond its time-out a check is given this long to be answered: whoever
 /// runs it kills and reports it, and may be late.
@@ -86,15 +86,20 @@ impl Checks {
         });
     }
 
-    pub fn state(&self, name: &CheckName) -> CheckState {
-        let check = self.checks.get(name);
-        check.map_or(CheckState::Unknown, |check| check.state)
+    /// What each check amounts to.
+    pub fn verdicts(&self) -> impl Iterator<Item = (CheckName, world::Verdict)> {
+        self.checks.iter().map(|(name, check)| {
+            let verdict = world::Verdict {
+                state: check.state,
+                text: check.output.clone(),
+            };
+            (name.clone(), verdict)
+        })
     }
 
-    /// Why it is down, in a few words.
-    pub fn complaint(&self, name: &CheckName) -> String {
-        let check = self.checks.get(name);
-        check.map_or_else(String::new, |check| check.output.clone())
+    /// The job is a check's that runs.
+    pub fn awaits(&self, job: JobId) -> bool {
+        self.running.contains_key(&job)
     }
 
     pub fn deadline(&self) -> Option<Instant> {

@@ -2,6 +2,7 @@
 //! the orders that mend the difference. At most one order for an address is
 //! under way at a time, so the kernel's last answer is the truth.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::action::{Action, AddressOrder};
@@ -24,8 +25,12 @@ const CONFIRM_WITHIN: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug)]
 pub(super) struct Holdings {
+    instance: InstanceId,
     owner: bool,
-    holdings: Vec<Holding>,
+    /// In configuration order, as far as no reload added to it. An index is
+    /// never used for another address.
+    holdings: BTreeMap<AddressIndex, Holding>,
+    next_index: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -38,6 +43,8 @@ pub(super) struct Holding {
     /// It was there before we claimed it and belongs to the host: an
     /// owner's. Never removed.
     belongs_to_host: bool,
+    /// No longer configured: released whatever the state, then forgotten.
+    departing: bool,
     pending: Option<Pending>,
     /// As it was added, for its removal.
     order: Option<AddressOrder>,
@@ -70,54 +77,95 @@ pub(super) enum AddOutcome {
 
 impl Holdings {
     pub fn new(instance: InstanceId, settings: &InstanceSettings) -> Self {
-        let holdings = (0..)
-            .map(AddressIndex)
-            .zip(&settings.addresses)
-            .map(|(index, settings)| Holding::new(instance, index, settings.clone()))
-            .collect();
-        Self {
-            owner: settings.priority.is_owner(),
-            holdings,
-        }
+        let mut holdings = Self {
+            instance,
+            owner: false,
+            holdings: BTreeMap::new(),
+            next_index: 0,
+        };
+        holdings.reconfigure(settings);
+        holdings
     }
 
+    /// Keeps what stays the same, adds what is new, and returns what departs.
+    pub fn reconfigure(&mut self, settings: &InstanceSettings) -> Vec<AddressIndex> {
+        self.owner = settings.priority.is_owner();
+        for holding in self.holdings.values_mut() {
+            holding.departing = true;
+        }
+        for wanted in &settings.addresses {
+            let known = self
+                .holdings
+                .values_mut()
+                .find(|holding| holding.departing && holding.settings.is_held_like(wanted));
+            match known {
+                Some(holding) => {
+                    holding.departing = false;
+                    holding.settings = wanted.clone();
+                }
+                None => {
+                    let index = AddressIndex(self.next_index);
+                    self.next_index = self.next_index.wrapping_add(1);
+                    let holding = Holding::new(self.instance, index, wanted.clone());
+                    self.holdings.insert(index, holding);
+                }
+            }
+        }
+        let departing = self.holdings.values().filter(|holding| holding.departing);
+        departing.map(|holding| holding.index).collect()
+    }
+
+    /// Those that are configured.
     pub fn iter(&self) -> impl Iterator<Item = &Holding> {
-        self.holdings.iter()
+        self.holdings.values().filter(|holding| !holding.departing)
     }
 
     pub fn get(&self, index: AddressIndex) -> Option<&Holding> {
-        self.holdings.get(usize::from(index.0))
+        self.holdings.get(&index)
     }
 
     fn get_mut(&mut self, index: AddressIndex) -> Option<&mut Holding> {
-        self.holdings.get_mut(usize::from(index.0))
+        self.holdings.get_mut(&index)
     }
 
     /// Nothing of ours is on the host and nothing is under way.
     pub fn are_gone(&self) -> bool {
         self.holdings
-            .iter()
+            .values()
             .all(|holding| holding.pending.is_none() && !holding.is_removable())
     }
 
     /// Orders every address, those believed present too: a claim begins by
     /// making sure.
     pub fn claim(&mut self, turn: &mut Turn<'_>) {
-        for holding in &mut self.holdings {
+        for holding in self.holdings.values_mut() {
             holding.claim(turn, self.owner, true);
         }
     }
 
     /// Orders what is missing.
     pub fn complete(&mut self, turn: &mut Turn<'_>) {
-        for holding in &mut self.holdings {
+        self.release_departing(turn);
+        for holding in self.holdings.values_mut() {
             holding.claim(turn, self.owner, false);
         }
     }
 
+    /// Orders the removal of what is no longer configured.
+    pub fn release_departing(&mut self, turn: &mut Turn<'_>) {
+        for holding in self.holdings.values_mut().rev() {
+            if holding.departing {
+                holding.release(turn);
+            }
+        }
+        self.holdings.retain(|_, holding| {
+            !holding.departing || holding.present || holding.pending.is_some()
+        });
+    }
+
     /// Orders the removal of what is there, the last first.
     pub fn release(&mut self, turn: &mut Turn<'_>) {
-        for holding in self.holdings.iter_mut().rev() {
+        for holding in self.holdings.values_mut().rev() {
             holding.release(turn);
         }
     }
@@ -168,7 +216,7 @@ impl Holdings {
         let Some(known) = world.interface(interface) else {
             return gone;
         };
-        for holding in &mut self.holdings {
+        for holding in self.holdings.values_mut() {
             if holding.settings.interface != interface {
                 continue;
             }
@@ -196,7 +244,7 @@ impl Holdings {
     /// Treats what was not confirmed in time as gone; the next completion
     /// orders it again.
     pub fn expire(&mut self, now: Instant) {
-        for holding in &mut self.holdings {
+        for holding in self.holdings.values_mut() {
             if holding.confirm_by.is_some_and(|at| at <= now) {
                 holding.confirm_by = None;
                 holding.present = false;
@@ -208,7 +256,7 @@ impl Holdings {
     /// When something has to be tried again or confirmed.
     pub fn next(&self, now: Instant) -> Option<Instant> {
         self.holdings
-            .iter()
+            .values()
             .flat_map(|holding| {
                 let retry = holding.failure.as_ref().map(|failure| failure.retry_at);
                 [retry.filter(|at| *at > now), holding.confirm_by]
@@ -219,7 +267,7 @@ impl Holdings {
 
     /// Something has to be tried again or confirmed now.
     pub fn is_due(&self, now: Instant) -> bool {
-        self.holdings.iter().any(|holding| {
+        self.holdings.values().any(|holding| {
             let failure = holding.failure.as_ref();
             holding.confirm_by.is_some_and(|at| at <= now)
                 || (holding.pending.is_none()
@@ -228,8 +276,7 @@ impl Holdings {
     }
 
     pub fn status(&self) -> Vec<AddressStatus> {
-        self.holdings
-            .iter()
+        self.iter()
             .map(|holding| AddressStatus {
                 network: holding.settings.network,
                 interface: holding.settings.interface,
@@ -248,6 +295,7 @@ impl Holding {
             settings,
             present: false,
             belongs_to_host: false,
+            departing: false,
             pending: None,
             order: None,
             vanished: false,
@@ -287,7 +335,7 @@ impl Holding {
 
     fn claim(&mut self, turn: &mut Turn<'_>, owner: bool, anew: bool) {
         let settled = self.present && self.order.is_some() && !anew;
-        if settled || !self.may_try(turn.now) {
+        if settled || self.departing || !self.may_try(turn.now) {
             return;
         }
         let Some(known) = turn.world.interface(self.settings.interface) else {

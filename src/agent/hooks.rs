@@ -47,7 +47,8 @@ impl Hooks {
     pub fn reconfigure(&mut self, settings: &InstanceSettings) {
         self.timeouts.clone_from(&settings.hooks);
         let timeouts = &self.timeouts;
-        self.waiting.retain(|call| timeouts.contains_key(&call.hook));
+        self.waiting
+            .retain(|call| timeouts.contains_key(&call.hook));
     }
 
     /// A transition happened: what still waits of an older one is dropped.
@@ -84,11 +85,17 @@ impl Hooks {
         }));
     }
 
-    pub fn on_result(&mut self, turn: &mut Turn<'_>, job: JobId, result: JobResult) {
+    pub fn awaits(&self, job: JobId) -> bool {
+        self.running
+            .as_ref()
+            .is_some_and(|running| running.job == job)
+    }
+
+    pub fn on_result(&mut self, turn: &mut Turn<'_>, job: JobId, result: &JobResult) {
         let Some(running) = self.running.take_if(|running| running.job == job) else {
             return;
         };
-        self.finish(turn, running.hook, result);
+        self.finish(turn, running.hook, result.clone());
     }
 
     pub fn next(&self) -> Option<Instant> {
@@ -137,9 +144,9 @@ impl Hooks {
         self.start_next(turn);
     }
 
-    /// Nothing runs and nothing waits.
-    pub fn are_done(&self) -> bool {
-        self.running.is_none() && self.waiting.is_empty()
+    /// Nothing waits to be started; what runs is in others' hands.
+    pub fn are_given(&self) -> bool {
+        self.waiting.is_empty()
     }
 
     pub fn status(&self) -> Vec<HookStatus> {

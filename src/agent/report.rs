@@ -88,7 +88,10 @@ pub enum Fact {
         output: String,
     },
     /// Failing checks changed an instance's priority.
-    Priority { from: u8, to: u8 },
+    Priority {
+        from: u8,
+        to: u8,
+    },
     HookFailed {
         hook: HookKind,
         error: String,

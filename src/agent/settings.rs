@@ -124,6 +124,22 @@ pub enum Preempt {
     After(Duration),
 }
 
+impl AddressSettings {
+    /// The kernel is told the same about both.
+    pub fn is_held_like(&self, other: &AddressSettings) -> bool {
+        (self.network, self.interface) == (other.network, other.interface)
+            && self.label == other.label
+            && self.source_address == other.source_address
+    }
+}
+
+impl CheckSettings {
+    /// The same is asked; only its times may differ.
+    pub fn same_question(&self, other: &CheckSettings) -> bool {
+        self.source == other.source
+    }
+}
+
 /// Gratuitous ARP and unsolicited NA after a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnnounceSettings {
