@@ -4,79 +4,24 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use pnet_packet::Packet;
-use pnet_packet::icmpv6::{self, Icmpv6Packet, Icmpv6Types};
-use pnet_packet::ip::{IpNextHeaderProtocol, IpNextHeaderProtocols};
+use pnet_packet::ip::IpNextHeaderProtocol;
 use pnet_packet::ipv4::Ipv4Packet;
-use pnet_packet::ipv6::Ipv6Packet;
 use pnet_packet::util;
 use proptest::prelude::*;
 
 use vipward::agent::event::{Heard, Malformed, Message, Timing, V2Authentication};
 use vipward::agent::values::Family::{self, Ipv4, Ipv6};
 use vipward::agent::values::Version::{self, V2, V3};
-use vipward::agent::values::{AdvertInterval, ChecksumForm, InterfaceName, MacAddress, Vrid};
+use vipward::agent::values::{AdvertInterval, ChecksumForm, InterfaceName, Vrid};
 use vipward::wire::advertisement::{
     EncodeError, GROUP_IPV4, GROUP_IPV6, Outgoing, PROTOCOL, decode_ipv4, decode_ipv6, encode,
 };
 use vipward::wire::announcement::{
-    gratuitous_arp_request, parse_gratuitous_arp, parse_unsolicited_neighbour_advertisement,
-    unsolicited_neighbour_advertisement,
+    parse_gratuitous_arp, parse_unsolicited_neighbour_advertisement,
 };
-
-const SENDER: MacAddress = MacAddress([0x22, 0x7f, 0xbb, 0x66, 0x43, 0x36]);
 
 fn interface() -> InterfaceName {
     "eth0".parse().expect("a plain name")
-}
-
-#[test]
-fn router_bit_and_its_checksum() {
-    let address = "2001:db8::10".parse().expect("an address");
-    let frame = unsolicited_neighbour_advertisement(address, SENDER, true);
-    assert_eq!(frame[58], 0xa0);
-    let ip = Ipv6Packet::new(&frame[14..]).expect("IPv6");
-    assert_eq!(ip.get_next_header(), IpNextHeaderProtocols::Icmpv6);
-    let icmp = Icmpv6Packet::new(&frame[54..]).expect("ICMPv6");
-    assert_eq!(icmp.get_icmpv6_type(), Icmpv6Types::NeighborAdvert);
-    let expected = icmpv6::checksum(&icmp, &ip.get_source(), &ip.get_destination());
-    assert_eq!(icmp.get_checksum(), expected);
-}
-
-#[test]
-fn what_announces_nothing_is_refused() {
-    let arp = gratuitous_arp_request(Ipv4Addr::new(192, 0, 2, 10), SENDER);
-    // Position in the frame and a value there that makes it another thing:
-    // hardware type, protocol, both lengths, operation, sender, target.
-    for (position, value) in [
-        (15, 6),
-        (16, 9),
-        (18, 8),
-        (19, 16),
-        (21, 3),
-        (31, 1),
-        (41, 1),
-    ] {
-        let mut other = arp;
-        other[position] = value;
-        assert_eq!(parse_gratuitous_arp(&other[14..]), None, "byte {position}");
-    }
-    let probe = gratuitous_arp_request(Ipv4Addr::UNSPECIFIED, SENDER);
-    assert_eq!(parse_gratuitous_arp(&probe[14..]), None);
-    assert_eq!(parse_gratuitous_arp(&arp[14..41]), None);
-
-    let address = "2001:db8::10".parse().expect("an address");
-    let na = unsolicited_neighbour_advertisement(address, SENDER, false);
-    // Type, code, solicited, multicast target, option of length zero, option
-    // longer than the packet.
-    for (position, value) in [(54, 135), (55, 1), (58, 0x60), (62, 0xff), (79, 0), (79, 2)] {
-        let mut other = na;
-        other[position] = value;
-        let parsed = parse_unsolicited_neighbour_advertisement(&other[54..]);
-        assert_eq!(parsed, None, "byte {position} as {value}");
-    }
-    let bare = parse_unsolicited_neighbour_advertisement(&na[54..78]);
-    assert_eq!(bare, Some((address, None)));
-    assert_eq!(parse_unsolicited_neighbour_advertisement(&na[54..77]), None);
 }
 
 /// An IPv4 datagram around `payload`; `options` in words of four bytes.
@@ -358,6 +303,38 @@ fn unicast_with_the_groups_pseudo_header_is_recognised() {
     let bytes = datagram(HOST, PEER, 0, &buffer);
     let message = decode_ipv4(interface(), &bytes).message.expect("a message");
     assert_eq!(message.checksum, Some(ChecksumForm::PseudoHeaderOfGroup));
+}
+
+/// A pseudo-header that sums to nothing leaves the forms alike.
+#[test]
+fn of_several_forms_the_first_is_reported() {
+    let addresses = [IpAddr::from([192, 0, 2, 10])];
+    let mut buffer = Vec::new();
+    let outgoing = Outgoing {
+        checksum: ChecksumForm::MessageOnly,
+        ..plain(&addresses)
+    };
+    encode(&outgoing, &mut buffer).expect("it can be written");
+    let source = Ipv4Addr::new(0xff, 0xff - 112 - 12, 0, 0);
+    let bytes = datagram(source, Ipv4Addr::UNSPECIFIED, 0, &buffer);
+    let message = decode_ipv4(interface(), &bytes).message.expect("a message");
+    assert_eq!(message.checksum, Some(ChecksumForm::PseudoHeader));
+}
+
+#[test]
+fn reserved_bits_are_no_part_of_the_interval() {
+    let mut buffer = Vec::new();
+    encode(&plain(&[IpAddr::from([192, 0, 2, 10])]), &mut buffer).expect("it can be written");
+    buffer[4] |= 0xf0;
+    let bytes = datagram(HOST, PEER, 0, &buffer);
+    let message = decode_ipv4(interface(), &bytes).message.expect("a message");
+    let interval_centiseconds = 100;
+    assert_eq!(
+        message.timing,
+        Timing::V3 {
+            interval_centiseconds
+        }
+    );
 }
 
 #[test]

@@ -31,12 +31,22 @@ pub fn run(args: &ValidateArgs) -> ExitCode {
         true => Style::Coloured,
         false => Style::Plain,
     };
-    let (code, out, err) = match config::load(&args.file) {
-        Err(faults) => (
-            ExitCode::FAILURE,
-            String::new(),
-            faults.render(style) + "\n",
-        ),
+    let (code, out, err) = verdict(args, style);
+    let written = write(&mut stderr.lock(), &err).and(write(&mut std::io::stdout().lock(), &out));
+    match written {
+        Ok(()) => code,
+        // The output ended in a full disk, say; whatever reads it has half.
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Exit code, standard output, standard error.
+fn verdict(args: &ValidateArgs, style: Style) -> (ExitCode, String, String) {
+    match config::load(&args.file) {
+        Err(faults) => {
+            let faults = faults.render(style) + "\n";
+            (ExitCode::FAILURE, String::new(), faults)
+        }
         Ok(loaded) => {
             let out = match args.print {
                 true => loaded.effective.clone(),
@@ -44,12 +54,6 @@ pub fn run(args: &ValidateArgs) -> ExitCode {
             };
             (ExitCode::SUCCESS, out, warnings(&loaded, style))
         }
-    };
-    let written = write(&mut stderr.lock(), &err).and(write(&mut std::io::stdout().lock(), &out));
-    match written {
-        Ok(()) => code,
-        // The output ended in a full disk, say; whatever reads it has half.
-        Err(_) => ExitCode::FAILURE,
     }
 }
 
@@ -145,5 +149,56 @@ mod tests {
         assert_eq!(times(2), ("6.996 s".into(), "0.996 s".into()));
         assert_eq!(times(3), ("never Backup: the owner".into(), "".into()));
         assert!(report(&loaded).starts_with("t.yaml: OK, 4 instances, "));
+    }
+
+    #[test]
+    fn the_file_defaults_to_the_installed_one() {
+        #[derive(clap::Parser)]
+        struct Command {
+            #[command(flatten)]
+            args: ValidateArgs,
+        }
+        let parse = |words: &[&str]| <Command as clap::Parser>::parse_from(words).args;
+        let args = parse(&["validate"]);
+        assert_eq!(args.file, PathBuf::from("/etc/vipward/config.yaml"));
+        assert!(!args.print && parse(&["validate", "x.yaml", "--print"]).print);
+    }
+
+    #[test]
+    fn a_sound_file_exits_0_and_a_faulty_one_1_with_its_faults() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let run = |text: &str, print: bool| {
+            let file = folder.path().join("config.yaml");
+            std::fs::write(&file, text).unwrap();
+            let (code, out, err) = verdict(&ValidateArgs { file, print }, Style::Plain);
+            (
+                code == ExitCode::SUCCESS,
+                code == ExitCode::from(1),
+                out,
+                err,
+            )
+        };
+        let sound =
+            "instances: { web: { interface: eth0, vrid: 51, addresses: [192.0.2.10/24] } }\n";
+        let (success, _, out, err) = run(sound, false);
+        assert!(
+            success && out.contains("OK, 1 instance, 1 warning"),
+            "{out}"
+        );
+        assert!(
+            out.contains("3.609 s") && err.contains("`priority` of instance"),
+            "{err}"
+        );
+        let (success, _, out, _) = run(sound, true);
+        assert!(success && out.contains("priority: 100"), "{out}");
+        // What is printed is a sound file, without the warning.
+        let (success, _, again, err) = run(&out, true);
+        assert!(success && again == out && err.is_empty(), "{err}");
+        let (success, failure, out, err) = run("instances: { web: { vrid: 0 } }\nnod: x\n", false);
+        assert!(!success && failure && out.is_empty());
+        assert!(
+            err.contains("4 faults") && err.contains("config.yaml:1:27"),
+            "{err}"
+        );
     }
 }

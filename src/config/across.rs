@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use crate::agent::values::{InterfaceName, Priority};
 
 use super::address::{self, AddressDraft};
-use super::fault::{Finding, Findings};
+use super::fault::{Finding, Findings, Place};
 use super::instance::Draft;
 use super::judge;
 
 pub(super) fn instances(drafts: &[Draft], out: &mut Findings) {
     same_vrid(drafts, out);
     same_address(drafts, out);
-    own_source(drafts, out);
+    of_a_host(drafts, out);
 }
 
 /// Hosts on a segment tell instances apart by VRID and family alone.
@@ -91,41 +91,57 @@ fn same_address(drafts: &[Draft], out: &mut Findings) {
     }
 }
 
-/// A virtual address that is this host's own, as any `source` shows. An owner
-/// (priority 255) is the exception: its address is the virtual one.
-fn own_source(drafts: &[Draft], out: &mut Findings) {
-    let sources: BTreeMap<_, _> = drafts
-        .iter()
-        .filter_map(|draft| draft.source.given())
-        .map(|source| (source.value, source.place))
-        .collect();
+/// A virtual address that is a host's own: ours, as a `source` shows, or a
+/// peer's. An owner (priority 255) may keep its own as a virtual one.
+fn of_a_host(drafts: &[Draft], out: &mut Findings) {
+    let mut sources = BTreeMap::new();
+    let mut peers = BTreeMap::new();
     for draft in drafts {
-        let priority = judge::priority(draft);
-        if priority.is_none_or(Priority::is_owner) {
-            continue;
-        }
+        let source = draft.source.given().into_iter();
+        sources.extend(source.map(|source| (source.value, (source.place, draft))));
+        let list = draft.unicast_peers.given().into_iter();
+        let list = list.flat_map(|list| &list.value.items);
+        peers.extend(list.map(|peer| (peer.value, (peer.place, draft))));
+    }
+    for draft in drafts {
+        let owner = judge::priority(draft).is_none_or(Priority::is_owner);
         for item in addresses(draft) {
-            let Some(source) = sources.get(&item.address()) else {
-                continue;
-            };
             // A link-local address may be another on another interface.
-            if address::is_link_local(item.address())
-                && draft.source.given().map(|own| own.place) != Some(*source)
-            {
-                continue;
+            let same_link = |(_, other): &&(Place, &Draft)| {
+                !address::is_link_local(item.address())
+                    || interface_of(draft, item) == other.interface.given().map(|name| name.value)
+            };
+            let source = sources.get(&item.address()).filter(same_link);
+            if let Some((place, _)) = source.filter(|_| !owner) {
+                out.fault(ours(item, *place));
             }
-            let title = format!(
-                "{} is a virtual address and this host's own",
-                item.address()
-            );
-            out.fault(
-                Finding::at(item.place, title, "a virtual address belongs to no host")
-                    .see(*source, "the host's own, as `source` says")
-                    .help(
-                        "it would be removed from the host at a release; choose another virtual \
-                         address, or write `priority: 255` if this host owns it for ever",
-                    ),
-            );
+            let peer = peers.get(&item.address()).filter(same_link);
+            if let Some((place, _)) = peer {
+                out.fault(theirs(item, *place));
+            }
         }
     }
+}
+
+fn ours(item: &AddressDraft, source: Place) -> Finding {
+    let title = format!(
+        "{} is a virtual address and this host's own",
+        item.address()
+    );
+    Finding::at(item.place, title, "a virtual address belongs to no host")
+        .see(source, "the host's own, as `source` says")
+        .help(
+            "it would be removed from the host at a release; choose another virtual address, or \
+             write `priority: 255` if this host owns it for ever",
+        )
+}
+
+fn theirs(item: &AddressDraft, peer: Place) -> Finding {
+    let title = format!("{} is a virtual address and a peer's own", item.address());
+    Finding::at(item.place, title, "a virtual address belongs to no host")
+        .see(peer, "listed as a peer here")
+        .help(
+            "once we hold it, what we send to the peer would come to ourselves; choose another \
+             virtual address, or write the peer's own address",
+        )
 }

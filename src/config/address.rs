@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use crate::agent::values::{Family, InterfaceName};
+use crate::agent::values::{BadInterfaceName, Family, InterfaceName};
 
 use super::fault::{Finding, Findings, Place, quoted};
 use super::keys;
@@ -49,6 +49,12 @@ pub(super) fn virtual_address(node: &Node, out: &mut Findings) -> Option<Address
             source_address: Field::Absent,
         });
     }
+    if let Some(address) = ends_in_colon(node) {
+        let title = format!("`{address}` is a key to YAML, because a colon ends it");
+        let label = format!("write \"{address}\" in quotes");
+        out.fault(Finding::at(node.place, title, label));
+        return None;
+    }
     let section = Section::open(node, &keys::ADDRESS, out)?;
     let network = section.field("address", out, virtual_network);
     if section.lacks("address") {
@@ -76,9 +82,27 @@ pub(super) fn virtual_address(node: &Node, out: &mut Findings) -> Option<Address
     })
 }
 
+/// `- 2001:db8::` is the key `2001:db8:` without a value.
+fn ends_in_colon(node: &Node) -> Option<Ipv6Addr> {
+    let Value::Map(entries) = &node.value else {
+        return None;
+    };
+    let [(key, value)] = entries.as_slice() else {
+        return None;
+    };
+    match (&key.value, &value.value) {
+        (Value::Scalar(key), Value::Null) => format!("{}:", key.text).parse().ok(),
+        _ => None,
+    }
+}
+
 pub(super) fn interface(node: &Node) -> Read<InterfaceName> {
     let name = read::word(node, "the name of an interface")?;
-    name.parse().map_err(|error| {
+    let parsed = match name.chars().any(char::is_control) {
+        true => Err(BadInterfaceName),
+        false => name.parse(),
+    };
+    parsed.map_err(|error| {
         let title = format!("{} cannot be the name of an interface", quoted(name));
         Finding::at(node.place, title, "write a name that `ip link` shows").help(format!("{error}"))
     })
@@ -88,7 +112,7 @@ pub(super) fn interface(node: &Node) -> Read<InterfaceName> {
 /// one it is a host route (/32, /128).
 fn virtual_network(node: &Node) -> Read<IpNet> {
     let text = text(node)?;
-    let network = match text.split_once('/') {
+    let network = match text.split_once('/').filter(|_| !text.contains(' ')) {
         None => IpNet::from(address(node, text)?),
         Some((address_text, prefix_text)) => {
             let address = address(node, address_text)?;
@@ -188,7 +212,7 @@ fn address(node: &Node, text: &str) -> Read<IpAddr> {
             .help("such as `{ address: 192.0.2.10/24, interface: eth1, label: \"eth1:web\" }`"));
     }
     Err(
-        fault("write digits, such as `192.0.2.10` or `2001:db8::10`".to_owned())
+        fault("write an address, such as `192.0.2.10` or `2001:db8::10`".to_owned())
             .help("names are not looked up: an election cannot wait for a name server"),
     )
 }

@@ -9,8 +9,9 @@ use crate::agent::values::{Family, Version};
 
 use super::address;
 use super::duration;
-use super::fault::{Finding, Findings, Place};
+use super::fault::{Finding, Findings};
 use super::instance::{ChecksumChoice, Draft};
+use super::read::Field;
 
 /// A switch port may take half a minute; below this not even a fast one is
 /// sure to forward.
@@ -20,9 +21,8 @@ const INTERVAL_MIN: Duration = Duration::from_millis(100);
 
 /// `settings` is what `draft` came to.
 pub(super) fn instance(draft: &Draft, settings: &InstanceSettings, out: &mut Findings) {
-    let name = draft.name.place;
     let advice = [
-        priority(draft, settings, name),
+        owner(draft, settings),
         preempt(draft, settings),
         interval(draft, settings),
         down_after(draft, settings),
@@ -37,21 +37,39 @@ pub(super) fn instance(draft: &Draft, settings: &InstanceSettings, out: &mut Fin
     riders(draft, settings, out);
 }
 
-fn priority(draft: &Draft, settings: &InstanceSettings, name: Place) -> Option<Finding> {
-    let Some(given) = draft.priority.given() else {
-        let title = format!("`priority` of instance `{}` is not set", draft.name.value);
-        return Some(Finding::at(name, title, "it is 100").help(
-            "where the other host leaves it out too, both are equal and the higher address wins: \
-             write `priority: 150` on the host that should be preferred",
-        ));
+/// Two files with the default in both are a tie.
+pub(super) fn unset_priorities(drafts: &[Draft], out: &mut Findings) {
+    const SHOWN_MAX: usize = 3;
+    let unset: Vec<&Draft> = drafts
+        .iter()
+        .filter(|draft| matches!(draft.priority, Field::Absent))
+        .collect();
+    let Some((first, others)) = unset.split_first() else {
+        return;
     };
+    let title = match others.len() {
+        0 => format!("`priority` of instance `{}` is not set", first.name.value),
+        others => format!("`priority` of {} instances is not set", others + 1),
+    };
+    let mut finding = Finding::at(first.name.place, title, "it is 100").help(
+        "where the other host leaves it out too, both are equal and the higher address wins: write \
+         `priority: 150` on the host that should be preferred",
+    );
+    for other in others.iter().take(SHOWN_MAX - 1) {
+        finding = finding.see(other.name.place, "here too");
+    }
+    out.warn(finding);
+}
+
+fn owner(draft: &Draft, settings: &InstanceSettings) -> Option<Finding> {
+    let given = draft.priority.given()?;
     if !settings.priority.is_owner() {
         return None;
     }
     let finding = Finding::at(
         given.place,
         "`priority: 255` makes this host the owner",
-        "255",
+        "255 is the owner's",
     );
     let preempts = settings.preempt == Preempt::Immediately && settings.settle.is_zero();
     Some(match draft.preempt.given().filter(|_| !preempts) {
@@ -122,7 +140,7 @@ fn checksum(draft: &Draft, settings: &InstanceSettings) -> Option<Finding> {
             "`checksum: rfc9568` is not what keepalived and FRR expect",
             "they drop such packets by default",
         )
-        .help("both hosts are then Active; write `auto` unless every peer follows RFC 9568 to the letter"),
+        .help("each host may then take the other for dead, and both be Active; write `auto` unless every peer follows RFC 9568 to the letter"),
         (Version::V2, _) | (_, Family::Ipv6) => Finding::at(
             given.place,
             "`checksum: rfc9568` has no effect here",
@@ -167,7 +185,7 @@ fn riders(draft: &Draft, settings: &InstanceSettings, out: &mut Findings) {
     for item in list.iter().flat_map(|list| &list.value.items) {
         let asked = item.advertise.given().filter(|asked| asked.value);
         if let Some(asked) = asked.filter(|_| item.family() != settings.family) {
-            let title = format!("{} is not advertised all the same", item.address());
+            let title = format!("{} cannot be advertised", item.address());
             out.warn(Finding::at(asked.place, title, "without effect").help(format!(
                 "the advertisements go over {}; an address of the other family rides along: held \
                  and announced, never listed",

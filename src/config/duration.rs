@@ -48,23 +48,22 @@ pub(super) fn parse(text: &str) -> Result<Duration, BadDuration> {
     Ok(span)
 }
 
-/// The shortest way to write `span` in one unit; [`parse`] reads it back equal.
+/// `span` in one unit, such as `40.95s`; [`parse`] reads it back equal.
 pub(super) fn print(span: Duration) -> String {
-    const UNITS: [(&str, u128); 6] = [
-        ("h", 3_600_000_000_000),
-        ("m", 60_000_000_000),
-        ("s", 1_000_000_000),
-        ("ms", 1_000_000),
-        ("us", 1_000),
-        ("ns", 1),
-    ];
-    let nanos = span.as_nanos();
-    if nanos == 0 {
-        return "0s".to_owned();
+    let (seconds, nanos) = (span.as_secs(), span.subsec_nanos());
+    match (seconds, nanos) {
+        (0, 0) => "0s".to_owned(),
+        (_, 0) if seconds.is_multiple_of(3600) => format!("{}h", seconds / 3600),
+        (_, 0) if seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
+        (_, 0) => format!("{seconds}s"),
+        (0, _) if nanos.is_multiple_of(1_000_000) => format!("{}ms", nanos / 1_000_000),
+        (0, _) if nanos.is_multiple_of(1_000) => format!("{}us", nanos / 1_000),
+        (0, _) => format!("{nanos}ns"),
+        (_, _) => {
+            let fraction = format!("{nanos:09}");
+            format!("{seconds}.{}s", fraction.trim_end_matches('0'))
+        }
     }
-    let exact = UNITS.iter().find(|(_, unit)| nanos.is_multiple_of(*unit));
-    let (name, unit) = exact.copied().unwrap_or(("ns", 1));
-    format!("{}{name}", nanos / unit)
 }
 
 #[cfg(test)]
@@ -112,11 +111,13 @@ mod tests {
     }
 
     #[test]
-    fn printed_in_the_largest_unit_that_is_exact() {
+    fn printed_in_one_unit_and_read_back_equal() {
         for (millis, text) in [
             (0, "0s"),
             (10, "10ms"),
-            (1_500, "1500ms"),
+            (1_500, "1.5s"),
+            (40_950, "40.95s"),
+            (61_007, "61.007s"),
             (60_000, "1m"),
             (90_000, "90s"),
             (7_200_000, "2h"),

@@ -99,18 +99,22 @@ pub(super) fn quoted(text: &str) -> String {
     let dots = if short.len() < text.len() { "..." } else { "" };
     let mut out = String::from("`");
     for character in short.chars() {
-        if character.is_control() {
-            out.extend(character.escape_default());
-        } else {
-            out.push(character);
+        match character {
+            '"' | '\'' | '\\' => out.push(character),
+            // Control characters and those that reorder a terminal's line.
+            _ => out.extend(character.escape_debug()),
         }
     }
     out + dots + "`"
 }
 
-/// A fault or a warning while its file is being read.
+/// A fault or a warning while its file is being read. In a box, because it
+/// travels as the rare `Err` of small values.
 #[derive(Clone, Debug)]
-pub(super) struct Finding {
+pub(super) struct Finding(Box<Parts>);
+
+#[derive(Clone, Debug)]
+struct Parts {
     title: String,
     place: Option<Place>,
     label: String,
@@ -119,37 +123,35 @@ pub(super) struct Finding {
 }
 
 impl Finding {
-    /// `title` says what is wrong; `label` stands behind the caret.
-    pub fn at(place: Place, title: impl Into<String>, label: impl Into<String>) -> Self {
-        Self {
-            title: title.into(),
-            place: Some(place),
-            label: label.into(),
+    fn new(place: Option<Place>, title: String, label: String) -> Self {
+        Self(Box::new(Parts {
+            title,
+            place,
+            label,
             related: Vec::new(),
             help: None,
-        }
+        }))
+    }
+
+    /// `title` says what is wrong; `label` stands behind the caret.
+    pub fn at(place: Place, title: impl Into<String>, label: impl Into<String>) -> Self {
+        Self::new(Some(place), title.into(), label.into())
     }
 
     /// About the file as a whole.
     pub fn of_file(title: impl Into<String>) -> Self {
-        Self {
-            title: title.into(),
-            place: None,
-            label: String::new(),
-            related: Vec::new(),
-            help: None,
-        }
+        Self::new(None, title.into(), String::new())
     }
 
     /// What to write, and why.
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.0.help = Some(help.into());
         self
     }
 
     /// Another place that belongs to it.
     pub fn see(mut self, place: Place, label: impl Into<String>) -> Self {
-        self.related.push((place, label.into()));
+        self.0.related.push((place, label.into()));
         self
     }
 }
@@ -201,12 +203,15 @@ impl Findings {
 
 fn resolve(
     severity: Severity,
-    mut findings: Vec<Finding>,
+    findings: Vec<Finding>,
     path: &Path,
     sources: &Sources,
 ) -> Vec<Diagnostic> {
+    let mut findings: Vec<Parts> = findings.into_iter().map(|finding| *finding.0).collect();
     findings.sort_by_key(|finding| finding.place);
-    let diagnostic = |finding: Finding| {
+    // What an alias repeats is wrong once.
+    findings.dedup_by(|a, b| (a.place, &a.title) == (b.place, &b.title));
+    let diagnostic = |finding: Parts| {
         let primary = finding
             .place
             .and_then(|place| sources.excerpt(place, &finding.label));

@@ -86,7 +86,9 @@ pub(super) fn draft(name: &str, place: Place, node: &Node, out: &mut Findings) -
         addresses: addresses(&section, out),
         advert_interval: section.field("advert_interval", out, |node| {
             // What each version can carry is judged when the version is known.
-            read::duration(node, "`advert_interval`", INTERVAL_MIN..=INTERVAL_MAX)
+            let what =
+                "`advert_interval` is a duration from 10ms to 40.95s (version 2: 1s to 255s)";
+            read::duration(node, what, INTERVAL_MIN..=INTERVAL_MAX)
         }),
         down_after: section.field("down_after", out, |node| {
             read::integer(node, "`down_after`", 1..=255)
@@ -95,7 +97,8 @@ pub(super) fn draft(name: &str, place: Place, node: &Node, out: &mut Findings) -
         source: section.field("source", out, address::host),
         preempt: section.field("preempt", out, preempt),
         settle: section.field("settle", out, |node| {
-            read::duration(node, "`settle`", Duration::ZERO..=HOUR)
+            let range = Duration::ZERO..=HOUR;
+            read::duration(node, &read::within("settle", &range), range)
         }),
         announce: announce(&section, out),
         checksum: section.field("checksum", out, checksum),
@@ -232,13 +235,14 @@ fn absent_or_bad<T, U>(field: &Field<T>) -> Field<U> {
 }
 
 fn preempt(node: &Node) -> Read<Preempt> {
+    read::scalar(node, "`true`, `false` or a delay")?;
     let boolean = read::boolean(node);
     match (boolean, read::boolean_word(node)) {
         (Ok(true), _) => Ok(Preempt::Immediately),
         (Ok(false), _) => Ok(Preempt::Never),
         (Err(fault), Some(_)) => Err(fault),
         (Err(_), None) => {
-            let what = "`preempt` is `true`, `false` or a delay:";
+            let what = "`preempt` is `true`, `false` or a delay of up to 24h";
             let delay = read::duration(node, what, Duration::ZERO..=DAY)?;
             Ok(match delay.is_zero() {
                 true => Preempt::Immediately,
@@ -258,10 +262,10 @@ fn announce(section: &Section, out: &mut Findings) -> Option<AnnounceSettings> {
         read::integer(node, "`repeat`", 1..=20)
     });
     let delay = section.field("delay", out, |node| {
-        zero_or(node, "`delay`", Duration::from_millis(100), HOUR)
+        zero_or(node, "delay", Duration::from_millis(100), HOUR)
     });
     let refresh = section.field("refresh", out, |node| {
-        zero_or(node, "`refresh`", Duration::from_secs(1), DAY)
+        zero_or(node, "refresh", Duration::from_secs(1), DAY)
     });
     Some(AnnounceSettings {
         repeat: repeat.or(default.repeat)?,
@@ -271,13 +275,14 @@ fn announce(section: &Section, out: &mut Findings) -> Option<AnnounceSettings> {
 }
 
 /// Zero switches it off; anything shorter than `low` would flood the segment.
-fn zero_or(node: &Node, what: &str, low: Duration, high: Duration) -> Read<Duration> {
-    let span = read::duration(node, what, Duration::ZERO..=high)?;
+fn zero_or(node: &Node, key: &str, low: Duration, high: Duration) -> Read<Duration> {
+    let range = Duration::ZERO..=high;
+    let span = read::duration(node, &read::within(key, &range), range)?;
     if span.is_zero() || span >= low {
         return Ok(span);
     }
     let low = duration::print(low);
-    let title = format!("{what} is `0s` for none, or at least `{low}`");
+    let title = format!("`{key}` is `0s` for none, or at least `{low}`");
     Err(Finding::at(
         node.place,
         title,

@@ -223,7 +223,6 @@ fn addresses(
 ) -> Option<Vec<AddressSettings>> {
     let list = draft.addresses.given()?;
     twice(draft, &list.value.items, out);
-    foreign(draft, &list.value.items, out);
     let mut settings = Vec::with_capacity(list.value.items.len());
     for item in &list.value.items {
         let judged = one_address(draft, item, family?, out);
@@ -241,13 +240,12 @@ fn addresses(
     }
     let most = advertised_max(version, family);
     if advertised > most {
-        let title =
-            format!("{advertised} advertised addresses, and one advertisement holds {most}");
+        let title = format!("{advertised} advertised addresses, and one packet holds {most}");
         out.fault(
             Finding::at(list.place, title, "mark some `advertise: false`").help(
-                "such an address is held and announced all the same: write \
-                 `{ address: 192.0.2.11/24, advertise: false }`, on the other host too; or make a \
-                 second instance",
+                "an advertisement counts to 255 and fits into 1500 bytes, with room to authenticate it; \
+                 an address written `{ address: ..., advertise: false }`, on every host alike, is held \
+                 and announced all the same; or make a second instance",
             ),
         );
         return None;
@@ -373,26 +371,6 @@ fn twice(draft: &Draft, items: &[AddressDraft], out: &mut Findings) {
         if let Some(first) = seen.insert((item.address(), scope), item.place) {
             let title = format!("{} is listed twice", item.address());
             out.fault(Finding::at(item.place, title, "remove it").see(first, "first here"));
-        }
-    }
-}
-
-/// A virtual address that is a peer's. (Our own `source` is judged across
-/// instances.)
-fn foreign(draft: &Draft, items: &[AddressDraft], out: &mut Findings) {
-    let peers = draft.unicast_peers.given();
-    for peer in peers.iter().flat_map(|peers| &peers.value.items) {
-        let same = items.iter().find(|item| item.address() == peer.value);
-        if let Some(item) = same {
-            let title = format!("{} is a virtual address and a peer's own", peer.value);
-            out.fault(
-                Finding::at(item.place, title, "a virtual address belongs to no host")
-                    .see(peer.place, "listed as a peer here")
-                    .help(
-                        "once we hold it, what we send to the peer would come to ourselves; choose \
-                         another virtual address, or write the peer's own address",
-                    ),
-            );
         }
     }
 }

@@ -124,11 +124,14 @@ impl Keys {
         if self.later.contains(&key) {
             let title = format!("{name} is not yet supported by this version");
             return Some(Finding::at(place, title, "remove it").help(format!(
-                "{name} is a key of {} in a later version; this one would ignore it, so it refuses it",
+                "a later version has this key of {}; ignored here, it would only seem to work",
                 self.within
             )));
         }
-        let title = format!("unknown key {name} in {}", self.within);
+        let title = match std::ptr::eq(self, &TOP) {
+            true => format!("unknown key {name} at {}", self.within),
+            false => format!("unknown key {name} in {}", self.within),
+        };
         Some(match self.remedy(key) {
             Some(remedy) => Finding::at(place, title, remedy),
             None => Finding::at(place, title, "remove it").help(self.list()),
@@ -187,7 +190,7 @@ mod tests {
         for (written, meant) in [
             ("interfce", Some("interface")),
             ("prority", Some("priority")),
-            ("adress", None),
+            ("adress", Some("addresses")),
             ("addreses", Some("addresses")),
             ("vird", Some("vrid")),
             ("advert_intervall", Some("advert_interval")),
@@ -207,6 +210,26 @@ mod tests {
             for later in keys.later {
                 assert!(!keys.known.contains(later), "{later}");
             }
+        }
+    }
+
+    /// `key:` or `` `key` `` somewhere.
+    fn mentions(text: &str, key: &str) -> bool {
+        [format!("{key}:"), format!("`{key}`")]
+            .iter()
+            .any(|form| text.contains(form))
+    }
+
+    #[test]
+    fn the_example_and_the_reference_have_every_known_key() {
+        let example = include_str!("../../config.example.yaml");
+        let reference = include_str!("../../docs/configuration.md");
+        for key in SECTIONS.iter().flat_map(|keys| keys.known) {
+            assert!(mentions(example, key), "config.example.yaml: {key}");
+            assert!(mentions(reference, key), "docs/configuration.md: {key}");
+        }
+        for key in SECTIONS.iter().flat_map(|keys| keys.later) {
+            assert!(mentions(reference, key), "docs/configuration.md: {key}");
         }
     }
 }

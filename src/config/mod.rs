@@ -21,6 +21,8 @@ mod instance;
 mod judge;
 mod keys;
 mod print;
+#[cfg(test)]
+mod properties;
 mod read;
 mod yaml;
 
@@ -98,7 +100,17 @@ fn settings(
     host_name: &str,
     out: &mut Findings,
 ) -> Option<(Settings, HostSettings)> {
-    let root = out.keep(yaml::read(source, text))?;
+    let root = match yaml::read(source, text) {
+        Ok(root) if matches!(root.value, Value::Map(_)) || !is_keepalived(text) => root,
+        Ok(_) | Err(_) if is_keepalived(text) => {
+            out.fault(
+                Finding::of_file("this is a keepalived.conf, not YAML")
+                    .help("write its instances as config.example.yaml shows"),
+            );
+            return None;
+        }
+        read => out.keep(read)?,
+    };
     match &root.value {
         Value::Map(_) => {}
         Value::Null => {
@@ -129,6 +141,13 @@ fn settings(
         instances: instances?,
     };
     Some((settings, host?))
+}
+
+/// The file that people migrate from.
+fn is_keepalived(text: &str) -> bool {
+    let begins = ["vrrp_instance ", "vrrp_sync_group ", "global_defs"];
+    text.lines()
+        .any(|line| begins.iter().any(|begin| line.starts_with(begin)) && line.contains('{'))
 }
 
 /// Sorted by name.
@@ -163,6 +182,7 @@ fn instances(
             settings.push(instance);
         }
     }
+    advice::unset_priorities(&drafts, out);
     settings.sort_by(|a, b| a.name.cmp(&b.name));
     Some(settings)
 }

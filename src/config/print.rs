@@ -10,6 +10,7 @@ use crate::agent::values::{ChecksumForm, Family, Version};
 
 use super::duration;
 use super::host::HostSettings;
+use super::read;
 
 /// Keys in the order in which people read them.
 #[derive(Serialize)]
@@ -164,7 +165,33 @@ fn effective_address(address: &AddressSettings, family: Family) -> EffectiveAddr
 
 /// As YAML, by a library of its own: not the one that reads.
 pub(super) fn yaml(settings: &Settings, host: &HostSettings) -> Result<String, serde_yaml::Error> {
-    serde_yaml::to_string(&effective(settings, host))
+    let plain = serde_yaml::to_string(&effective(settings, host))?;
+    Ok(plain.lines().map(|line| with_quotes(line) + "\n").collect())
+}
+
+/// The library writes `no` and `1_000` without quotes, as YAML 1.2 may; our
+/// own reader wants them quoted. Every line is `key: value`, `key:` or `- item`.
+fn with_quotes(line: &str) -> String {
+    let text = line.trim_start_matches([' ', '-']);
+    let indentation = line.strip_suffix(text).unwrap_or("");
+    let quoted = |word: &str| match read::needs_quotes(word) {
+        true => format!("'{word}'"),
+        false => word.to_owned(),
+    };
+    let genuine = |value: &str| {
+        let number = value
+            .parse::<u8>()
+            .is_ok_and(|number| number.to_string() == value);
+        number || value == "true" || value == "false"
+    };
+    match text.split_once(": ") {
+        Some((key, value)) if genuine(value) => format!("{indentation}{}: {value}", quoted(key)),
+        Some((key, value)) => format!("{indentation}{}: {}", quoted(key), quoted(value)),
+        None => match text.strip_suffix(':') {
+            Some(key) => format!("{indentation}{}:", quoted(key)),
+            None => line.to_owned(),
+        },
+    }
 }
 
 /// FNV-1a over 64 bits of the effective configuration, as 16 hexadecimal

@@ -105,10 +105,11 @@ impl<'a> Section<'a> {
             return Field::Absent;
         };
         if matches!(node.value, Value::Null) {
-            out.fault(
-                Finding::at(node.place, format!("`{key}` has no value"), "write a value")
-                    .help(format!("or remove the line to have `{key}` at its default")),
-            );
+            out.fault(Finding::at(
+                node.place,
+                format!("`{key}` has no value"),
+                "write a value, or remove the line",
+            ));
             return Field::Bad;
         }
         match out.keep(reader(node)) {
@@ -204,13 +205,17 @@ fn is_number(word: &str) -> bool {
     let radix = ["0x", "0o", "0b"]
         .iter()
         .any(|prefix| digits.starts_with(prefix));
-    radix
-        || (digits.starts_with(|c: char| c.is_ascii_digit())
-            && digits
-                .chars()
-                .all(|c| c.is_ascii_digit() || matches!(c, '_' | ':' | '.')))
-        || matches!(digits, ".inf" | ".nan")
-        || (word.parse::<f64>().is_ok() && word.contains(|c: char| c.is_ascii_digit()))
+    let underscored = digits.starts_with(|c: char| c.is_ascii_digit())
+        && digits.replace('_', "").parse::<f64>().is_ok();
+    let special = matches!(digits, ".inf" | ".nan");
+    let float = word.parse::<f64>().is_ok() && word.contains(|c: char| c.is_ascii_digit());
+    radix || underscored || special || float || sexagesimal(digits).is_some()
+}
+
+/// Whether a plain `word` is text here and something else to other readers.
+pub(super) fn needs_quotes(word: &str) -> bool {
+    let text = word.to_owned();
+    trap(&Scalar { text, plain: true }).is_some()
 }
 
 pub(super) fn scalar<'a>(node: &'a Node, wanted: &str) -> Read<&'a Scalar> {
@@ -233,13 +238,10 @@ pub(super) fn word<'a>(node: &'a Node, wanted: &str) -> Read<&'a str> {
         Some(Trap::Nothing) => "no value at all".to_owned(),
         Some(Trap::Number) => "a number".to_owned(),
     };
-    let title = format!(
-        "{wanted} is wanted, and {} is not text to YAML",
-        quoted(text)
-    );
+    let title = format!("{} is not text to every YAML reader", quoted(text));
     let label = format!("write \"{}\" in quotes", text.escape_debug());
     Err(Finding::at(node.place, title, label).help(format!(
-        "without quotes some YAML readers take it for {taken_for}"
+        "{wanted} is wanted; without quotes some YAML readers take this for {taken_for}"
     )))
 }
 
@@ -253,6 +255,10 @@ pub(super) fn boolean(node: &Node) -> Read<bool> {
     let written = quoted(&scalar.text);
     let title = format!("`true` or `false` is wanted, and this is {written}");
     Err(match boolean_meant(scalar) {
+        Some(meant) if !scalar.plain => {
+            Finding::at(node.place, title, format!("write `{meant}` without quotes"))
+                .help("in quotes it is text")
+        }
         Some(meant) => Finding::at(node.place, title, format!("write `{meant}`")).help(format!(
             "{written} is a boolean in YAML 1.1 and text in YAML 1.2: only `true` and `false` mean \
              the same to every reader"
@@ -272,8 +278,14 @@ fn boolean_meant(scalar: &Scalar) -> Option<bool> {
 
 /// A whole number within `range`.
 pub(super) fn integer(node: &Node, what: &str, range: RangeInclusive<u8>) -> Read<u8> {
-    let (low, high) = (range.start(), range.end());
-    let wanted = format!("a whole number from {low} to {high}");
+    let (low, high) = (*range.start(), *range.end());
+    let (wanted, write) = match high - low {
+        1 => (format!("{low} or {high}"), format!("write {low} or {high}")),
+        _ => (
+            format!("a whole number from {low} to {high}"),
+            format!("write {low} to {high}"),
+        ),
+    };
     let scalar = scalar(node, &wanted)?;
     let text = scalar.text.as_str();
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -296,12 +308,12 @@ pub(super) fn integer(node: &Node, what: &str, range: RangeInclusive<u8>) -> Rea
             .help("only decimal digits mean the same to every YAML reader"));
     }
     if !digits {
-        return Err(fault(format!("write {wanted}")));
+        return Err(fault(write));
     }
     text.parse()
         .ok()
         .filter(|number| range.contains(number))
-        .ok_or_else(|| fault(format!("write {wanted}")))
+        .ok_or_else(|| fault(write))
 }
 
 /// `0x33`, `0o17`, `0b11`, `1_0`.
@@ -342,17 +354,19 @@ fn sexagesimal(text: &str) -> Option<String> {
     })
 }
 
-/// A duration within `range`.
+/// "`settle` is a duration from 0s to 1h".
+pub(super) fn within(key: &str, range: &RangeInclusive<Duration>) -> String {
+    let (low, high) = (*range.start(), *range.end());
+    let (low, high) = (duration::print(low), duration::print(high));
+    format!("`{key}` is a duration from {low} to {high}")
+}
+
+/// A duration within `range`; `what` says so to people.
 pub(super) fn duration(node: &Node, what: &str, range: RangeInclusive<Duration>) -> Read<Duration> {
     let (low, high) = (*range.start(), *range.end());
-    let wanted = format!(
-        "a duration from {} to {}",
-        duration::print(low),
-        duration::print(high)
-    );
-    let scalar = scalar(node, &wanted)?;
+    let scalar = scalar(node, "a duration")?;
     let text = scalar.text.trim();
-    let title = format!("{what} is {wanted}, and this is {}", quoted(text));
+    let title = format!("{what}, and this is {}", quoted(text));
     let fault = |label: &str| Finding::at(node.place, title.clone(), label);
     if let Some(sixties) = sexagesimal(text) {
         return Err(fault("write it with units, such as `1m 20s`").help(sixties));
@@ -384,7 +398,13 @@ pub(super) fn one_of<T: Copy>(node: &Node, what: &str, choices: &[(&str, T)]) ->
         .iter()
         .map(|(name, _)| format!("`{name}`"))
         .collect();
-    let wanted = names.join(" or ");
+    let wanted = match names.split_last() {
+        Some((last, [first, rest @ ..])) => {
+            let rest: String = rest.iter().map(|name| format!(", {name}")).collect();
+            format!("{first}{rest} or {last}")
+        }
+        Some(_) | None => names.concat(),
+    };
     let scalar = scalar(node, &wanted)?;
     let text = scalar.text.as_str();
     if let Some((_, value)) = choices.iter().find(|(name, _)| *name == text) {
@@ -392,7 +412,9 @@ pub(super) fn one_of<T: Copy>(node: &Node, what: &str, choices: &[(&str, T)]) ->
     }
     let title = format!("{what} is {wanted}, and this is {}", quoted(text));
     let written = text.to_ascii_lowercase();
-    let label = match nearest(&written, choices.iter().map(|(name, _)| *name)) {
+    let names = || choices.iter().map(|(name, _)| *name);
+    let longer = || names().find(|name| written.starts_with(name));
+    let label = match nearest(&written, names()).or_else(longer) {
         Some(near) => format!("write `{near}`"),
         None => format!("write {wanted}"),
     };

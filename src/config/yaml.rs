@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::options::{DuplicateKeyPolicy, Options};
 use serde_saphyr::{Error, Spanned};
 
@@ -14,9 +15,9 @@ use super::fault::{Finding, Place, SourceId};
 /// Sections within sections; ours need six.
 const DEPTH_MAX: usize = 24;
 /// Scalars, lists and sections of one file.
-const NODES_MAX: usize = 1_000_000;
+const NODES_MAX: usize = 250_000;
 /// What aliases may expand to, in parser events; beyond it the file is refused.
-const REPLAYED_EVENTS_MAX: usize = 500_000;
+const REPLAYED_EVENTS_MAX: usize = 200_000;
 
 /// One value and where it stands.
 #[derive(Clone, Debug)]
@@ -123,34 +124,47 @@ fn syntax_fault(source: SourceId, text: &str, error: &Error) -> Finding {
 fn explain(error: &Error, text: &str, place: Option<Place>) -> (String, &'static str) {
     const TAB: &str = "YAML is indented with spaces; replace the tab before this line's text \
                        (for good, by the editor's setting for YAML files)";
+    // A fault within what an alias repeats.
+    let error = match error {
+        Error::AliasError { error, .. } => error.without_snippet(),
+        _ => error,
+    };
     let message = error.to_string();
     let said = message
         .rfind(" at line ")
         .and_then(|end| message.get(..end));
     let title = format!("not YAML: {}", said.unwrap_or(&message));
+    let too_deep = (
+        "the file is nested too deeply".to_owned(),
+        "a configuration has at most 24 levels",
+    );
     match error {
-        Error::Budget { .. }
-        | Error::AliasReplayLimitExceeded { .. }
+        Error::Budget {
+            breach: BudgetBreach::Depth { .. },
+            ..
+        } => too_deep,
+        Error::Budget { .. } => (
+            "the file holds too much".to_owned(),
+            "a configuration has at most 250,000 keys and values",
+        ),
+        Error::AliasReplayLimitExceeded { .. }
         | Error::AliasExpansionLimitExceeded { .. }
         | Error::AliasReplayStackDepthExceeded { .. } => (
-            "the file is nested too deeply, or holds or expands to too much".to_owned(),
-            "a configuration has at most 24 levels and a million values, aliases expanded",
+            "the aliases of the file expand to too much".to_owned(),
+            "aliases may repeat 200,000 pieces in all",
         ),
         Error::MultipleDocuments { .. } => (
             "a second YAML document starts here".to_owned(),
             "a configuration is one document: remove the line `---`",
         ),
-        _ if title.contains("recursion limit") => (
-            "the file is nested too deeply".to_owned(),
-            "a configuration has at most 24 levels",
-        ),
+        _ if title.contains("recursion limit") => too_deep,
         _ if place.is_some_and(|place| tab_indents(text, place)) || title.contains("tabs") => {
             ("a tab in the indentation".to_owned(), TAB)
         }
         _ if title.contains("mapping values") || title.contains("':' indicator") => (
             title,
             "keys of one section start in the same column; a bracket or quote opened above must be \
-             closed; a value that contains `: ` is written in quotes",
+             closed; a value that contains `: ` or ends in `:` is written in quotes",
         ),
         _ if title.contains("unknown anchor") || title.contains("recursive") => (
             title,
@@ -194,7 +208,6 @@ fn options() -> Options {
         },
         alias_limits: serde_saphyr::alias_limits! {
             max_total_replayed_events: REPLAYED_EVENTS_MAX,
-            max_replay_stack_depth: 8,
         },
         // Passed on, because both places belong into the message.
         duplicate_keys: DuplicateKeyPolicy::PassThrough,

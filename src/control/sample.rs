@@ -133,6 +133,7 @@ fn web() -> InstanceStatus {
             address: "192.0.2.10".parse().unwrap(),
             hardware_address: MacAddress([2, 0, 0, 0, 0, 7]),
             last_seen: ago(95_000),
+            last_defended: ago(95_000),
         }],
         counters,
         ..instance("web", 51, StateName::Active, Reason::NoResponse)

@@ -124,9 +124,14 @@ async fn serve(loaded: Loaded, runtime_dir: &std::path::Path) -> anyhow::Result<
     protocol_loop.run().await
 }
 
+/// Unless told otherwise the group `vipward` may read, where there is one.
 fn access(host: &HostSettings) -> Access {
+    let default = || {
+        let group = nix::unistd::Group::from_name("vipward");
+        group.ok().flatten().map(|group| group.name)
+    };
     Access {
-        read_group: host.control.read_group.clone(),
+        read_group: host.control.read_group.clone().or_else(default),
         admin_group: Some(host.control.admin_group.clone()),
     }
 }

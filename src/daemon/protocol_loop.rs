@@ -16,11 +16,15 @@ use crate::agent::action::Action;
 use crate::agent::event::Event;
 use crate::agent::time::Instant;
 use crate::control::server::{Request, StatusPicture};
+use crate::net::poller::READY_MAX;
 use crate::net::timer::{self, Timer};
 
 /// Packets taken from one socket in one turn. The rest waits in the kernel,
 /// whose buffer drops what is too much; timers are looked at in between.
 const PACKETS_PER_SOCKET: usize = 256;
+/// Looks at the sockets in one turn, `READY_MAX` of them at a time. Beyond
+/// that the timers come first.
+const LOOKS_PER_TURN: usize = 16;
 /// Kernel reports taken in one turn; the rest waits in its channel.
 const REPORTS_PER_TURN: usize = 256;
 /// Sockets that could not be opened are tried again at this pace.
@@ -105,30 +109,38 @@ impl ProtocolLoop {
     /// Sockets before timers: what has arrived is heard before any deadline
     /// is judged.
     fn hear(&mut self, turns: &mut Turns) -> anyhow::Result<()> {
-        turns.tokens.clear();
-        self.sockets.ready(&mut turns.tokens)?;
-        for position in 0..turns.tokens.len() {
-            let Some(token) = turns.tokens.get(position).copied() else {
+        for _ in 0..LOOKS_PER_TURN {
+            self.sockets.ready(&mut turns.tokens)?;
+            let found = turns.tokens.len();
+            let tokens = std::mem::take(&mut turns.tokens);
+            for token in &tokens {
+                self.drain(*token, turns);
+            }
+            turns.tokens = tokens;
+            if found < READY_MAX {
                 break;
-            };
-            for _ in 0..PACKETS_PER_SOCKET {
-                match self.sockets.receive(token, &mut turns.packet) {
-                    Ok(Some(event)) => {
-                        let now = timer::now();
-                        self.agent.handle_into(now, event, &mut turns.actions);
-                        self.perform(turns);
-                    }
-                    Ok(None) => break,
-                    Err(error) => {
-                        // ENETDOWN and its like: the interface's own report
-                        // says what it means.
-                        tracing::debug!("receiving: {error}");
-                        break;
-                    }
-                }
             }
         }
         Ok(())
+    }
+
+    fn drain(&mut self, token: u64, turns: &mut Turns) {
+        for _ in 0..PACKETS_PER_SOCKET {
+            match self.sockets.receive(token, &mut turns.packet) {
+                Ok(Some(event)) => {
+                    let now = timer::now();
+                    self.agent.handle_into(now, event, &mut turns.actions);
+                    self.perform(turns);
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    // ENETDOWN and its like: the interface's own report says
+                    // what it means.
+                    tracing::debug!("receiving: {error}");
+                    return;
+                }
+            }
+        }
     }
 
     fn wake(&mut self, turns: &mut Turns) {

@@ -2,7 +2,7 @@
 //! family, for all instances on it.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg, setsockopt, sockopt};
@@ -160,12 +160,8 @@ impl AdvertSocket {
             }
             _ => return Err(invalid("an address that is not of the socket's family")),
         };
-        let destination = SockAddr::from(match destination {
-            IpAddr::V4(address) => SocketAddr::V4(SocketAddrV4::new(address, 0)),
-            // The scope tells the kernel which link a link-local address is
-            // on; it ignores it for others.
-            IpAddr::V6(address) => SocketAddr::V6(SocketAddrV6::new(address, 0, 0, self.index)),
-        });
+        // Link-local addresses need no scope: the socket is bound.
+        let destination = SockAddr::from(SocketAddr::new(destination, 0));
         let parts = [IoSlice::new(message)];
         let header = MsgHdr::new()
             .with_addr(&destination)
@@ -201,10 +197,9 @@ fn set_up_ipv6(opening: &Opening, socket: &Socket) -> Result<(), SocketError> {
     opening.step("set the multicast hop limit", multicast)?;
     let class = socket.set_tclass_v6(TRAFFIC_CLASS);
     opening.step("set the traffic class", class)?;
+    // IPV6_MULTICAST_ALL would change nothing: raw sockets do not ask it.
     let looped = socket.set_multicast_loop_v6(false);
     opening.step("turn multicast loop off", looped)?;
-    let all = socket.set_multicast_all_v6(false);
-    opening.step("refuse the groups of others", all)?;
     let hop_limit = socket.set_recv_hoplimit_v6(true);
     opening.step("ask for the hop limit of arrivals", hop_limit)?;
     let info = setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true);

@@ -6,6 +6,7 @@ pub mod advert_socket;
 pub mod announce_socket;
 pub mod announcement_watch;
 pub mod kernel;
+pub mod links;
 pub mod namespace;
 pub mod poller;
 pub mod rights;

@@ -93,3 +93,84 @@ pub fn lock_memory() -> io::Result<()> {
     let flags = MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE | on_fault;
     Ok(mlockall(flags)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::read_to_string;
+
+    use super::*;
+
+    /// A line of `status` in /proc, as the kernel sees the calling thread.
+    fn status(key: &str) -> String {
+        let status = read_to_string("/proc/thread-self/status").expect("/proc");
+        let line = status.lines().find_map(|line| line.strip_prefix(key));
+        line.expect("the line is there").trim().to_owned()
+    }
+
+    #[test]
+    fn agrees_with_proc() {
+        let effective = u64::from_str_radix(&status("CapEff:"), 16).expect("a number");
+        // Bits 12 and 13 (linux/capability.h).
+        let expected: Vec<_> = [(12, "CAP_NET_ADMIN"), (13, "CAP_NET_RAW")]
+            .into_iter()
+            .filter(|(bit, _)| effective & (1 << bit) == 0)
+            .map(|(_, name)| name)
+            .collect();
+        assert_eq!(missing_capabilities(), expected);
+    }
+
+    #[test]
+    fn one_missing_right_is_named_alone() {
+        let error = MissingRights(vec!["CAP_NET_RAW"]).to_string();
+        assert_eq!(
+            error,
+            "the right to open raw sockets is missing (CAP_NET_RAW): run as root, or grant it, \
+             as with AmbientCapabilities=CAP_NET_RAW in a systemd unit"
+        );
+    }
+
+    /// Of the calling thread: scheduling policy and its priority.
+    fn scheduling() -> (i32, i32) {
+        // SAFETY: all zeros is a valid `sched_param`.
+        let mut parameters: libc::sched_param = unsafe { std::mem::zeroed() };
+        // SAFETY: the pointer is to a live `sched_param`; 0 names the calling
+        // thread.
+        unsafe {
+            assert_eq!(libc::sched_getparam(0, &raw mut parameters), 0);
+            (libc::sched_getscheduler(0), parameters.sched_priority)
+        }
+    }
+
+    #[test]
+    fn priority_is_the_calling_threads_alone() {
+        std::thread::spawn(|| match raise_priority() {
+            Ok(()) => {
+                let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
+                assert_eq!(scheduling(), (policy, REAL_TIME_PRIORITY));
+                let child = std::thread::spawn(scheduling).join().expect("joined");
+                assert_eq!(child, (libc::SCHED_OTHER, 0));
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+                assert_eq!(scheduling(), (libc::SCHED_OTHER, 0));
+            }
+        })
+        .join()
+        .expect("the thread is content");
+        assert_eq!(scheduling(), (libc::SCHED_OTHER, 0));
+    }
+
+    #[test]
+    fn memory_is_locked_or_left_alone() {
+        let locked = lock_memory();
+        let status = status("VmLck:");
+        nix::sys::mman::munlockall().expect("unlocked");
+        match locked {
+            Ok(()) => assert_ne!(status, "0 kB"),
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+                assert_eq!(status, "0 kB");
+            }
+        }
+    }
+}

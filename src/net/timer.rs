@@ -46,7 +46,8 @@ impl AsRawFd for Registered {
 }
 
 impl Timer {
-    /// Not armed. An error outside of a tokio runtime.
+    /// Not armed. An error outside of a tokio runtime, which must have its
+    /// I/O enabled.
     pub fn new() -> io::Result<Self> {
         Handle::try_current().map_err(io::Error::other)?;
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
@@ -112,4 +113,120 @@ fn time_spec(at: Instant) -> TimeSpec {
     let seconds = i64::try_from(nanos / NANOS_PER_SECOND).unwrap_or(i64::MAX);
     let rest = i64::try_from(nanos % NANOS_PER_SECOND).unwrap_or(0);
     TimeSpec::new(seconds, rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+    /// For what must not happen.
+    const MOMENT: Duration = Duration::from_millis(30);
+
+    fn timer(at: Option<Instant>) -> Timer {
+        let mut timer = Timer::new().expect("a timer");
+        timer.arm(at).expect("armed");
+        timer
+    }
+
+    async fn fires(timer: &mut Timer) {
+        let outcome = timeout(PATIENCE, timer.expired()).await;
+        outcome.expect("it fires").expect("expired");
+    }
+
+    async fn keeps_quiet(timer: &mut Timer) {
+        let outcome = timeout(MOMENT, timer.expired()).await;
+        assert!(outcome.is_err(), "it fired");
+    }
+
+    #[test]
+    fn the_clock_goes_forward_at_the_kernels_pace() {
+        let before = now();
+        std::thread::sleep(MOMENT);
+        let passed = now().since(before);
+        assert!(passed >= MOMENT && passed < PATIENCE, "{passed:?}");
+    }
+
+    #[tokio::test]
+    async fn fires_at_the_instant_and_once() {
+        let at = now() + Duration::from_millis(20);
+        let mut timer = timer(Some(at));
+        fires(&mut timer).await;
+        let late = now().since(at);
+        assert!(now() >= at, "early");
+        assert!(late < Duration::from_secs(1), "late by {late:?}");
+        keeps_quiet(&mut timer).await;
+    }
+
+    #[tokio::test]
+    async fn the_past_fires_at_once_and_each_time() {
+        let past = now();
+        for at in [Instant::from_nanos(0), past, past] {
+            let mut timer = timer(Some(at));
+            fires(&mut timer).await;
+            // The same instant again: it is not taken for unchanged.
+            timer.arm(Some(at)).expect("armed");
+            fires(&mut timer).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn unarmed_it_never_fires() {
+        keeps_quiet(&mut timer(None)).await;
+        let mut armed = timer(Some(now() + Duration::from_millis(5)));
+        armed.arm(None).expect("disarmed");
+        keeps_quiet(&mut armed).await;
+        keeps_quiet(&mut timer(Some(Instant::from_nanos(u64::MAX)))).await;
+    }
+
+    /// An expiry that nobody waited for does not survive a new instant,
+    /// whether or not the runtime has heard of it.
+    #[tokio::test]
+    async fn arming_anew_forgets_the_expiry() {
+        for heard_of in [false, true] {
+            let mut timer = timer(Some(now()));
+            if heard_of {
+                let ready = timeout(PATIENCE, timer.fd.readable()).await;
+                ready.expect("ready").expect("ready").retain_ready();
+            }
+            let at = now() + MOMENT * 2;
+            timer.arm(Some(at)).expect("armed");
+            keeps_quiet(&mut timer).await;
+            fires(&mut timer).await;
+            assert!(now() >= at, "early");
+        }
+    }
+
+    #[tokio::test]
+    async fn arming_the_same_keeps_the_expiry() {
+        let at = now();
+        let mut timer = timer(Some(at));
+        timer.arm(Some(at)).expect("armed");
+        fires(&mut timer).await;
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_is_dropped_loses_nothing() {
+        let at = now() + MOMENT;
+        let mut timer = timer(Some(at));
+        while now() < at {
+            tokio::select! {
+                _ = timer.expired() => {
+                    assert!(now() >= at, "early");
+                    return;
+                }
+                () = tokio::task::yield_now() => {}
+            }
+        }
+        fires(&mut timer).await;
+    }
+
+    #[test]
+    fn outside_of_a_runtime_it_is_an_error() {
+        assert!(Timer::new().is_err());
+    }
 }

@@ -265,6 +265,9 @@ fn message_sum(form: ChecksumForm, source: IpAddr, destination: IpAddr, message:
 
 /// Writes the message, checksum included, in place of what `buffer` held. The
 /// IP header is the kernel's work; over IPv6 the checksum is not left to it.
+///
+/// Without an error when the settings are sound: see [`EncodeError`]. No
+/// allocation once the buffer has grown to its size.
 pub fn encode(outgoing: &Outgoing<'_>, buffer: &mut Vec<u8>) -> Result<(), EncodeError> {
     buffer.clear();
     let count = check(outgoing)?;

@@ -183,3 +183,63 @@ fn target_link_layer_address(mut options: &[u8]) -> Option<Option<MacAddress>> {
     }
     Some(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use pnet_packet::icmpv6::{self, Icmpv6Packet};
+    use pnet_packet::ipv6::Ipv6Packet;
+
+    use super::*;
+
+    const SENDER: MacAddress = MacAddress([0x22, 0x7f, 0xbb, 0x66, 0x43, 0x36]);
+
+    #[test]
+    fn router_bit_and_its_checksum() {
+        let address = "2001:db8::10".parse().expect("an address");
+        let frame = unsolicited_neighbour_advertisement(address, SENDER, true);
+        assert_eq!(frame[58], 0xa0);
+        let ip = Ipv6Packet::new(&frame[14..]).expect("IPv6");
+        assert_eq!(ip.get_next_header(), IpNextHeaderProtocols::Icmpv6);
+        let icmp = Icmpv6Packet::new(&frame[54..]).expect("ICMPv6");
+        assert_eq!(icmp.get_icmpv6_type(), Icmpv6Types::NeighborAdvert);
+        let expected = icmpv6::checksum(&icmp, &ip.get_source(), &ip.get_destination());
+        assert_eq!(icmp.get_checksum(), expected);
+    }
+
+    #[test]
+    fn what_announces_nothing_is_refused() {
+        let arp = gratuitous_arp_request(Ipv4Addr::new(192, 0, 2, 10), SENDER);
+        // Position in the frame and a value there that makes it another thing:
+        // hardware type, protocol, both lengths, operation, sender, target.
+        for (position, value) in [
+            (15, 6),
+            (16, 9),
+            (18, 8),
+            (19, 16),
+            (21, 3),
+            (31, 1),
+            (41, 1),
+        ] {
+            let mut other = arp;
+            other[position] = value;
+            assert_eq!(parse_gratuitous_arp(&other[14..]), None, "byte {position}");
+        }
+        let probe = gratuitous_arp_request(Ipv4Addr::UNSPECIFIED, SENDER);
+        assert_eq!(parse_gratuitous_arp(&probe[14..]), None);
+        assert_eq!(parse_gratuitous_arp(&arp[14..41]), None);
+
+        let address = "2001:db8::10".parse().expect("an address");
+        let na = unsolicited_neighbour_advertisement(address, SENDER, false);
+        // Type, code, solicited, multicast target, option of length zero, option
+        // longer than the packet.
+        for (position, value) in [(54, 135), (55, 1), (58, 0x60), (62, 0xff), (79, 0), (79, 2)] {
+            let mut other = na;
+            other[position] = value;
+            let parsed = parse_unsolicited_neighbour_advertisement(&other[54..]);
+            assert_eq!(parsed, None, "byte {position} as {value}");
+        }
+        let bare = parse_unsolicited_neighbour_advertisement(&na[54..78]);
+        assert_eq!(bare, Some((address, None)));
+        assert_eq!(parse_unsolicited_neighbour_advertisement(&na[54..77]), None);
+    }
+}

@@ -1,7 +1,7 @@
 //! Proof of the lab, with keepalived on both sides: what it measures there is
 //! known, so it may be believed elsewhere.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
@@ -9,10 +9,8 @@ use nix::sys::signal::Signal;
 use crate::lab::config::Router;
 use crate::lab::frame::{Checksum, Mac};
 use crate::lab::prober::Prober;
-use crate::lab::{Lab, assert_span, ms};
+use crate::lab::{LONG, Lab, assert_span, ms};
 use crate::{Needs, trial};
-
-const LONG: Duration = Duration::from_secs(10);
 
 pub fn trials() -> Vec<Trial> {
     let mut trials = vec![
@@ -53,7 +51,7 @@ const VARIANTS: [(&str, Variant); 4] = [
 
 fn hosts_hear_each_other() {
     let lab = Lab::new();
-    let [a, client] = ["a", "client"].map(|name| lab.host(name));
+    let [a, client] = lab.hosts(["a", "client"]);
     for address in [a.v4(), a.v6(), a.link_local()] {
         if address == a.link_local() {
             continue; // needs a scope; its neighbours are asked below
@@ -75,7 +73,7 @@ fn hosts_hear_each_other() {
 
 fn cut_is_felt() {
     let lab = Lab::new();
-    let [a, client] = ["a", "client"].map(|name| lab.host(name));
+    let [a, client] = lab.hosts(["a", "client"]);
     let prober = Prober::start(&client, a.v4());
     prober.wait_answered(LONG);
     lab.silence(&a);
@@ -95,7 +93,7 @@ fn cut_is_felt() {
 
 fn takeover_on_stop(variant: Variant) {
     let lab = Lab::new();
-    let [a, b] = ["a", "b"].map(|name| lab.host(name));
+    let [a, b] = lab.hosts(["a", "b"]);
     let make = |priority, peer| {
         let router = Router::new(priority);
         match variant {

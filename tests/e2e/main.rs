@@ -6,6 +6,14 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
+mod agent_addresses;
+mod agent_adverts;
+mod agent_control;
+mod agent_failure;
+mod agent_preempt;
+mod agent_start;
+mod agent_stop;
+mod agent_variants;
 mod lab;
 mod lab_itself;
 
@@ -48,5 +56,13 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(SIDE_BY_SIDE);
     let mut trials = Vec::new();
     trials.extend(lab_itself::trials());
+    trials.extend(agent_addresses::trials());
+    trials.extend(agent_adverts::trials());
+    trials.extend(agent_control::trials());
+    trials.extend(agent_failure::trials());
+    trials.extend(agent_preempt::trials());
+    trials.extend(agent_start::trials());
+    trials.extend(agent_stop::trials());
+    trials.extend(agent_variants::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -16,6 +16,7 @@ use vipward::agent::action::AddressOrder;
 use vipward::agent::event::{Added, Event, InterfaceState};
 use vipward::agent::values::{AddressIndex, InstanceId, InterfaceName};
 use vipward::net::kernel::{Monitor, Netlink};
+use vipward::net::namespace;
 
 mod monitor;
 mod orders;
@@ -78,20 +79,19 @@ fn ordinary_threads() -> Result<Completion, Failed> {
     outcome.map_err(|_| Failed::from("a thread is not ordinary"))
 }
 
-/// Why these tests cannot run here.
+/// Why these tests cannot run here. Called before any thread is started.
 fn obstacle() -> Option<String> {
+    if let Err(obstacle) = namespace::permit() {
+        return Some(obstacle);
+    }
     let permitted = thread::spawn(|| unshare(CloneFlags::CLONE_NEWNET)).join();
     match permitted {
         Ok(Ok(())) => {}
-        Ok(Err(errno)) => {
-            return Some(format!("no network namespace may be made here: {errno}"));
-        }
+        Ok(Err(errno)) => return Some(format!("no network namespace may be made: {errno}")),
         Err(_) => return Some("the check for rights panicked".to_owned()),
     }
-    Command::new("ip")
-        .arg("-V")
-        .output()
-        .err()
+    let ip = Command::new("ip").arg("-V").output();
+    ip.err()
         .map(|error| format!("ip (iproute2) cannot be run: {error}"))
 }
 
@@ -169,7 +169,9 @@ pub fn order(network: &str) -> AddressOrder {
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(15);
+/// Shorter than the time to the monitor's first sweep, which would find what
+/// was not noticed when it happened.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The next event, which must come within [`PATIENCE`].
 pub fn next(events: &mut mpsc::Receiver<Event<'static>>) -> Event<'static> {
@@ -245,7 +247,7 @@ impl Watched {
         Self { monitor, events }
     }
 
-    pub fn next(&mut self) -> (String, Option<InterfaceState>) {
+    pub fn report(&mut self) -> (String, Option<InterfaceState>) {
         match next(&mut self.events) {
             Event::Interface { interface, state } => (interface.to_string(), state),
             other => panic!("{other:?}"),
@@ -259,7 +261,16 @@ impl Watched {
         interface: &str,
         pleases: impl Fn(Option<&InterfaceState>) -> bool,
     ) -> Option<InterfaceState> {
-        let deadline = Instant::now() + PATIENCE;
+        self.until_within(PATIENCE, interface, pleases)
+    }
+
+    pub fn until_within(
+        &mut self,
+        patience: Duration,
+        interface: &str,
+        pleases: impl Fn(Option<&InterfaceState>) -> bool,
+    ) -> Option<InterfaceState> {
+        let deadline = Instant::now() + patience;
         let mut last = None;
         while let Some(event) = within(
             deadline.saturating_duration_since(Instant::now()),

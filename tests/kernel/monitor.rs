@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use vipward::agent::event::{Event, InterfaceState};
 
 use super::orders::threads_named;
-use super::{Orders, Test, Watched, ip, ip_batch, names, networks, order, set, veth};
+use super::{Orders, Test, Watched, ip, ip_batch, names, networks, order, set, veth, within};
 
 pub fn tests() -> Vec<Test> {
     vec![
@@ -14,6 +14,7 @@ pub fn tests() -> Vec<Test> {
         ("monitor::up_needs_carrier", up_needs_carrier),
         ("monitor::addresses_by_hand", addresses_by_hand),
         ("monitor::order_and_secondaries", order_and_secondaries),
+        ("monitor::point_to_point", point_to_point),
         ("monitor::ours_is_marked", ours_is_marked),
         ("monitor::tentative", tentative),
         (
@@ -65,7 +66,7 @@ fn initial_state() {
     ip("address add 192.0.2.1/24 dev eth0");
     ip("address add 2001:db8::1/64 dev eth0 nodad");
     let mut watched = Watched::start(&["eth0", "lo", "nowhere"]);
-    let mut seen: Vec<_> = (0..3).map(|_| watched.next()).collect();
+    let mut seen: Vec<_> = (0..3).map(|_| watched.report()).collect();
     seen.sort_by(|one, other| one.0.cmp(&other.0));
     let [(_, Some(eth0)), (_, Some(lo)), (_, None)] = &seen[..] else {
         panic!("{seen:?}");
@@ -88,7 +89,7 @@ fn initial_state() {
 fn up_needs_carrier() {
     veth();
     let mut watched = Watched::start(&["eth0"]);
-    assert!(watched.next().1.unwrap().up);
+    assert!(watched.report().1.unwrap().up);
     let started = Instant::now();
     // The far end goes down: this one loses carrier and stays IFF_UP.
     ip("link set far down");
@@ -111,9 +112,9 @@ fn up_needs_carrier() {
 fn addresses_by_hand() {
     veth();
     let mut watched = Watched::start(&["eth0"]);
-    assert!(watched.next().1.unwrap().addresses.is_empty());
+    assert!(watched.report().1.unwrap().addresses.is_empty());
     ip("address add 192.0.2.1/24 dev eth0");
-    let state = watched.next().1.unwrap();
+    let state = watched.report().1.unwrap();
     assert_eq!(listed(&state), ["192.0.2.1/24"]);
     ip("address add 2001:db8::1/64 dev eth0 nodad");
     let state = watched
@@ -138,7 +139,7 @@ fn order_and_secondaries() {
     }
     ip("address add 198.51.100.1/24 dev eth0");
     let mut watched = Watched::start(&["eth0"]);
-    let state = watched.next().1.unwrap();
+    let state = watched.report().1.unwrap();
     agrees_with_ip(&state);
     let secondary = |state: &InterfaceState| -> Vec<String> {
         let shadowed = state.addresses.iter().filter(|address| address.secondary);
@@ -155,6 +156,15 @@ fn order_and_secondaries() {
     assert_eq!(secondary(&state), ["192.0.2.3/24"]);
 }
 
+fn point_to_point() {
+    veth();
+    ip("address add 192.0.2.1 peer 192.0.2.2/32 dev eth0");
+    ip("address add 2001:db8::1 peer 2001:db8::2/128 dev eth0 nodad");
+    let mut watched = Watched::start(&["eth0"]);
+    let state = watched.report().1.unwrap();
+    assert_eq!(listed(&state), ["192.0.2.1/32", "2001:db8::1/128"]);
+}
+
 fn ours_is_marked() {
     veth();
     let mut orders = Orders::start();
@@ -162,7 +172,7 @@ fn ours_is_marked() {
     orders.add(order("2001:db8::10/64")).unwrap();
     ip("address add 192.0.2.1/32 dev eth0");
     let mut watched = Watched::start(&["eth0"]);
-    let state = watched.next().1.unwrap();
+    let state = watched.report().1.unwrap();
     let ours: Vec<(String, bool)> = state
         .addresses
         .iter()
@@ -180,7 +190,7 @@ fn tentative() {
     veth();
     set("/proc/sys/net/ipv6/conf/eth0/dad_transmits", "1");
     let mut watched = Watched::start(&["eth0"]);
-    watched.next();
+    watched.report();
     ip("address add 2001:db8::1/64 dev eth0");
     let is_tentative = |state: Option<&InterfaceState>| {
         state
@@ -214,16 +224,18 @@ fn tentative() {
 fn others_are_not_reported() {
     veth();
     let mut watched = Watched::start(&["eth0"]);
-    watched.next();
+    watched.report();
     ip("address add 192.0.2.1/24 dev lo");
     ip("address add 192.0.2.2/24 dev far");
     ip("link add other type veth peer name another");
+    // A message about eth0 itself that changes nothing of its state.
+    ip("link set eth0 alias uplink");
     watched.quiet();
 }
 
 fn deleted_and_created_again() {
     let mut watched = Watched::start(&["eth0"]);
-    assert_eq!(watched.next(), ("eth0".to_owned(), None));
+    assert_eq!(watched.report(), ("eth0".to_owned(), None));
     veth();
     let first = watched
         .until("eth0", |state| state.is_some_and(|state| state.up))
@@ -244,14 +256,14 @@ fn deleted_and_created_again() {
 fn renamed() {
     veth();
     let mut watched = Watched::start(&["eth0", "wan0"]);
-    let index = watched.next().1.unwrap().index;
-    assert_eq!(watched.next(), ("wan0".to_owned(), None));
+    let index = watched.report().1.unwrap().index;
+    assert_eq!(watched.report(), ("wan0".to_owned(), None));
     ip("link set eth0 down");
     ip("link set eth0 name wan0");
     let mut gone = false;
     let mut there = false;
     while !(gone && there) {
-        match watched.next() {
+        match watched.report() {
             (name, None) if name == "eth0" => gone = true,
             (name, Some(state)) if name == "wan0" => there = state.index == index,
             (_, _) => {}
@@ -262,7 +274,7 @@ fn renamed() {
 fn mtu_and_hardware_address() {
     veth();
     let mut watched = Watched::start(&["eth0"]);
-    watched.next();
+    watched.report();
     ip("link set eth0 mtu 1400");
     watched.until("eth0", |state| state.unwrap().mtu == 1400);
     ip("link set eth0 address 02:00:00:00:00:07");
@@ -275,24 +287,26 @@ fn mtu_and_hardware_address() {
 fn forwarding() {
     veth();
     let mut watched = Watched::start(&["eth0"]);
-    assert!(!watched.next().1.unwrap().forwards_ipv6);
+    assert!(!watched.report().1.unwrap().forwards_ipv6);
     // No message of the watched groups tells of it.
     set("/proc/sys/net/ipv6/conf/eth0/forwarding", "1");
-    watched.until("eth0", |state| state.unwrap().forwards_ipv6);
+    watched.until_within(Duration::from_secs(12), "eth0", |state| {
+        state.unwrap().forwards_ipv6
+    });
 }
 
 fn watch_replaces_the_set() {
     veth();
     let mut watched = Watched::start(&["eth0"]);
-    watched.next();
+    watched.report();
     watched.monitor.watch(names(&["far", "lo"]));
-    assert_eq!(watched.next().0, "far");
-    assert_eq!(watched.next().0, "lo");
+    assert_eq!(watched.report().0, "far");
+    assert_eq!(watched.report().0, "lo");
     ip("address add 192.0.2.1/24 dev eth0");
     watched.quiet();
     // Watched again, it is reported although it did not change meanwhile.
     watched.monitor.watch(names(&["eth0", "far", "lo"]));
-    let (name, state) = watched.next();
+    let (name, state) = watched.report();
     assert_eq!(name, "eth0");
     agrees_with_ip(&state.unwrap());
     watched.quiet();
@@ -318,29 +332,35 @@ fn churn(count: usize) {
 fn burst_ends_right() {
     veth();
     let mut watched = Watched::start(&["eth0"]);
-    watched.next();
-    let burst = thread::scope(|scope| {
+    watched.report();
+    let (mut reports, mut last) = (0, None);
+    thread::scope(|scope| {
         let churning = scope.spawn(|| churn(2_000));
-        let mut reports = 0;
         let deadline = Instant::now() + Duration::from_secs(20);
         while !churning.is_finished() {
             assert!(Instant::now() < deadline, "the burst does not end");
-            match watched.events.try_recv() {
-                Ok(_) => reports += 1,
-                Err(_) => thread::sleep(Duration::from_millis(1)),
+            if let Some(event) = within(Duration::from_millis(1), &mut watched.events) {
+                last = Some(event);
+                reports += 1;
             }
         }
-        reports
     });
     // Whatever was reported on the way, the last report is the truth.
-    thread::sleep(Duration::from_millis(200));
-    let mut last = None;
-    while let Ok(Event::Interface { state, .. }) = watched.events.try_recv() {
-        last = state;
+    while let Some(event) = within(Duration::from_millis(200), &mut watched.events) {
+        last = Some(event);
     }
+    let Some(Event::Interface {
+        state: Some(state), ..
+    }) = last
+    else {
+        panic!("{last:?}");
+    };
     assert_eq!(networks("eth0"), ["192.0.2.7/24"]);
-    agrees_with_ip(&last.expect("the last change was not reported"));
-    assert!(burst < 1_000, "{burst} reports: bursts are not coalesced");
+    agrees_with_ip(&state);
+    assert!(
+        reports < 1_000,
+        "{reports} reports: bursts are not coalesced"
+    );
 }
 
 fn full_channel_loses_nothing() {
@@ -353,7 +373,7 @@ fn full_channel_loses_nothing() {
     // One report waits; the other interfaces' and the changes come after it.
     let mut latest = std::collections::BTreeMap::new();
     while let Some(Event::Interface { interface, state }) =
-        super::within(Duration::from_millis(500), &mut watched.events)
+        within(Duration::from_millis(500), &mut watched.events)
     {
         latest.insert(interface.to_string(), state);
     }
@@ -367,7 +387,7 @@ fn full_channel_loses_nothing() {
 fn thousand_addresses() {
     veth();
     let mut watched = Watched::start(&["eth0"]);
-    watched.next();
+    watched.report();
     let commands: Vec<String> = (0..1_000)
         .map(|number| {
             format!(
@@ -383,7 +403,7 @@ fn thousand_addresses() {
         agrees_with_ip(&state.unwrap());
     });
     let mut again = Watched::start(&["eth0"]);
-    assert_eq!(again.next().1.unwrap().addresses.len(), 1_000);
+    assert_eq!(again.report().1.unwrap().addresses.len(), 1_000);
 }
 
 fn ended() {
@@ -396,7 +416,7 @@ fn ended() {
 
 fn ends_when_dropped() {
     let mut watched = Watched::start(&["lo"]);
-    watched.next();
+    watched.report();
     assert_eq!(threads_named("vip-monitor"), 1);
     let Watched { monitor, events } = watched;
     drop(monitor);
@@ -406,7 +426,7 @@ fn ends_when_dropped() {
 
 fn ends_when_nobody_listens() {
     let mut watched = Watched::start(&["lo"]);
-    watched.next();
+    watched.report();
     let Watched { monitor, events } = watched;
     drop(events);
     // Any sign of life from the kernel, or the sweep, wakes it.

@@ -29,6 +29,7 @@ pub fn tests() -> Vec<Test> {
         ("orders::thousand_addresses", thousand_addresses),
         ("orders::missing_interface", missing_interface),
         ("orders::ipv6_disabled", ipv6_disabled),
+        ("orders::small_mtu", small_mtu),
         ("orders::kernel_words", kernel_words),
         ("orders::mixed_chunk_keeps_order", mixed_chunk_keeps_order),
         ("orders::full_queue_gives_back", full_queue_gives_back),
@@ -188,7 +189,7 @@ fn promotion_by_all_is_enough() {
 fn thousand() -> Vec<AddressOrder> {
     let network = |number: u16| {
         let [high, low] = number.to_be_bytes();
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             format!("10.7.{high}.{low}/32")
         } else {
             format!("2001:db8::{number:x}/128")
@@ -262,6 +263,19 @@ fn ipv6_disabled() {
     let text = "the kernel refused: Permission denied: IPv6 is disabled on eth0 \
                 (sysctl net.ipv6.conf.eth0.disable_ipv6)";
     assert_eq!(refused, Err(text.to_owned()));
+    assert_eq!(orders.remove(order("2001:db8::10/64")), Ok(()));
+}
+
+/// The kernel takes IPv6 away from an interface whose MTU is too small.
+fn small_mtu() {
+    veth();
+    ip("link set eth0 mtu 1000");
+    let mut orders = Orders::start();
+    let refused = orders.add(order("2001:db8::10/64")).unwrap_err();
+    assert!(
+        refused.ends_with("IPv6 does not run on eth0; it needs an MTU of 1280 at least"),
+        "{refused}"
+    );
     assert_eq!(orders.remove(order("2001:db8::10/64")), Ok(()));
 }
 

@@ -6,6 +6,7 @@ use std::io::{ErrorKind, Read};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sched::{CloneFlags, setns, unshare};
@@ -46,6 +47,8 @@ impl Link {
         }
         a.configure("a", 1);
         b.configure("b", 2);
+        a.wait_until_up(["a0", "a1"]);
+        b.wait_until_up(["b0", "b1"]);
         a.run(|| ip("addr add 192.0.2.9/24 dev a0"));
         a.run(|| ip("addr add 2001:db8::9/64 dev a0 nodad"));
         Self { a, b }
@@ -76,6 +79,18 @@ impl Host {
                 ));
             }
         });
+    }
+
+    /// For a moment after the carrier came the kernel drops what it accepts
+    /// for sending.
+    fn wait_until_up(&self, names: [&str; 2]) {
+        let deadline = Instant::now() + Duration::from_millis(PATIENCE_MS.into());
+        for name in names {
+            let show = format!("link show dev {name}");
+            while !self.run(|| ip(&show)).contains("state UP") {
+                assert!(Instant::now() < deadline, "{name} does not come up");
+            }
+        }
     }
 
     /// Runs `work` with the calling thread in this host.
@@ -151,8 +166,7 @@ pub fn wait(socket: &impl AsFd) {
     assert_eq!(ready, 1, "nothing arrived within {PATIENCE_MS} ms");
 }
 
-/// Repeats `send` until `socket` hears something: for a moment after a link
-/// came back the kernel drops what it accepted for sending.
+/// Repeats `send` until `socket` hears something, after a link came back.
 pub fn send_until_heard(socket: &impl AsFd, mut send: impl FnMut()) {
     const PAUSE_MS: u16 = 10;
     for _ in 0..PATIENCE_MS / PAUSE_MS {

@@ -125,6 +125,9 @@ fn words(order: &AddressOrder, mut refusal: Refusal) -> String {
             "IPv6 is disabled on {interface} (sysctl {})",
             sysctl_name("ipv6", interface, "disable_ipv6")
         )),
+        Errno::EINVAL if ipv6 && ipv6_is_absent(interface) => Some(format!(
+            "IPv6 does not run on {interface}; it needs an MTU of 1280 at least"
+        )),
         Errno::ENODEV | Errno::ENXIO if refusal.words.is_none() => {
             Some(format!("{interface} has just disappeared"))
         }
@@ -136,6 +139,12 @@ fn words(order: &AddressOrder, mut refusal: Refusal) -> String {
 
 fn ipv6_is_disabled(interface: InterfaceName) -> bool {
     read_setting("ipv6", interface.as_str(), "disable_ipv6").is_some_and(|value| value == "1")
+}
+
+/// The kernel has IPv6, the interface has not.
+fn ipv6_is_absent(interface: InterfaceName) -> bool {
+    let setting = |name| read_setting("ipv6", name, "disable_ipv6");
+    setting("all").is_some() && setting(interface.as_str()).is_none()
 }
 
 /// `net.ipv4.conf.eth0.key`, or with slashes where the interface's name has dots.

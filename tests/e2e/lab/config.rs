@@ -31,7 +31,7 @@ pub enum Preempt {
 }
 
 impl Router {
-    /// VRRPv3 over IPv4 multicast, 200 ms, 192.0.2.100/24 on eth0.
+    /// VRRPv3 over IPv4 multicast, 300 ms, 192.0.2.100/24 on eth0.
     pub fn new(priority: u8) -> Self {
         Self {
             name: "web".to_owned(),
@@ -40,7 +40,7 @@ impl Router {
             priority,
             version: 3,
             v6: false,
-            interval: Duration::from_millis(200),
+            interval: Duration::from_millis(300),
             addresses: vec!["192.0.2.100/24".to_owned()],
             peers: Vec::new(),
             preempt: Preempt::Yes,

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 pub mod agent;
 pub mod config;
 pub mod frame;
+pub mod inject;
 pub mod isolation;
 pub mod namespace;
 pub mod observer;
@@ -33,6 +34,17 @@ pub const ROOM: Duration = Duration::from_millis(400);
 /// How much earlier than it should something may seem to happen: the clocks
 /// of kernel and programs are read a moment apart.
 pub const EARLY: Duration = Duration::from_millis(2);
+/// For what has to happen some time.
+pub const LONG: Duration = Duration::from_secs(15);
+
+/// The virtual addresses that most trials use.
+pub fn vip() -> IpAddr {
+    IpAddr::from([192, 0, 2, 100])
+}
+
+pub fn vip6() -> IpAddr {
+    IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x100])
+}
 
 pub fn ms(count: u64) -> Duration {
     Duration::from_millis(count)
@@ -80,6 +92,11 @@ impl Lab {
         let host = self.bare_host(name);
         self.plug(&host, "eth0");
         host
+    }
+
+    /// Several of them.
+    pub fn hosts<const N: usize>(&self, names: [&str; N]) -> [Host; N] {
+        names.map(|name| self.host(name))
     }
 
     /// A host without an interface.

@@ -1,0 +1,331 @@
+//! What holds for every configuration: printed and read back it is the same,
+//! by two libraries; and no text makes the reader panic or fall silent.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::print::{self, Effective};
+use super::*;
+use crate::agent::settings::{AddressSettings, AnnounceSettings, Preempt};
+use crate::agent::values::{
+    AdvertInterval, ChecksumForm, Family, InstanceName, InterfaceName, Priority, Version, Vrid,
+};
+
+/// Names that a writer must put into quotes, and others.
+fn name() -> impl Strategy<Value = String> {
+    let traps = vec![
+        "no", "No", "on", "OFF", "yes", "y", "true", "null", "NULL", "7", "010", "1e3", "0x10",
+        "0o17", "0b1", "1_000", "1.5", "1.2.3", "1-2", "12e03", "nan", "inf",
+    ];
+    prop_oneof![
+        1 => select(traps).prop_map(str::to_owned),
+        3 => "[a-zA-Z0-9][a-zA-Z0-9_.-]{0,20}",
+    ]
+}
+
+fn interface() -> impl Strategy<Value = InterfaceName> {
+    let names = vec!["eth0", "eth1", "br-lan", "on", "1e3", "ens3.100", "0"];
+    select(names).prop_map(|name| name.parse().unwrap())
+}
+
+fn span(most: Duration) -> impl Strategy<Value = Duration> {
+    let most = u64::try_from(most.as_millis()).unwrap();
+    prop_oneof![
+        Just(0),
+        0..=most,
+        (0..=most / 1000).prop_map(|seconds| seconds * 1000),
+    ]
+    .prop_map(Duration::from_millis)
+}
+
+/// `index` keeps the addresses of different instances apart.
+fn address(
+    index: u8,
+    family: Family,
+    own: InterfaceName,
+) -> impl Strategy<Value = AddressSettings> {
+    (
+        any::<(bool, u8, bool, bool, bool)>(),
+        1..=254u8,
+        option::of(interface()),
+        select(vec![8u8, 16, 24, 32]),
+        option::of("[a-z]{0,5}"),
+    )
+        .prop_map(move |(flags, host, interface, prefix, label)| {
+            let (is_v6, net, advertise, required, source_address) = flags;
+            let address = match is_v6 {
+                true => {
+                    let [index, net, host] = [index, net, host].map(u16::from);
+                    IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, index, net, 0, 0, 0, host))
+                }
+                false => IpAddr::from(Ipv4Addr::new(10, index, net, host)),
+            };
+            let prefix = if is_v6 { 96 + prefix } else { prefix };
+            let interface = interface.unwrap_or(own);
+            AddressSettings {
+                network: IpNet::new(address, prefix).unwrap(),
+                interface,
+                label: label
+                    .filter(|_| !is_v6)
+                    .map(|label| format!("{interface}:{label}")),
+                advertise: advertise && Family::of(address) == family,
+                required,
+                source_address: source_address && is_v6,
+            }
+        })
+}
+
+/// At least one is advertised, none is listed twice.
+fn addresses(
+    index: u8,
+    family: Family,
+    own: InterfaceName,
+) -> impl Strategy<Value = Vec<AddressSettings>> {
+    vec(address(index, family, own), 0..6).prop_map(move |mut list| {
+        let address: IpAddr = match family {
+            Family::Ipv4 => Ipv4Addr::new(10, index, 0, 255).into(),
+            Family::Ipv6 => Ipv6Addr::new(0x2001, 0xdb8, index.into(), 0, 0, 0, 1, 1).into(),
+        };
+        list.push(AddressSettings {
+            network: IpNet::from(address),
+            interface: own,
+            label: None,
+            advertise: true,
+            required: true,
+            source_address: false,
+        });
+        let mut seen = std::collections::BTreeSet::new();
+        list.retain(|address| seen.insert(address.network.addr()));
+        list
+    })
+}
+
+fn peers(family: Family) -> impl Strategy<Value = Vec<IpAddr>> {
+    proptest::collection::btree_set(2..=250u8, 0..4).prop_map(move |hosts| {
+        let peer = |host: u8| match family {
+            Family::Ipv4 => IpAddr::from(Ipv4Addr::new(192, 0, 2, host)),
+            Family::Ipv6 => Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, host.into()).into(),
+        };
+        hosts.into_iter().map(peer).collect()
+    })
+}
+
+fn preempt() -> impl Strategy<Value = Preempt> {
+    prop_oneof![
+        Just(Preempt::Never),
+        Just(Preempt::Immediately),
+        (1..=86_400_000u64).prop_map(|millis| Preempt::After(Duration::from_millis(millis))),
+    ]
+}
+
+fn announce() -> impl Strategy<Value = AnnounceSettings> {
+    let or_zero =
+        |low: u64, high: u64| prop_oneof![Just(0), low..=high].prop_map(Duration::from_millis);
+    let spans = (or_zero(100, 3_600_000), or_zero(1_000, 86_400_000));
+    (1..=20u8, spans).prop_map(|(repeat, (delay, refresh))| AnnounceSettings {
+        repeat,
+        delay,
+        refresh,
+    })
+}
+
+fn speech() -> impl Strategy<Value = (Version, Family, ChecksumForm, AdvertInterval)> {
+    prop_oneof![
+        (1..=255u8).prop_map(|seconds| {
+            let interval = AdvertInterval::from_seconds(seconds).unwrap();
+            (
+                Version::V2,
+                Family::Ipv4,
+                ChecksumForm::MessageOnly,
+                interval,
+            )
+        }),
+        (1..=4095u16, any::<(bool, bool)>()).prop_map(|(centiseconds, (v6, rfc))| {
+            let interval = AdvertInterval::from_centiseconds(centiseconds).unwrap();
+            let (family, checksum) = match (v6, rfc) {
+                (true, _) => (Family::Ipv6, ChecksumForm::PseudoHeader),
+                (false, true) => (Family::Ipv4, ChecksumForm::MessageOnly),
+                (false, false) => (Family::Ipv4, ChecksumForm::PseudoHeader),
+            };
+            (Version::V3, family, checksum, interval)
+        }),
+    ]
+}
+
+fn instance(index: u8, name: String) -> impl Strategy<Value = InstanceSettings> {
+    let hour = Duration::from_hours(1);
+    (interface(), speech())
+        .prop_flat_map(move |(interface, speech)| {
+            let (_, family, _, _) = speech;
+            (
+                Just((interface, speech)),
+                addresses(index, family, interface),
+                peers(family),
+                (1..=255u8, 1..=255u8, 1..=255u8, any::<bool>()),
+                (preempt(), span(hour), announce()),
+            )
+        })
+        .prop_map(
+            move |((interface, speech), addresses, peers, numbers, times)| {
+                let (version, family, checksum, advert_interval) = speech;
+                let (priority, down_after, ttl, with_source) = numbers;
+                let (preempt, settle, announce) = times;
+                let source = match family {
+                    Family::Ipv4 => IpAddr::from(Ipv4Addr::new(192, 0, 2, 1)),
+                    Family::Ipv6 => Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1).into(),
+                };
+                InstanceSettings {
+                    name: InstanceName::new(&name),
+                    interface,
+                    vrid: Vrid::new(index).unwrap(),
+                    priority: Priority::new(priority).unwrap(),
+                    version,
+                    family,
+                    addresses,
+                    advert_interval,
+                    down_after,
+                    ttl: if peers.is_empty() { 255 } else { ttl },
+                    unicast_peers: peers,
+                    source: with_source.then_some(source),
+                    preempt,
+                    settle,
+                    announce,
+                    checksum,
+                }
+            },
+        )
+}
+
+fn configuration() -> impl Strategy<Value = (Settings, HostSettings)> {
+    let names = proptest::collection::btree_set(name(), 1..4);
+    let instances = names.prop_flat_map(|names| {
+        // In the order of the names, as settings are.
+        let each = names
+            .into_iter()
+            .zip(1..)
+            .map(|(name, index)| instance(index, name));
+        each.collect::<Vec<_>>()
+    });
+    let levels = vec![
+        LogLevel::Error,
+        LogLevel::Warn,
+        LogLevel::Info,
+        LogLevel::Trace,
+    ];
+    let log = (
+        select(levels),
+        select(vec![LogFormat::Text, LogFormat::Json]),
+    );
+    (name(), instances, log, option::of(name()), name()).prop_map(
+        |(node, instances, (level, format), read_group, admin_group)| {
+            let host = HostSettings {
+                log: LogSettings { level, format },
+                control: ControlSettings {
+                    read_group,
+                    admin_group,
+                },
+            };
+            (Settings { node, instances }, host)
+        },
+    )
+}
+
+fn parsed(text: &str) -> Result<Loaded, Faults> {
+    parse(Path::new("p.yaml"), text, "host")
+}
+
+/// Whatever the text, an answer: and every fault shows its file.
+fn answers(text: &str) {
+    match parsed(text) {
+        Ok(loaded) => assert!(!loaded.settings.instances.is_empty()),
+        Err(faults) => {
+            assert!(faults.count() > 0);
+            for fault in faults.iter() {
+                assert!(fault.render(Style::Plain).contains("p.yaml"), "{fault:?}");
+                assert!(fault.to_string().starts_with("p.yaml"), "{fault:?}");
+            }
+        }
+    }
+}
+
+/// Valid and invalid, to be taken apart.
+fn texts() -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut texts = vec![std::fs::read_to_string(root.join("config.example.yaml")).unwrap()];
+    for entry in std::fs::read_dir(root.join("tests/config/faults")).unwrap() {
+        let path = entry.unwrap().path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "yaml")
+        {
+            let text = std::fs::read_to_string(path).unwrap();
+            texts.extend(Some(text).filter(|text| text.len() < 2000));
+        }
+    }
+    texts.sort();
+    texts
+}
+
+proptest! {
+    // A failure is printed whole; those found are in the lists above.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn printed_and_read_back_it_is_the_same((settings, host) in configuration()) {
+        let text = print::yaml(&settings, &host).unwrap();
+        let loaded = parsed(&text).map_err(|faults| {
+            TestCaseError::fail(format!("{faults}\n{text}"))
+        })?;
+        prop_assert_eq!(&loaded.settings, &settings);
+        prop_assert_eq!(&loaded.host, &host);
+        prop_assert_eq!(&loaded.effective, &text);
+        prop_assert_eq!(&loaded.digest, &print::digest(&text));
+    }
+
+    #[test]
+    fn the_library_that_writes_reads_the_same((settings, host) in configuration()) {
+        let effective = print::effective(&settings, &host);
+        let text = serde_yaml::to_string(&effective).unwrap();
+        let again: Effective = serde_yaml::from_str(&text).unwrap();
+        prop_assert_eq!(again, effective);
+    }
+
+    #[test]
+    fn any_text_gets_an_answer(text in ".{0,200}") {
+        answers(&text);
+    }
+
+    #[test]
+    fn any_yaml_like_text_gets_an_answer(
+        parts in vec(select(vec![
+            "instances:", "web:", " ", "  ", "\n", "\n  ", "\n    ", "- ", "{", "}", "[", "]", ",", ": ",
+            "addresses:", "192.0.2.10/24", "::1", "\"", "'", "#", "&a", "*a", "<<: ", "!x ", "|", ">-",
+            "\t", "~", "no", "1:20", "vrid: 1", "\u{feff}", "é", "\u{202e}", "? ", "---\n", "%",
+        ]), 0..60)
+    ) {
+        answers(&parts.concat());
+    }
+
+    #[test]
+    fn a_damaged_file_gets_an_answer(
+        text in select(texts()),
+        at in any::<prop::sample::Index>(),
+        removed in 0..20usize,
+        put in "[ \\n\\t:\\-\\[\\]{}\"'#&*!|>%@`,a-z0-9é]{0,4}",
+    ) {
+        let characters: Vec<char> = text.chars().collect();
+        let at = at.index(characters.len() + 1);
+        let rest = (at + removed).min(characters.len());
+        let mut damaged: String = characters[..at].iter().collect();
+        damaged.push_str(&put);
+        damaged.extend(&characters[rest..]);
+        answers(&damaged);
+    }
+}
