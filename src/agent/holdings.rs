@@ -30,7 +30,7 @@ pub(super) struct Holdings {
     /// In configuration order, as far as no reload added to it. An index is
     /// never used for another address.
     holdings: BTreeMap<AddressIndex, Holding>,
-    next_index: u32,
+    next_index: u16,
 }
 
 #[derive(Clone, Debug)]
@@ -104,8 +104,7 @@ impl Holdings {
                     holding.settings = wanted.clone();
                 }
                 None => {
-                    let index = AddressIndex(self.next_index);
-                    self.next_index = self.next_index.wrapping_add(1);
+                    let index = self.free_index();
                     let holding = Holding::new(self.instance, index, wanted.clone());
                     self.holdings.insert(index, holding);
                 }
@@ -113,6 +112,16 @@ impl Holdings {
         }
         let departing = self.holdings.values().filter(|holding| holding.departing);
         departing.map(|holding| holding.index).collect()
+    }
+
+    /// The next index that no address has, be it a departing one.
+    fn free_index(&mut self) -> AddressIndex {
+        while self.holdings.contains_key(&AddressIndex(self.next_index)) {
+            self.next_index = self.next_index.wrapping_add(1);
+        }
+        let index = AddressIndex(self.next_index);
+        self.next_index = self.next_index.wrapping_add(1);
+        index
     }
 
     /// Those that are configured.
@@ -360,8 +369,11 @@ impl Holding {
     /// address without a route; otherwise it brings the subnet with it, and
     /// its removal must not take others along (PROTOCOL section 5).
     fn order_for(&self, state: &InterfaceState, world: &World) -> AddressOrder {
-        let network = self.settings.network;
-        let address = network.addr();
+        let address = self.settings.network.addr();
+        // One that is there already goes by the length it has.
+        let there = state.addresses.iter().map(|there| there.network);
+        let there = there.into_iter().find(|there| there.addr() == address);
+        let network = there.unwrap_or(self.settings.network);
         let host_length = network.max_prefix_len();
         let subnet_is_there = state.addresses.iter().any(|own| {
             let own = own.network;
@@ -439,17 +451,10 @@ impl Holding {
 
     /// What a dead agent of ours left, as it stands on the interface.
     fn leftover(&self, world: &World) -> Option<AddressOrder> {
-        let state = world.interface(self.settings.interface)?.state.as_ref()?;
-        let wanted = self.settings.network.addr();
-        let found = state
-            .addresses
-            .iter()
-            .find(|address| address.network.addr() == wanted)?;
-        let order = self.order_for(state, world);
-        Some(AddressOrder {
-            network: found.network,
-            ..order
-        })
+        let known = world.interface(self.settings.interface)?;
+        let there = known.has(self.settings.network.addr());
+        let state = known.state.as_ref().filter(|_| there)?;
+        Some(self.order_for(state, world))
     }
 
     fn fail(&mut self, now: Instant, error: String, pause: Duration) {

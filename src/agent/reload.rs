@@ -3,13 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use super::Agent;
 use super::action::Action;
 use super::router::VirtualRouter;
 use super::settings::{CheckSettings, CheckSource, Settings};
 use super::time::Instant;
 use super::values::{Family, InstanceId, InterfaceName, Vrid};
-use super::world::Turn;
-use super::{Agent, Checks};
 
 impl Agent {
     /// An instance is known by its interface, family and VRID, which are what

@@ -259,7 +259,7 @@ pub struct InstanceId(pub u32);
 
 /// Position of an address in its instance's list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AddressIndex(pub u32);
+pub struct AddressIndex(pub u16);
 
 /// Hardware address of an Ethernet-like interface.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

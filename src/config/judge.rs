@@ -52,6 +52,8 @@ pub(super) fn instance(draft: &Draft, out: &mut Findings) -> Option<InstanceSett
         source: draft.source.given().map(|source| source.value),
         preempt: draft.preempt.or(Preempt::Immediately)?,
         settle: draft.settle.or(std::time::Duration::ZERO)?,
+        checks: Vec::new(),
+        hooks: std::collections::BTreeMap::new(),
         announce: draft.announce?,
         checksum: checksum(draft, version?, family?)?,
         ttl: draft.ttl.or(u8::MAX)?,

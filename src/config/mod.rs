@@ -139,6 +139,7 @@ fn settings(
     let settings = Settings {
         node: node?,
         instances: instances?,
+        checks: Vec::new(),
     };
     Some((settings, host?))
 }

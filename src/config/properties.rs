@@ -182,6 +182,8 @@ fn instance(index: u8, name: String) -> impl Strategy<Value = InstanceSettings> 
                     Family::Ipv6 => Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1).into(),
                 };
                 InstanceSettings {
+                    checks: Vec::new(),
+                    hooks: Default::default(),
                     name: InstanceName::new(&name),
                     interface,
                     vrid: Vrid::new(index).unwrap(),
@@ -232,7 +234,14 @@ fn configuration() -> impl Strategy<Value = (Settings, HostSettings)> {
                     admin_group,
                 },
             };
-            (Settings { node, instances }, host)
+            (
+                Settings {
+                    node,
+                    instances,
+                    checks: Vec::new(),
+                },
+                host,
+            )
         },
     )
 }

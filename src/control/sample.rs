@@ -57,6 +57,7 @@ fn status() -> Status {
         counters.count(Counter::VridError);
     }
     Status {
+        checks: Vec::new(),
         instances: vec![api(), cache(), db(), fresh(), mail(), web()],
         counters,
     }
@@ -64,6 +65,8 @@ fn status() -> Status {
 
 fn instance(name: &str, vrid: u8, state: StateName, reason: Reason) -> InstanceStatus {
     InstanceStatus {
+        priority_terms: Vec::new(),
+        hooks: Vec::new(),
         name: InstanceName::new(name),
         interface: "eth0".parse().unwrap(),
         vrid: Vrid::new(vrid).unwrap(),
