@@ -22,6 +22,9 @@ const REMOVE_PAUSE: Duration = Duration::from_secs(1);
 /// An addition that the interface's state does not show by then is ordered
 /// once more: the address may have been deleted between the two reports.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(1);
+/// From one restoration of an address to the next, so that another daemon
+/// that keeps deleting it gets no tight loop.
+const RESTORE_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug)]
 pub(super) struct Holdings {
@@ -48,8 +51,12 @@ pub(super) struct Holding {
     pending: Option<Pending>,
     /// As it was added, for its removal.
     order: Option<AddressOrder>,
+    /// Acknowledged since it was last claimed.
+    confirmed: bool,
     /// It was ours and went without our doing.
     vanished: bool,
+    /// Until then it is not put back again.
+    restore_after: Option<Instant>,
     confirm_by: Option<Instant>,
     pub failure: Option<Failure>,
 }
@@ -240,10 +247,14 @@ impl Holdings {
                 holding.confirm_by = None;
                 // One that a dead agent of ours left behind counts as held.
                 holding.present = holding.present || known.has_marked(address);
-            } else if holding.present {
-                holding.present = false;
-                holding.vanished = true;
-                holding.confirm_by = None;
+            } else if holding.present
+                && (holding.confirm_by.is_none() || renewed || known.state.is_none())
+            {
+                // Otherwise the report may be older than the addition: it is
+                // given until `confirm_by`.
+                holding.vanish();
+                // It was a removal's; there is nothing to remove any more.
+                holding.failure = None;
                 gone.push(holding.index);
             }
         }
@@ -255,9 +266,7 @@ impl Holdings {
     pub fn expire(&mut self, now: Instant) {
         for holding in self.holdings.values_mut() {
             if holding.confirm_by.is_some_and(|at| at <= now) {
-                holding.confirm_by = None;
-                holding.present = false;
-                holding.vanished = true;
+                holding.vanish();
             }
         }
     }
@@ -268,7 +277,12 @@ impl Holdings {
             .values()
             .flat_map(|holding| {
                 let retry = holding.failure.as_ref().map(|failure| failure.retry_at);
-                [retry.filter(|at| *at > now), holding.confirm_by]
+                let restore = holding.restoration();
+                [
+                    retry.filter(|at| *at > now),
+                    restore.filter(|at| *at > now),
+                    holding.confirm_by,
+                ]
             })
             .flatten()
             .min()
@@ -279,6 +293,7 @@ impl Holdings {
         self.holdings.values().any(|holding| {
             let failure = holding.failure.as_ref();
             holding.confirm_by.is_some_and(|at| at <= now)
+                || holding.restoration().is_some_and(|at| at <= now)
                 || (holding.pending.is_none()
                     && failure.is_some_and(|failure| failure.retry_at <= now))
         })
@@ -307,7 +322,9 @@ impl Holding {
             departing: false,
             pending: None,
             order: None,
+            confirmed: false,
             vanished: false,
+            restore_after: None,
             confirm_by: None,
             failure: None,
         }
@@ -342,9 +359,30 @@ impl Holding {
                 .is_none_or(|failure| failure.retry_at <= now)
     }
 
+    fn vanish(&mut self) {
+        self.present = false;
+        self.confirmed = false;
+        self.vanished = true;
+        self.confirm_by = None;
+    }
+
+    /// When one that vanished may be put back, if that has to wait.
+    fn restoration(&self) -> Option<Instant> {
+        let waits = self.vanished && !self.present && self.pending.is_none();
+        self.restore_after.filter(|_| waits)
+    }
+
     fn claim(&mut self, turn: &mut Turn<'_>, owner: bool, anew: bool) {
-        let settled = self.present && self.order.is_some() && !anew;
-        if settled || self.departing || !self.may_try(turn.now) {
+        if anew {
+            self.confirmed = false;
+        }
+        if self.present {
+            // A removal that failed is no longer wanted.
+            self.failure = None;
+        }
+        let settled = self.present && self.confirmed;
+        let too_soon = self.restoration().is_some_and(|at| at > turn.now);
+        if settled || too_soon || self.departing || !self.may_try(turn.now) {
             return;
         }
         let Some(known) = turn.world.interface(self.settings.interface) else {
@@ -356,24 +394,29 @@ impl Holding {
         let address = self.settings.network.addr();
         let found_there = known.has(address) && !known.has_marked(address);
         self.belongs_to_host = owner && (self.belongs_to_host || found_there);
-        let order = match self.order.take().filter(|_| self.present) {
+        let kept = self.order.take();
+        let order = match kept.filter(|_| self.present || self.belongs_to_host) {
             Some(order) => order,
             None => self.order_for(state, turn.world),
         };
         self.order = Some(order.clone());
         self.pending = Some(Pending::Add);
+        if self.vanished {
+            self.restore_after = Some(turn.now + RESTORE_PAUSE);
+        }
         turn.act(Action::AddAddress(order));
     }
 
     /// An address whose subnet the interface has already becomes a host
     /// address without a route; otherwise it brings the subnet with it, and
     /// its removal must not take others along (PROTOCOL section 5).
+    /// One that stands there already is taken as it stands.
     fn order_for(&self, state: &InterfaceState, world: &World) -> AddressOrder {
-        let address = self.settings.network.addr();
-        // One that is there already goes by the length it has.
-        let there = state.addresses.iter().map(|there| there.network);
-        let there = there.into_iter().find(|there| there.addr() == address);
-        let network = there.unwrap_or(self.settings.network);
+        if let Some(order) = self.as_found(state) {
+            return order;
+        }
+        let network = self.settings.network;
+        let address = network.addr();
         let host_length = network.max_prefix_len();
         let subnet_is_there = state.addresses.iter().any(|own| {
             let own = own.network;
@@ -402,6 +445,7 @@ impl Holding {
         match outcome {
             Ok(added) => {
                 self.present = true;
+                self.confirmed = true;
                 self.failure = None;
                 let address = self.settings.network.addr();
                 let known = turn.world.interface(self.settings.interface);
@@ -426,6 +470,7 @@ impl Holding {
     }
 
     fn release(&mut self, turn: &mut Turn<'_>) {
+        self.confirmed = false;
         self.vanished = false;
         self.confirm_by = None;
         if !self.present {
@@ -451,10 +496,29 @@ impl Holding {
 
     /// What a dead agent of ours left, as it stands on the interface.
     fn leftover(&self, world: &World) -> Option<AddressOrder> {
-        let known = world.interface(self.settings.interface)?;
-        let there = known.has(self.settings.network.addr());
-        let state = known.state.as_ref().filter(|_| there)?;
-        Some(self.order_for(state, world))
+        let state = world.interface(self.settings.interface)?.state.as_ref()?;
+        self.as_found(state)
+    }
+
+    /// The order that fits the address as it stands on the interface. It may
+    /// be the primary of its subnet, with the host's own in its shadow.
+    fn as_found(&self, state: &InterfaceState) -> Option<AddressOrder> {
+        let wanted = self.settings.network.addr();
+        let same = state.addresses.iter();
+        let same = same.filter(|address| address.network.addr() == wanted);
+        let found = same.min_by_key(|address| address.ours == self.belongs_to_host)?;
+        let network = found.network;
+        let leads = network.addr().is_ipv4() && network.prefix_len() < network.max_prefix_len();
+        Some(AddressOrder {
+            instance: self.instance,
+            address: self.index,
+            interface: self.settings.interface,
+            network,
+            no_prefix_route: false,
+            promote_secondaries: leads && !self.belongs_to_host,
+            label: self.settings.label.clone(),
+            source_address: self.settings.source_address,
+        })
     }
 
     fn fail(&mut self, now: Instant, error: String, pause: Duration) {

@@ -365,15 +365,16 @@ impl Agent {
         outcome: Result<(), String>,
         actions: &mut Vec<Action>,
     ) {
-        if let Err(error) = &outcome {
+        let error = outcome.as_ref().err().cloned();
+        let news = self.world.set_socket(interface, family, outcome);
+        if let Some(error) = error.filter(|_| news) {
             let fact = Fact::SocketFailed {
                 interface,
                 family,
-                error: error.clone(),
+                error,
             };
             Turn::new(now, &self.world, &mut self.jobs, actions).report(None, fact);
         }
-        self.world.set_socket(interface, family, outcome);
         let users = self.users(interface);
         self.each(now, actions, &users, VirtualRouter::on_socket);
     }

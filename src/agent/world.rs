@@ -71,21 +71,22 @@ impl World {
         name: InterfaceName,
         state: Option<InterfaceState>,
     ) -> Option<Interface> {
-        let present = state
-            .iter()
-            .flat_map(|state| &state.addresses)
-            .map(|address| (address.network.addr(), address.ours))
-            .collect();
+        let mut present = BTreeMap::new();
+        for address in state.iter().flat_map(|state| &state.addresses) {
+            *present.entry(address.network.addr()).or_insert(false) |= address.ours;
+        }
         self.interfaces.insert(name, Interface { state, present })
     }
 
+    /// Returns whether that is news.
     pub fn set_socket(
         &mut self,
         interface: InterfaceName,
         family: Family,
         outcome: Result<(), String>,
-    ) {
-        self.sockets.insert((interface, family), outcome);
+    ) -> bool {
+        let before = self.sockets.insert((interface, family), outcome.clone());
+        before != Some(outcome)
     }
 
     /// `None` until it was first reported.
@@ -119,26 +120,26 @@ impl World {
 
     /// The source of an instance's advertisements: the configured one when
     /// it is there, otherwise the interface's first own address of the right
-    /// kind (link-local for IPv6 multicast, of the peer's scope for unicast).
+    /// kind (link-local for IPv6 multicast, of the peer's scope for unicast);
+    /// one in the shadow of another, if there is no better.
     pub fn source(&self, settings: &InstanceSettings) -> Option<IpAddr> {
         let state = self.interface(settings.interface)?.state.as_ref()?;
-        let mut usable = state
-            .addresses
-            .iter()
-            .filter(|address| !address.tentative)
-            .map(|address| (address.network.addr(), address.secondary || address.ours));
+        let usable = state.addresses.iter().filter(|own| !own.tentative);
         if let Some(source) = settings.source {
-            return usable.map(|(address, _)| address).find(|a| *a == source);
+            let mut own = usable.map(|own| own.network.addr());
+            return own.find(|own| *own == source);
         }
         let link_local = settings.unicast_peers.first().is_none_or(is_link_local);
         let owner = settings.priority.is_owner();
         usable
-            .find(|(address, lesser)| {
-                Family::of(*address) == settings.family
-                    && (settings.family == Family::Ipv4 || is_link_local(address) == link_local)
-                    && (owner || !(*lesser || self.is_virtual(*address)))
+            .filter(|own| {
+                let address = own.network.addr();
+                Family::of(address) == settings.family
+                    && (settings.family == Family::Ipv4 || is_link_local(&address) == link_local)
+                    && (owner || !(own.ours || self.is_virtual(address)))
             })
-            .map(|(address, _)| address)
+            .min_by_key(|own| own.secondary)
+            .map(|own| own.network.addr())
     }
 }
 

@@ -99,7 +99,8 @@ fn is_nobodys(faults: &[Fault]) -> bool {
     faults.iter().any(|fault| unread.contains(fault))
 }
 
-fn errors(lab: &Lab, host: HostId) -> (Vec<(Counter, u64)>, Vec<(Counter, u64)>) {
+/// The counters of the instance, and those of nobody, that are not zero.
+fn errors(lab: &Lab, host: HostId) -> (Risen, Risen) {
     let risen = |(_, count): &(Counter, u64)| *count > 0;
     let agent = lab.hosts[host.0].agent.as_ref().expect("it runs");
     let status = agent.status();
@@ -109,6 +110,8 @@ fn errors(lab: &Lab, host: HostId) -> (Vec<(Counter, u64)>, Vec<(Counter, u64)>)
         status.counters.errors().filter(risen).collect(),
     )
 }
+
+type Risen = Vec<(Counter, u64)>;
 
 fn pair(way: Way) -> (Lab, HostId, HostId) {
     let mut lab = Lab::new();

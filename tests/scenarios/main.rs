@@ -2,6 +2,15 @@
 
 mod kit;
 
+mod addresses;
+mod announcements;
+mod double_claim;
+mod drift;
 mod election;
+mod interfaces;
 mod ladder;
+mod many;
+mod preempt;
+mod resignation;
+mod stalls;
 mod timers;

@@ -114,6 +114,10 @@ impl VirtualRouter {
         address: IpAddr,
         hardware_address: MacAddress,
     ) {
+        if !self.is_held(address) {
+            // Announced as soon as it is; until then it is not ours to defend.
+            return;
+        }
         let known = self
             .conflicts
             .iter_mut()
@@ -132,9 +136,6 @@ impl VirtualRouter {
             }
             Some(known) => *known = conflict,
             None => self.conflicts.push(conflict),
-        }
-        if !self.is_held(address) {
-            return;
         }
         let instance = self.id;
         turn.act(Action::Announce {

@@ -116,17 +116,20 @@ impl VirtualRouter {
         if answers && active.answers.take(turn.now, pace) {
             self.advertise(turn, ours.0);
         }
-        let reaffirm = active
-            .last_reaffirmed
-            .is_none_or(|last| turn.now.since(last) >= REAFFIRM_PAUSE);
-        if reaffirm {
+        self.reaffirm(turn, active);
+        self.announce_due(turn);
+    }
+
+    /// Announces everything again, at most once in [`REAFFIRM_PAUSE`]: within
+    /// it, another burst is owed at its end.
+    pub(super) fn reaffirm(&mut self, turn: &Turn<'_>, mut active: Active) {
+        let due = active.last_reaffirmed.map(|last| last + REAFFIRM_PAUSE);
+        active.reaffirm_at = due.filter(|at| *at > turn.now);
+        if active.reaffirm_at.is_none() {
             active.last_reaffirmed = Some(turn.now);
+            self.announce_on(turn.now, None);
         }
         self.state = State::Active(active);
-        if reaffirm {
-            self.announce_on(turn.now, None);
-            self.announce_due(turn);
-        }
     }
 
     /// The Adver_Timer is overdue by more than our peers' patience.
@@ -203,7 +206,10 @@ impl VirtualRouter {
                 }
             }
         };
-        turn.report(Some(&self.settings.name), fact);
+        // Two Actives that we hear by turns would make a line of each.
+        if self.drift_lines.take(turn.now, LINE_PACE) {
+            turn.report(Some(&self.settings.name), fact);
+        }
     }
 }
 

@@ -33,6 +33,9 @@ use super::world::Turn;
 
 /// A resigning router answers for its addresses no longer than this.
 const RESIGNATION_LONGEST: Duration = Duration::from_secs(2);
+/// Lines about drift or stalls: a few at once, then at this pace. What is
+/// left out is in `status`.
+const LINE_PACE: Duration = Duration::from_secs(60);
 /// From a successor's first advertisement until its announcement must be out.
 const RELIEF: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug)]
@@ -64,6 +67,8 @@ pub(super) struct VirtualRouter {
     /// The last advertisement that we sent.
     last_sent: Instant,
     last_send_report: Option<(Instant, u64)>,
+    drift_lines: Allowance,
+    stall_lines: Allowance,
     /// No further part in the election.
     stopping: bool,
 }
@@ -106,8 +111,10 @@ struct Active {
     advert_at: Instant,
     /// Answers to losing advertisements that may still be sent.
     answers: Allowance,
-    /// The last burst that a losing advertisement caused.
+    /// The last burst that a losing advertisement or a stall caused.
     last_reaffirmed: Option<Instant>,
+    /// Another one that is owed, once the pause is over.
+    reaffirm_at: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -115,7 +122,7 @@ struct Resigning {
     until: Instant,
 }
 
-/// A bound on immediate answers: a few at once, then one for each `every`.
+/// A bound on answers and lines: a few at once, then one for each `every`.
 #[derive(Clone, Copy, Debug)]
 struct Allowance {
     left: u8,
@@ -167,6 +174,8 @@ impl VirtualRouter {
             counters: Counters::default(),
             last_sent: now,
             last_send_report: None,
+            drift_lines: Allowance::new(now),
+            stall_lines: Allowance::new(now),
             stopping: false,
             settings,
         }
@@ -311,6 +320,7 @@ impl VirtualRouter {
             advert_at: turn.now + self.own_interval(),
             answers: Allowance::new(turn.now),
             last_reaffirmed: None,
+            reaffirm_at: None,
         };
         self.active_router = None;
         self.drift.clear();
@@ -360,6 +370,13 @@ impl VirtualRouter {
     pub fn on_interface(&mut self, turn: &mut Turn<'_>, interface: InterfaceName, renewed: bool) {
         for index in self.holdings.observe(turn.world, interface, renewed) {
             self.announcer.end(index);
+        }
+        if renewed && interface == self.settings.interface && !self.holds() {
+            // Whatever was heard by another interface, or not heard, proves
+            // nothing about this one: begin anew, as after a link's return.
+            let from = self.state_name();
+            let state = State::Initialize(Initialize::default());
+            self.enter(turn, from, state, Reason::Obstacle);
         }
         self.refresh(turn);
         if renewed && interface != self.settings.interface && self.holds() {

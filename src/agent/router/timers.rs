@@ -31,7 +31,10 @@ impl VirtualRouter {
                 Some((backup.down_at, Timer::ActiveDown)),
                 backup.preempt_at.map(|at| (at, Timer::PreemptDelay)),
             ],
-            State::Active(active) => [Some((active.advert_at, Timer::Advert)), None],
+            State::Active(active) => [
+                Some((active.advert_at, Timer::Advert)),
+                active.reaffirm_at.map(|at| (at, Timer::Announcement)),
+            ],
             State::Resigning(resigning) => [Some((resigning.until, Timer::Resignation)), None],
         };
         let announcement = self.announcer.next().map(|at| (at, Timer::Announcement));
@@ -70,8 +73,7 @@ impl VirtualRouter {
                 backup.forgiven = true;
                 backup.down_at = turn.now + backup.active_interval;
                 self.state = State::Backup(backup);
-                self.counters.stalls += 1;
-                turn.report(Some(&self.settings.name), Fact::LateDownTimer { late });
+                self.stalled(turn, Fact::LateDownTimer { late });
                 return;
             }
             self.become_active(turn, backup.claim_reason);
@@ -80,25 +82,32 @@ impl VirtualRouter {
         }
     }
 
-    fn active_wakes(&mut self, turn: &mut Turn<'_>, mut active: Active) {
-        if active.advert_at > turn.now {
-            return;
+    fn stalled(&mut self, turn: &mut Turn<'_>, fact: Fact) {
+        self.counters.stalls += 1;
+        if self.stall_lines.take(turn.now, LINE_PACE) {
+            turn.report(Some(&self.settings.name), fact);
         }
+    }
+
+    fn active_wakes(&mut self, turn: &mut Turn<'_>, mut active: Active) {
         let interval = self.own_interval();
         let late = turn.now.since(active.advert_at);
-        self.advertise(turn, self.priority.get());
-        // On schedule, so that lateness does not add up; but what was missed
-        // is not made up for.
-        active.advert_at = if late < interval {
-            active.advert_at + interval
-        } else {
-            turn.now + interval
-        };
-        self.state = State::Active(active);
+        if active.advert_at <= turn.now {
+            self.advertise(turn, self.priority.get());
+            // On schedule, so that lateness does not add up; but what was
+            // missed is not made up for.
+            active.advert_at = if late < interval {
+                active.advert_at + interval
+            } else {
+                turn.now + interval
+            };
+            self.state = State::Active(active);
+        }
         if late > interval {
-            self.counters.stalls += 1;
-            turn.report(Some(&self.settings.name), Fact::Stalled { late });
-            self.announce_on(turn.now, None);
+            self.stalled(turn, Fact::Stalled { late });
+        }
+        if late > interval || active.reaffirm_at.is_some_and(|at| at <= turn.now) {
+            self.reaffirm(turn, active);
         }
     }
 }

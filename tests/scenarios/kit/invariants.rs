@@ -30,6 +30,8 @@ pub struct Ledger {
     resigning: BTreeMap<InstanceId, Instant>,
     /// Wake-ups without effect in a row.
     idle_wakes: u32,
+    /// How the last turn left the agent.
+    pub last: Option<Seen>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,31 +43,36 @@ enum Pending {
 /// Longer than this nobody resigns.
 const RESIGNATION_LONGEST: Duration = Duration::from_secs(2);
 /// Announcements in one turn.
-const ANNOUNCEMENTS_PER_TURN: u32 = 64;
+const ANNOUNCEMENTS_PER_TURN: usize = 64;
 
-/// The agent before a turn.
-pub struct Before {
+/// What is seen of an agent between two turns.
+#[derive(Clone, Debug)]
+pub struct Seen {
     deadline: Option<Instant>,
-    states: BTreeMap<InstanceId, StateName>,
+    instances: BTreeMap<InstanceId, (StateName, u8)>,
 }
 
-impl Before {
+impl Seen {
     pub fn of(agent: &Agent) -> Self {
+        let ids = agent.instances().map(|(id, _)| id);
+        let seen = |status: InstanceStatus| (status.state, status.effective_priority.get());
+        let all = agent.status().instances.into_iter().map(seen);
         Self {
             deadline: agent.deadline().map(|(at, _)| at),
-            states: states(agent),
+            instances: ids.zip(all).collect(),
         }
+    }
+
+    fn state(&self, instance: InstanceId) -> Option<StateName> {
+        self.instances.get(&instance).map(|(state, _)| *state)
     }
 }
 
-fn instances(agent: &Agent) -> BTreeMap<InstanceId, InstanceStatus> {
-    let ids = agent.instances().map(|(id, _)| id);
-    ids.zip(agent.status().instances).collect()
-}
-
-fn states(agent: &Agent) -> BTreeMap<InstanceId, StateName> {
-    let all = instances(agent).into_iter();
-    all.map(|(id, status)| (id, status.state)).collect()
+/// One turn of one agent.
+pub struct Turn {
+    pub host: HostId,
+    pub before: Seen,
+    pub after: Seen,
 }
 
 /// Keeps the ledger: the agent was just told this.
@@ -109,7 +116,8 @@ pub fn told(lab: &mut Lab, id: HostId, input: &Input) {
 }
 
 /// Every single action, in order, just before it is carried out.
-pub fn action(lab: &mut Lab, id: HostId, action: &Action, before: &Before) {
+pub fn action(lab: &mut Lab, turn: &Turn, action: &Action) {
+    let id = turn.host;
     match action {
         Action::Advertise {
             instance,
@@ -118,7 +126,7 @@ pub fn action(lab: &mut Lab, id: HostId, action: &Action, before: &Before) {
         } => {
             known_instance(lab, id, *instance);
             source_is_usable(lab, id, *instance, *source);
-            advert_is_due(lab, id, *instance, *priority, before);
+            advert_is_due(lab, turn, *instance, *priority);
         }
         Action::AddAddress(order) => ordered(lab, id, order, Pending::Add),
         Action::RemoveAddress(order) => ordered(lab, id, order, Pending::Remove),
@@ -169,23 +177,25 @@ fn source_is_usable(lab: &Lab, id: HostId, instance: InstanceId, source: std::ne
 
 /// The Active advertises its priority. Whoever leaves sends 0. Whoever lost
 /// sends one more, when nothing of its own is left.
-fn advert_is_due(lab: &mut Lab, id: HostId, instance: InstanceId, priority: u8, before: &Before) {
-    let agent = lab.at(id).agent.as_ref().expect("it acts");
-    let after = instances(agent).remove(&instance).expect("known");
-    let was = before.states.get(&instance).copied();
+fn advert_is_due(lab: &mut Lab, turn: &Turn, instance: InstanceId, priority: u8) {
+    let id = turn.host;
+    let was = turn.before.state(instance);
+    let Some((is, own)) = turn.after.instances.get(&instance).copied() else {
+        lab.fail("an advertisement of nobody");
+    };
     if priority == 0 {
-        if was != Some(StateName::Active) || after.state == StateName::Active {
+        if was != Some(StateName::Active) || is == StateName::Active {
             lab.fail("priority 0 from one that does not leave");
         }
         return;
     }
-    if after.state == StateName::Active {
-        if priority != after.effective_priority.get() {
+    if is == StateName::Active {
+        if priority != own {
             lab.fail("the Active advertises a priority that is not its own");
         }
         return;
     }
-    let lost_now = was == Some(StateName::Active) && after.state == StateName::Backup;
+    let lost_now = was == Some(StateName::Active) && is == StateName::Backup;
     if !lost_now && !lab.at_mut(id).ledger.parting.remove(&instance) {
         lab.fail("an advertisement from one that is not Active");
     }
@@ -195,7 +205,7 @@ fn advert_is_due(lab: &mut Lab, id: HostId, instance: InstanceId, priority: u8, 
     let settings = lab.settings_of(id, instance).expect("known");
     for (index, address) in (0..).map(AddressIndex).zip(&settings.addresses) {
         let host = lab.at(id);
-        let held = host.kernel.holds(address.network.addr()).is_some();
+        let held = host.kernel.may_be_ours(address.network.addr());
         let ours = host.ledger.acknowledged.contains(&(instance, index));
         if held && ours {
             lab.fail("the parting advertisement left before the address");
@@ -223,14 +233,12 @@ fn ordered(lab: &mut Lab, id: HostId, order: &AddressOrder, kind: Pending) {
 }
 
 /// Once after each turn of one agent.
-pub fn after_turn(
-    lab: &mut Lab,
-    id: HostId,
-    input: &Input,
-    before: &Before,
-    actions: &[Action],
-    announced: u32,
-) {
+pub fn after_turn(lab: &mut Lab, turn: &Turn, input: &Input, actions: &[Action]) {
+    let id = turn.host;
+    let announced = actions
+        .iter()
+        .filter(|action| matches!(action, Action::Announce { .. }))
+        .count();
     if announced > ANNOUNCEMENTS_PER_TURN {
         lab.fail(&format!("{announced} announcements in one turn"));
     }
@@ -238,16 +246,13 @@ pub fn after_turn(
     let Some(agent) = &lab.at(id).agent else {
         return;
     };
-    let deadline = agent.deadline().map(|(at, _)| at);
-    let after = states(agent);
     let settings: Vec<_> = agent
         .instances()
         .map(|(id, settings)| (id, settings.advert_interval.as_duration()))
         .collect();
     let ledger = &mut lab.at_mut(id).ledger;
     for (instance, interval) in settings {
-        let was = before.states.get(&instance).copied();
-        let is = after.get(&instance).copied();
+        let (was, is) = (turn.before.state(instance), turn.after.state(instance));
         if was == Some(StateName::Active) && is == Some(StateName::Backup) {
             let sent = actions.iter().any(|action| {
                 matches!(action, Action::Advertise { instance: of, .. } if *of == instance)
@@ -278,34 +283,35 @@ pub fn after_turn(
     }
     let idle = matches!(input, Input::Wake)
         && actions.is_empty()
-        && deadline.is_some_and(|at| at <= now)
-        && deadline == before.deadline;
+        && turn.after.deadline.is_some_and(|at| at <= now)
+        && turn.after.deadline == turn.before.deadline;
     ledger.idle_wakes = if idle { ledger.idle_wakes + 1 } else { 0 };
     if ledger.idle_wakes > 3 {
         lab.fail("busy loop: woken again and again at the same moment for nothing");
     }
 }
 
-/// Over the whole laboratory, after every step.
+/// Over the whole laboratory, whenever a story pauses.
 pub fn everywhere(lab: &Lab) {
-    for id in (0..lab.hosts.len()).map(HostId) {
-        if lab.at(id).runs() {
-            addresses_are_where_they_belong(lab, id);
+    for (id, host) in (0..).map(HostId).zip(&lab.hosts) {
+        if let Some(seen) = host.ledger.last.as_ref().filter(|_| host.runs()) {
+            held_where_it_belongs(lab, id, seen);
         }
     }
 }
 
 /// Outside Active and resigning nobody keeps an address of ours, apart from
 /// one whose removal is under way or was refused.
-fn addresses_are_where_they_belong(lab: &Lab, id: HostId) {
+pub fn held_where_it_belongs(lab: &Lab, id: HostId, seen: &Seen) {
     let host = lab.at(id);
     let Some(agent) = &host.agent else {
         return;
     };
-    for ((instance, settings), status) in agent.instances().zip(agent.status().instances) {
+    for (instance, settings) in agent.instances() {
+        let state = seen.state(instance);
         let resigning = host.ledger.resigning.get(&instance);
         let resigns = resigning.is_some_and(|until| lab.now <= *until);
-        if status.state == StateName::Active || resigns {
+        if state == Some(StateName::Active) || resigns {
             continue;
         }
         for (index, configured) in (0..).map(AddressIndex).zip(&settings.addresses) {
@@ -319,11 +325,11 @@ fn addresses_are_where_they_belong(lab: &Lab, id: HostId) {
             let ours = host.ledger.acknowledged.contains(&key) || seen;
             let excused =
                 host.ledger.pending.contains_key(&key) || host.ledger.stuck.contains(&key);
-            let present = host.kernel.holds(address) == Some(configured.interface);
-            if present && ours && !excused && !settings.priority.is_owner() {
+            let present = host.kernel.may_be_ours(address);
+            if present && ours && !excused {
                 lab.fail(&format!(
-                    "{} is {} and still has {address}",
-                    host.name, status.state
+                    "{} is {state:?} and still has {address}",
+                    host.name
                 ));
             }
         }

@@ -117,6 +117,15 @@ impl Kernel {
         found.map(|(name, _)| *name)
     }
 
+    /// Added by an agent; the host's own are not. Without marks nobody knows.
+    pub fn may_be_ours(&self, address: IpAddr) -> bool {
+        let mut all = self.interfaces.values();
+        all.any(|known| {
+            let mut own = known.state.addresses.iter();
+            own.any(|own| own.network.addr() == address && (own.ours || !self.marks))
+        })
+    }
+
     /// When an order given now takes effect.
     pub fn done_at(&mut self, now: Instant, takes: Duration) -> Instant {
         self.busy_until = self.busy_until.max(now + takes);

@@ -92,6 +92,7 @@ impl Lab {
             name: (*name).to_owned(),
             number,
             settings: Settings {
+                checks: Vec::new(),
                 node: (*name).to_owned(),
                 instances,
             },
@@ -181,6 +182,7 @@ impl Lab {
             assert!(steps < 5_000_000, "the story does not advance");
         }
         self.now = end;
+        invariants::everywhere(self);
     }
 
     fn happen(&mut self, host: HostId, coming: Coming) {
@@ -216,20 +218,28 @@ impl Lab {
         let Some(agent) = &mut host.agent else {
             return;
         };
-        let before = invariants::Before::of(agent);
+        let before = match host.ledger.last.take() {
+            Some(before) => before,
+            None => invariants::Seen::of(agent),
+        };
         let actions = agent.handle(now, input.event());
+        let turn = invariants::Turn {
+            host: id,
+            before,
+            after: invariants::Seen::of(agent),
+        };
         invariants::told(self, id, &input);
-        let mut announced = 0;
         for action in actions.iter().cloned() {
-            announced += u32::from(matches!(action, Action::Announce { .. }));
-            self.perform(id, action, &before);
+            self.perform(&turn, action);
         }
-        invariants::after_turn(self, id, &input, &before, &actions, announced);
-        invariants::everywhere(self);
+        invariants::after_turn(self, &turn, &input, &actions);
+        invariants::held_where_it_belongs(self, id, &turn.after);
+        self.at_mut(id).ledger.last = Some(turn.after);
     }
 
-    fn perform(&mut self, id: HostId, action: Action, before: &invariants::Before) {
-        invariants::action(self, id, &action, before);
+    fn perform(&mut self, turn: &invariants::Turn, action: Action) {
+        let id = turn.host;
+        invariants::action(self, turn, &action);
         match action {
             Action::Advertise {
                 instance,
@@ -275,19 +285,20 @@ impl Lab {
                 };
                 self.transmit(id, interface, |_| Some(input.clone()));
             }
+            Action::Start(job) => self.note(id, What::Started(job)),
             Action::Report(report) => self.note(id, What::Reported(report)),
         }
     }
 
-    fn settings_of(&self, id: HostId, instance: InstanceId) -> Option<InstanceSettings> {
+    fn settings_of(&self, id: HostId, instance: InstanceId) -> Option<&InstanceSettings> {
         let agent = self.at(id).agent.as_ref()?;
         let mut all = agent.instances();
         all.find(|(known, _)| *known == instance)
-            .map(|(_, settings)| settings.clone())
+            .map(|(_, settings)| settings)
     }
 
     fn send(&mut self, id: HostId, instance: InstanceId, source: std::net::IpAddr, priority: u8) {
-        let Some(settings) = self.settings_of(id, instance) else {
+        let Some(settings) = self.settings_of(id, instance).cloned() else {
             return;
         };
         if self.at(id).kernel.state(settings.interface).is_none() {

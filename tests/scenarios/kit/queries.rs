@@ -22,6 +22,13 @@ impl Lab {
         self.mark = (self.now, self.trace.entries.len());
     }
 
+    /// Like [`Lab::mark`], and the record of this very moment still counts.
+    pub fn mark_before(&mut self) {
+        let now = self.now;
+        let earlier = self.trace.entries.iter().filter(|entry| entry.at < now);
+        self.mark = (now, earlier.count());
+    }
+
     /// Time since the mark.
     pub fn elapsed(&self) -> Duration {
         self.now.since(self.mark.0)
