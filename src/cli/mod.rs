@@ -10,6 +10,7 @@ mod agent;
 mod demo;
 mod output;
 mod run;
+mod runner;
 mod status;
 pub mod validate;
 
@@ -33,6 +34,9 @@ enum Command {
     Validate(validate::ValidateArgs),
     /// Show who holds which address, since when, and what is wrong.
     Status(status::Args),
+    /// Start scripts and hooks for the agent.
+    #[command(hide = true)]
+    Runner(runner::Args),
     /// Watch a failover between two hosts in network namespaces here.
     Demo(demo::Args),
 }
@@ -42,6 +46,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Validate(args) => Ok(validate::run(&args)),
         Command::Status(args) => status::run(args),
+        Command::Runner(args) => runner::run(args),
         Command::Demo(args) => demo::run(args),
     };
     outcome.unwrap_or_else(|error| {

@@ -2,7 +2,7 @@
 //! sockets and the files; it decides nothing.
 
 mod effects;
-mod log;
+pub(crate) mod log;
 mod protocol_loop;
 mod signals;
 mod sockets;

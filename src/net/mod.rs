@@ -5,6 +5,7 @@
 pub mod advert_socket;
 pub mod announce_socket;
 pub mod announcement_watch;
+pub mod child;
 pub mod kernel;
 pub mod links;
 pub mod namespace;
