@@ -3,6 +3,7 @@
 
 mod effects;
 mod log;
+pub mod probes;
 mod protocol_loop;
 mod signals;
 mod sockets;
