@@ -3,6 +3,8 @@
 
 mod effects;
 pub(crate) mod log;
+mod log;
+pub mod probes;
 mod protocol_loop;
 mod signals;
 mod sockets;
