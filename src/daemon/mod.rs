@@ -3,11 +3,11 @@
 
 mod effects;
 pub(crate) mod log;
-mod log;
 pub mod probes;
 mod protocol_loop;
 mod signals;
 mod sockets;
+mod work;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -31,10 +31,14 @@ use effects::Effects;
 use protocol_loop::{Ending, ProtocolLoop};
 use signals::Signals;
 use sockets::Sockets;
+use work::Work;
 
 /// Reports of the kernel that may wait for the loop. At the bound the
 /// kernel's threads wait; the loop never does.
 const KERNEL_REPORTS: usize = 16_384;
+/// Results of checks and hooks that may wait for the loop. At the bound
+/// whoever runs them waits.
+const RESULTS: usize = 4096;
 /// Requests that may wait for the loop; more are refused by the server.
 const REQUESTS: usize = 16;
 
@@ -96,15 +100,19 @@ async fn serve(loaded: Loaded, runtime_dir: &std::path::Path) -> anyhow::Result<
     let node = loaded.settings.node.clone();
     let agent = Agent::new(loaded.settings, timer::now());
     let interfaces: BTreeSet<_> = agent.interfaces().collect();
-    let sockets = Sockets::new(agent.instances().map(|(_, settings)| settings))
-        .context("cannot make the poller")?;
+    let mut sockets = Sockets::new().context("cannot make the poller")?;
+    sockets.serve(agent.instances().map(|(_, settings)| settings));
     let (reports, kernel) = mpsc::channel(KERNEL_REPORTS);
     let netlink = Netlink::start(reports.clone()).context("cannot start the address worker")?;
     let announcements = AnnounceSocket::open().context("cannot open the announcement socket")?;
-    let effects = Effects::new(netlink, announcements, agent.instances());
+    let (results, done) = mpsc::channel(RESULTS);
+    let mut work = Work::new(results, runtime_dir.to_owned(), identity.config_path.clone());
+    work.serve(&loaded.work).context("cannot start what runs checks and hooks")?;
+    let mut effects = Effects::new(netlink, announcements, work);
+    effects.serve(agent.instances());
     let (asks, requests) = mpsc::channel(REQUESTS);
     let _control = ControlServer::start(runtime_dir, access(&loaded.host), identity, asks)?;
-    let _monitor = Monitor::start(interfaces, reports).context("cannot watch the interfaces")?;
+    let monitor = Monitor::start(interfaces, reports).context("cannot watch the interfaces")?;
     let timer = Timer::new().context("cannot make the timer")?;
     // Every other thread exists by now and keeps its ordinary scheduling.
     prefer_this_thread();
@@ -120,8 +128,10 @@ async fn serve(loaded: Loaded, runtime_dir: &std::path::Path) -> anyhow::Result<
         effects,
         timer,
         kernel,
+        done,
         requests,
         signals,
+        monitor,
     };
     protocol_loop.run().await
 }

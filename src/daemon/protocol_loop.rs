@@ -14,8 +14,11 @@ use super::sockets::Sockets;
 use crate::agent::Agent;
 use crate::agent::action::Action;
 use crate::agent::event::Event;
+use crate::agent::jobs::{JobId, JobResult};
 use crate::agent::time::Instant;
+use crate::config::Loaded;
 use crate::control::server::{Request, StatusPicture};
+use crate::net::kernel::Monitor;
 use crate::net::poller::READY_MAX;
 use crate::net::timer::{self, Timer};
 
@@ -42,8 +45,10 @@ pub struct ProtocolLoop {
     pub effects: Effects,
     pub timer: Timer,
     pub kernel: mpsc::Receiver<Event<'static>>,
+    pub done: mpsc::Receiver<(JobId, JobResult)>,
     pub requests: mpsc::Receiver<Request>,
     pub signals: Signals,
+    pub monitor: Monitor,
 }
 
 /// How the loop ended.
@@ -88,6 +93,7 @@ impl ProtocolLoop {
                     let event = event.context("the threads that speak with the kernel ended")?;
                     self.kernel_reports(event, &mut turns);
                 }
+                Some((job, result)) = self.done.recv() => self.job_done(job, result, &mut turns),
                 Some(request) = self.requests.recv() => self.answer(request),
                 signal = self.signals.next() => self.on_signal(signal, &mut turns),
                 _ = turns.housekeeping.tick() => {
@@ -170,6 +176,36 @@ impl ProtocolLoop {
         }
         self.handle(event, turns);
         self.handle_all(opened, turns);
+    }
+
+    fn job_done(&mut self, job: JobId, result: JobResult, turns: &mut Turns) {
+        self.handle(Event::JobDone { job, result }, turns);
+        for _ in 1..REPORTS_PER_TURN {
+            match self.done.try_recv() {
+                Ok((job, result)) => self.handle(Event::JobDone { job, result }, turns),
+                Err(_) => break,
+            }
+        }
+    }
+
+    /// Applies a new configuration. The shell learns of the instances between
+    /// the core's decision and its actions: they may speak of new ones, and
+    /// of old ones that still have something to send.
+    fn apply(&mut self, loaded: Loaded, turns: &mut Turns) -> std::io::Result<()> {
+        self.effects.work().serve(&loaded.work)?;
+        let event = Event::Reload(Box::new(loaded.settings));
+        self.agent
+            .handle_into(timer::now(), event, &mut turns.actions);
+        self.sockets
+            .serve(self.agent.instances().map(|(_, settings)| settings));
+        self.effects.serve(self.agent.instances());
+        self.perform(turns);
+        for (interface, state) in self.effects.interfaces() {
+            let opened = self.sockets.follow(interface, Some(&state));
+            self.handle_all(opened, turns);
+        }
+        self.monitor.watch(self.agent.interfaces().collect());
+        Ok(())
     }
 
     fn handle_all(&mut self, events: Vec<Event<'static>>, turns: &mut Turns) {
