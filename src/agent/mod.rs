@@ -111,6 +111,13 @@ impl Agent {
         self.by_interface.keys().copied()
     }
 
+    /// Every interface was reported, existing or not; the sockets of those
+    /// that exist were opened or failed to.
+    pub fn knows_its_interfaces(&self) -> bool {
+        self.interfaces()
+            .all(|interface| self.world.interface(interface).is_some())
+    }
+
     /// Takes in what happened and says what to do, in this order.
     pub fn handle(&mut self, now: Instant, event: Event<'_>) -> Vec<Action> {
         let mut actions = Vec::new();

@@ -5,6 +5,7 @@ mod effects;
 pub(crate) mod log;
 pub mod probes;
 mod protocol_loop;
+mod service;
 mod signals;
 mod sockets;
 mod work;
@@ -29,6 +30,7 @@ use crate::net::rights;
 use crate::net::timer::{self, Timer};
 use effects::Effects;
 use protocol_loop::{Ending, ProtocolLoop};
+use service::Service;
 use signals::Signals;
 use sockets::Sockets;
 use work::Work;
@@ -113,6 +115,7 @@ async fn serve(loaded: Loaded, runtime_dir: &std::path::Path) -> anyhow::Result<
     let (asks, requests) = mpsc::channel(REQUESTS);
     let _control = ControlServer::start(runtime_dir, access(&loaded.host), identity, asks)?;
     let monitor = Monitor::start(interfaces, reports).context("cannot watch the interfaces")?;
+    let service = Service::start().context("cannot speak to the service manager")?;
     let timer = Timer::new().context("cannot make the timer")?;
     // Every other thread exists by now and keeps its ordinary scheduling.
     prefer_this_thread();
@@ -132,6 +135,7 @@ async fn serve(loaded: Loaded, runtime_dir: &std::path::Path) -> anyhow::Result<
         requests,
         signals,
         monitor,
+        service,
     };
     protocol_loop.run().await
 }

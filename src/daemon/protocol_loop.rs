@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::effects::Effects;
+use super::service::Service;
 use super::signals::{Signal, Signals};
 use super::sockets::Sockets;
 use crate::agent::Agent;
@@ -49,6 +50,7 @@ pub struct ProtocolLoop {
     pub requests: mpsc::Receiver<Request>,
     pub signals: Signals,
     pub monitor: Monitor,
+    pub service: Service,
 }
 
 /// How the loop ended.
@@ -69,11 +71,14 @@ struct Turns {
     failures: VecDeque<Event<'static>>,
     housekeeping: Interval,
     stop_by: Option<Instant>,
+    /// The service manager was told that we are.
+    ready: bool,
 }
 
 impl ProtocolLoop {
     pub async fn run(mut self) -> anyhow::Result<Ending> {
-        let mut housekeeping = interval(HOUSEKEEPING);
+        let pace = self.service.pace().unwrap_or(HOUSEKEEPING);
+        let mut housekeeping = interval(pace.min(HOUSEKEEPING));
         housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut turns = Turns {
             tokens: Vec::new(),
@@ -82,6 +87,7 @@ impl ProtocolLoop {
             failures: VecDeque::new(),
             housekeeping,
             stop_by: None,
+            ready: false,
         };
         loop {
             let deadline = self.agent.deadline().map(|(at, _)| at);
@@ -97,12 +103,17 @@ impl ProtocolLoop {
                 Some(request) = self.requests.recv() => self.answer(request),
                 signal = self.signals.next() => self.on_signal(signal, &mut turns),
                 _ = turns.housekeeping.tick() => {
+                    self.service.alive();
                     let events = self.sockets.retry();
                     self.handle_all(events, &mut turns);
                 }
             }
             self.hear(&mut turns)?;
             self.wake(&mut turns);
+            if !turns.ready && self.agent.knows_its_interfaces() {
+                turns.ready = true;
+                self.service.ready();
+            }
             if self.agent.is_finished() {
                 return Ok(Ending::Finished);
             }
@@ -253,6 +264,7 @@ impl ProtocolLoop {
         match (signal, turns.stop_by) {
             (Signal::Stop, None) => {
                 tracing::info!("stopping: resigning, and answering until relieved");
+                self.service.stopping();
                 turns.stop_by = Some(timer::now() + STOP_LONGEST);
                 self.handle(Event::Stop, turns);
             }
