@@ -8,6 +8,7 @@ use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 
 use crate::lab::config::{Router, yaml};
+use crate::lab::inject::gratuitous_arp;
 use crate::lab::{LONG, Lab, assert_span, ms, vip, vip6};
 use crate::{Needs, trial};
 
@@ -64,9 +65,13 @@ fn put_back() {
     for address in [vip(), vip6()] {
         a.watch.wait(agent.started, address, true, LONG);
     }
-    for (address, length) in [(vip(), 32), (vip6(), 64)] {
+    for address in [vip(), vip6()] {
+        let entry = a.address_entry(address).expect("the address");
         let deleted = Instant::now();
-        a.ip(&format!("addr del {address}/{length} dev eth0"));
+        a.ip(&format!(
+            "addr del {address}/{} dev eth0",
+            entry["prefixlen"]
+        ));
         a.watch.wait(deleted, address, false, LONG);
         let back = a.watch.wait(deleted, address, true, LONG);
         assert_span(
@@ -344,12 +349,8 @@ fn foreign_claim() {
     let agent = lab.agent(&a, &[router]);
     a.watch.wait(agent.started, vip(), true, LONG);
     std::thread::sleep(ms(200));
-    // The kernel announces an address that is added, when it is told to.
-    x.namespace.sysctl(&[("ipv4/conf/eth0/arp_notify", "1")]);
     let claimed = Instant::now();
-    x.ip(&format!("addr add {}/24 dev eth0", vip()));
-    x.ip("link set eth0 down");
-    x.ip("link set eth0 up");
+    x.send(&[gratuitous_arp(&x, [192, 0, 2, 100].into())]);
     let claim = lab
         .observer
         .wait(claimed, "the foreign claim", LONG, |frame| {

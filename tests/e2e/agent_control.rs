@@ -218,7 +218,7 @@ fn bad_file() {
     assert_eq!(status.code(), Some(1), "{}", agent.process.log());
     let log = agent.process.log();
     // Both faults, with their places, and the nearest key.
-    for line_and_column in [place(&bad, "prioritty"), place(&bad, "0\n")] {
+    for line_and_column in [place(&bad, "prioritty"), place(&bad, "0\n    prioritty")] {
         assert!(
             log.contains(&line_and_column),
             "no {line_and_column} in:\n{log}"

@@ -19,6 +19,11 @@ pub fn trials() -> Vec<Trial> {
         trial("agent_stop_loses_no_probe_ipv6", Needs::Nothing, || {
             loses_no_probe(Router::new(200).ipv6(), Router::new(100).ipv6(), vip6());
         }),
+        trial(
+            "agent_stop_with_many_addresses_loses_no_probe",
+            Needs::Nothing,
+            many_addresses,
+        ),
         trial("agent_stop_alone", Needs::Nothing, alone),
         trial("agent_stop_twice_releases_at_once", Needs::Nothing, twice),
         trial("agent_stop_by_ctrl_c", Needs::Nothing, interrupted),
@@ -142,4 +147,38 @@ fn backup() {
         a.watch.times(stopped, vip()).is_empty(),
         "the Active noticed"
     );
+}
+
+/// Each address is answered for until somebody else answers for that one.
+fn many_addresses() {
+    let lab = Lab::new();
+    let [a, b, client] = lab.hosts(["a", "b", "client"]);
+    let mut addresses: Vec<String> = (100..112).map(|n| format!("192.0.2.{n}/24")).collect();
+    addresses.extend((0x100..0x10c).map(|n| format!("2001:db8::{n:x}/64")));
+    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    let make = |priority| Router::new(priority).addresses(&addresses);
+    let first = lab.agent(&a, &[make(200)]);
+    let all = make(200).parsed();
+    for address in &all {
+        a.watch.wait(first.started, *address, true, LONG);
+    }
+    let other = lab.agent(&b, &[make(100)]);
+    other.wait_state("web", "backup", LONG);
+    // The first and the last of each family.
+    let probers = [all[0], all[11], all[12], all[23]].map(|address| {
+        let prober = Prober::start(&client, address);
+        prober.wait_answered(LONG);
+        prober
+    });
+    let stopped = Instant::now();
+    first.signal(Signal::SIGTERM);
+    for address in &all {
+        b.watch.wait(stopped, *address, true, LONG);
+        a.watch.wait(stopped, *address, false, LONG);
+    }
+    std::thread::sleep(ms(300));
+    for prober in probers {
+        let report = prober.stop();
+        assert_eq!(report.lost, 0, "{report:?}");
+    }
 }

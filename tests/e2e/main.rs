@@ -14,6 +14,8 @@ mod agent_preempt;
 mod agent_start;
 mod agent_stop;
 mod agent_variants;
+mod frr;
+mod keepalived;
 mod lab;
 mod lab_itself;
 
@@ -64,5 +66,7 @@ fn main() -> ExitCode {
     trials.extend(agent_start::trials());
     trials.extend(agent_stop::trials());
     trials.extend(agent_variants::trials());
+    trials.extend(keepalived::trials());
+    trials.extend(frr::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }

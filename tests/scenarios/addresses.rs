@@ -76,6 +76,12 @@ fn several_addresses_of_a_subnet_that_the_host_has_not() {
     assert!(lab.holds(a, "203.0.113.2").is_some(), "promoted");
     lab.run(secs(1));
     assert!(lab.holds(a, "203.0.113.1").is_some(), "put back");
+    let again = lab.added(a).pop().expect("ordered again").1.network;
+    assert_eq!(
+        again.to_string(),
+        "203.0.113.1/24",
+        "a virtual one is no subnet"
+    );
     assert_eq!(restored(&lab, a), 1);
     lab.stop_now(a);
     lab.run(secs(1));

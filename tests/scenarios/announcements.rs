@@ -216,6 +216,20 @@ fn each_address_has_its_own_defence() {
     assert_eq!(lab.status(a).conflicts.len(), 3);
 }
 
+#[test]
+fn an_address_announced_on_another_interface_is_not_ours() {
+    let mut settings = web(100);
+    let mut other = address("198.51.100.100/24");
+    other.interface = interface("eth1");
+    settings.addresses.push(other);
+    let (mut lab, a) = claimed(settings);
+    lab.run(secs(30));
+    lab.mark();
+    lab.feed(a, foreign("198.51.100.100"));
+    assert_eq!(lab.announcements(a), []);
+    assert_eq!(lab.status(a).conflicts, []);
+}
+
 /// The old Active's last announcements, while the kernel still adds ours.
 #[test]
 fn before_the_address_is_up_there_is_nothing_to_defend() {

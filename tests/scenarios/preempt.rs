@@ -101,6 +101,21 @@ fn a_winning_advert_or_priority_0_cancels_the_delay(#[case] value: u8) {
     assert_eq!(lab.elapsed(), secs(10));
 }
 
+/// The end of the delay lies within Skew_Time, and must not cut it short:
+/// another Backup may be better.
+#[test]
+fn after_priority_0_the_rest_of_the_delay_means_nothing() {
+    let mut lab = Lab::new();
+    let delay = Preempt::After(secs(2));
+    let a = lab.host(vec![preempting(Way::V3, 200, delay)]);
+    let b = lab.host(vec![web(100)]);
+    lab.start(a);
+    lab.forge(b, a, 100);
+    lab.run(ms(1_900));
+    lab.forge(b, a, 0);
+    assert_eq!(lab.run_until(a, ACTIVE, secs(5)), skew(200));
+}
+
 /// While the delay runs, the losing Active is followed like any other.
 #[test]
 fn while_the_delay_runs_a_losing_advert_rearms_and_teaches() {

@@ -55,7 +55,11 @@ fn with_nobody_there_it_answers_for_one_interval(
     assert_eq!(lab.holds(a, vip(way)), None);
     lab.run(secs(100));
     assert_eq!(lab.deeds(a).len(), 2, "and nothing ever after");
-    assert_eq!(lab.announced(a, vip(way)), [], "quiet meanwhile");
+    assert_eq!(
+        lab.announced(a, vip(way)),
+        [std::time::Duration::ZERO; 0],
+        "quiet meanwhile"
+    );
 }
 
 #[rstest]
@@ -90,6 +94,19 @@ fn it_is_relieved_50_ms_after_the_successors_advert() {
     lab.run(us(1));
     assert_eq!(lab.removed(a).len(), 1, "the second does not prolong it");
     assert_eq!(lab.sent(a).len(), 1, "and nobody is answered");
+}
+
+#[test]
+fn stopped_within_its_burst_it_is_quiet_at_once() {
+    let mut lab = Lab::new();
+    let a = lab.host(vec![web(200)]);
+    lab.start(a);
+    lab.run_until(a, ACTIVE, secs(5));
+    lab.run(ms(50));
+    lab.stop(a);
+    lab.mark();
+    lab.run(secs(10));
+    assert_eq!(lab.announced(a, WEB), [std::time::Duration::ZERO; 0]);
 }
 
 #[test]
@@ -174,7 +191,7 @@ fn stopped_before_its_address_was_confirmed() {
     lab.run(secs(2));
     assert!(lab.is_finished(a));
     assert_eq!(lab.holds(a, WEB), None);
-    assert_eq!(lab.announced(a, WEB), []);
+    assert_eq!(lab.announced(a, WEB), [std::time::Duration::ZERO; 0]);
 }
 
 #[test]

@@ -94,6 +94,21 @@ fn version_3_learns_the_active_interval(#[case] ours: u16, #[case] theirs: u16) 
 }
 
 #[test]
+fn an_active_that_yields_learns_the_winners_interval() {
+    let mut lab = Lab::new();
+    let a = lab.host(vec![web(100)]);
+    let b = lab.host(vec![web(200)]);
+    lab.start(a);
+    lab.run_until(a, ACTIVE, secs(5));
+    lab.run(ms(300));
+    let mut slow = lab.forged(b, a, 200);
+    slow.timing = v3_timing(1_000);
+    lab.inject(a, &slow);
+    let patience = secs(30) + skew_at(100, 1_000);
+    assert_eq!(lab.run_until(a, ACTIVE, secs(60)), patience);
+}
+
+#[test]
 fn version_2_learns_nothing() {
     let mut lab = Lab::new();
     let mut settings = web_by(Way::V2, 100);

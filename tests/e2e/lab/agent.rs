@@ -1,6 +1,6 @@
 //! The product, started inside a host.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -56,10 +56,6 @@ impl Lab {
 impl Agent {
     pub fn signal(&self, signal: Signal) {
         self.process.signal(signal);
-    }
-
-    pub fn runtime(&self) -> &Path {
-        &self.runtime
     }
 
     pub fn socket(&self) -> PathBuf {

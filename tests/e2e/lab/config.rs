@@ -149,6 +149,20 @@ impl Router {
         text
     }
 
+    /// A vrrpd.conf. FRR advertises what is on its macvlan interfaces.
+    pub fn frr(&self) -> String {
+        let mut text = format!("log stdout\ninterface {}\n", self.interface);
+        let vrrp = format!(" vrrp {}", self.vrid);
+        let _ = writeln!(text, "{vrrp} version {}", self.version);
+        let _ = writeln!(text, "{vrrp} priority {}", self.priority);
+        let interval = self.interval.as_millis();
+        let _ = writeln!(text, "{vrrp} advertisement-interval {interval}");
+        for address in self.parsed() {
+            let _ = writeln!(text, "{vrrp} ip {address}");
+        }
+        text
+    }
+
     /// A keepalived.conf.
     pub fn keepalived(&self, source: IpAddr) -> String {
         let mut text = format!("global_defs {{\n  vrrp_version {}\n}}\n", self.version);

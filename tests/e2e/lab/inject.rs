@@ -132,6 +132,17 @@ fn ipv6_header(source: Ipv6Addr, destination: Ipv6Addr, hops: u8, length: usize)
     header
 }
 
+/// An ARP request by which `sender` claims `address` for itself.
+pub fn gratuitous_arp(sender: &Host, address: Ipv4Addr) -> Vec<u8> {
+    let mac = sender.mac("eth0").0;
+    let request = [0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, 1];
+    let mut frame = [[0xff; 6].as_slice(), &mac, &request, &mac].concat();
+    frame.extend(address.octets());
+    frame.extend([0; 6]);
+    frame.extend(address.octets());
+    frame
+}
+
 /// Where the VRRP group lives on Ethernet.
 pub const GROUP_MAC: [u8; 6] = [0x01, 0x00, 0x5e, 0x00, 0x00, 0x12];
 
@@ -143,13 +154,18 @@ impl Host {
 
     /// Sends these to one hardware address, from eth0.
     pub fn inject_to(&self, to: [u8; 6], forged: &[Forged]) {
+        let frames: Vec<_> = forged.iter().map(|one| one.frame(self, to)).collect();
+        self.send(&frames);
+    }
+
+    /// Sends these as they are, from eth0.
+    pub fn send(&self, frames: &[Vec<u8>]) {
         self.namespace.run(|| {
             let socket =
                 socket2::Socket::new(Domain::PACKET, Type::RAW, None).expect("a packet socket");
             let eth0 = eth0();
-            for one in forged {
-                let frame = one.frame(self, to);
-                sendto(socket.as_raw_fd(), &frame, &eth0, MsgFlags::empty()).expect("it is sent");
+            for frame in frames {
+                sendto(socket.as_raw_fd(), frame, &eth0, MsgFlags::empty()).expect("it is sent");
             }
         });
     }

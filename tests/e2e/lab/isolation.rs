@@ -59,8 +59,12 @@ fn unshare(ip: &Program, way: &[&str], script: &str) -> Command {
     command
 }
 
+/// FRR wants its user to be of a group that only its package creates; this is
+/// seen in here alone.
 const PREPARE: &str = "set -e; PATH=$PATH:/usr/sbin:/sbin; mount -t tmpfs none /run; \
-    mkdir /run/netns; ip() { LD_LIBRARY_PATH=$IP_LIBRARIES \"$IP\" \"$@\"; }; ip link set lo up";
+    mkdir /run/netns; \
+    { echo frrvty:x:900:root; cat /etc/group; } >/run/group; mount --bind /run/group /etc/group; \
+    ip() { LD_LIBRARY_PATH=$IP_LIBRARIES \"$IP\" \"$@\"; }; ip link set lo up";
 
 /// Everything a lab will need, tried once: making a namespace and going in.
 fn probe(ip: &Program, way: &[&str]) -> Result<(), String> {

@@ -191,6 +191,56 @@ impl Lab {
             .arg(file("vrrp-pid"));
         Process::start(&format!("keepalived-{}", host.name), command, directory)
     }
+
+    /// FRR's zebra and vrrpd with `router`, over IPv4, on `host`. Its address
+    /// is on a macvlan interface with the virtual router's hardware address,
+    /// which is down at the protocol level unless it is Active.
+    pub fn frr(&self, host: &Host, router: &Router) -> Frr {
+        let program = tools::frr().expect("asked for when the trial began");
+        let virtual_mac = format!("00:00:5e:00:01:{:02x}", router.vrid);
+        host.ip(&format!(
+            "link add vrrp4 link eth0 address {virtual_mac} type macvlan mode bridge"
+        ));
+        for address in router.parsed() {
+            host.ip(&format!("addr add {address}/32 dev vrrp4"));
+        }
+        // Otherwise eth0 would answer for the other interface's address.
+        host.namespace.sysctl(&[("ipv4/conf/all/arp_ignore", "1")]);
+        host.ip("link set vrrp4 up");
+        let directory = self.directory.path().join(format!("frr-{}", host.name));
+        std::fs::create_dir(&directory).expect("a directory");
+        write(&directory.join("zebra.conf"), "log stdout\n");
+        write(&directory.join("vrrpd.conf"), &router.frr());
+        let start = |name: &str, program| {
+            let mut command = host.namespace.command(program);
+            command.args(["-u", "root", "-g", "root", "-P", "0", "--log", "stdout"]);
+            command.arg("-z").arg(directory.join("zserv.api"));
+            command.arg("--vty_socket").arg(&directory);
+            command.arg("-i").arg(directory.join(format!("{name}.pid")));
+            command
+                .arg("-f")
+                .arg(directory.join(format!("{name}.conf")));
+            Process::start(
+                &format!("{name}-{}", host.name),
+                command,
+                self.directory.path(),
+            )
+        };
+        let zebra = start("zebra", &program.zebra);
+        wait_until("zebra's socket", LONG, || {
+            directory.join("zserv.api").exists()
+        });
+        Frr {
+            vrrpd: start("vrrpd", &program.vrrpd),
+            zebra,
+        }
+    }
+}
+
+/// FRR's two programs.
+pub struct Frr {
+    pub vrrpd: Process,
+    pub zebra: Process,
 }
 
 impl Drop for Lab {
@@ -308,6 +358,26 @@ pub fn assert_span(what: &str, span: Duration, least: Duration, most: Duration) 
         "{what} came after {span:?}, too late: {most:?} and {ROOM:?} of room \
          (the machine stood still for up to {stalled:?} meanwhile)"
     );
+}
+
+/// When "b", whose address was seen to be `gone`, sent its parting
+/// advertisement: its last one, after the address, by now a while ago.
+#[track_caller]
+pub fn parting_advert(lab: &Lab, since: Instant, gone: Instant) -> Instant {
+    thread::sleep((gone + ms(700)).saturating_duration_since(Instant::now()));
+    let adverts = lab.observer.adverts(since, "b");
+    let (parting, advert) = adverts.last().expect("no parting advertisement");
+    assert_ne!(advert.priority, 0, "it did not resign, it lost");
+    // `gone` is when this process heard of it, a moment after the kernel.
+    assert!(
+        *parting + ms(20) > gone,
+        "it spoke before the address was gone, and not after"
+    );
+    assert!(
+        *parting < gone + ms(100),
+        "b went on after it had lost: {adverts:?}"
+    );
+    *parting
 }
 
 pub fn write(path: &Path, text: &str) {

@@ -38,8 +38,10 @@ pub struct ProbeReport {
     /// answered in between; `OWN_STALL`s of the prober are in it.
     pub longest_gap: Duration,
     /// When the probe before the longest gap was sent.
+    #[expect(dead_code, reason = "read in the message of a failure")]
     pub longest_gap_at: Instant,
     /// The longest time in which the prober itself did not run.
+    #[expect(dead_code, reason = "read in the message of a failure")]
     pub own_stall: Duration,
 }
 
