@@ -14,8 +14,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tokio::sync::mpsc;
 use vipward::agent::jobs::{JobId, JobResult, Verdict};
-use vipward::daemon::probes::probe::{HttpProbe, Probe, ProbeKind, Trust};
-use vipward::daemon::probes::{Probes, QUEUE_MAX, REDIRECTS_MAX, UNDER_WAY_MAX, parse};
+use vipward::config::work::parse;
+use vipward::config::work::probe::{HttpProbe, Probe, ProbeKind, Trust};
+use vipward::daemon::probes::{Probes, QUEUE_MAX, REDIRECTS_MAX, UNDER_WAY_MAX};
 
 /// More than any probe here needs, on a busy machine too.
 const ENOUGH: Duration = Duration::from_secs(10);

@@ -45,8 +45,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The programs that the file names. It has no keys for them yet: none.
+/// The programs that the file names.
 fn catalog(config: &std::path::Path) -> Result<Catalog, String> {
-    config::load(config).map_err(|faults| faults.to_string())?;
-    Ok(Catalog::default())
+    let loaded = config::load(config).map_err(|faults| faults.to_string())?;
+    Ok(Catalog {
+        checks: loaded.work.scripts,
+        hooks: loaded.work.hooks,
+    })
 }

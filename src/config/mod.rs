@@ -24,6 +24,7 @@ mod print;
 #[cfg(test)]
 mod properties;
 mod read;
+pub mod work;
 mod yaml;
 
 pub use fault::{Diagnostic, Faults, Style, Warning};
@@ -51,6 +52,8 @@ pub struct Loaded {
     /// The effective configuration as YAML, defaults filled in; read again it
     /// gives the same settings.
     pub effective: String,
+    /// What the shell runs for checks and hooks.
+    pub work: work::Work,
 }
 
 /// Reads and judges a file. Never waits and never touches the network; a file
@@ -90,6 +93,7 @@ pub fn parse(path: &Path, text: &str, host_name: &str) -> Result<Loaded, Faults>
         digest: print::digest(&effective),
         path: path.to_owned(),
         effective,
+        work: work::Work::default(),
     })
 }
 

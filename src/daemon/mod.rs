@@ -108,8 +108,13 @@ async fn serve(loaded: Loaded, runtime_dir: &std::path::Path) -> anyhow::Result<
     let netlink = Netlink::start(reports.clone()).context("cannot start the address worker")?;
     let announcements = AnnounceSocket::open().context("cannot open the announcement socket")?;
     let (results, done) = mpsc::channel(RESULTS);
-    let mut work = Work::new(results, runtime_dir.to_owned(), identity.config_path.clone());
-    work.serve(&loaded.work).context("cannot start what runs checks and hooks")?;
+    let mut work = Work::new(
+        results,
+        runtime_dir.to_owned(),
+        identity.config_path.clone(),
+    );
+    work.serve(&loaded.work)
+        .context("cannot start what runs checks and hooks")?;
     let mut effects = Effects::new(netlink, announcements, work);
     effects.serve(agent.instances());
     let (asks, requests) = mpsc::channel(REQUESTS);

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::probes::Probes;
 use crate::agent::event::Event;
 use crate::agent::jobs::{CheckName, Job, JobId, JobResult, Task, Verdict};
-use crate::config::{self, work::Probe};
+use crate::config::{self, work::probe::Probe};
 use crate::runner::client::RunnerClient;
 
 /// Each of the two is started when something first needs it: a host without

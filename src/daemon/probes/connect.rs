@@ -7,8 +7,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::outcome::{Doing, Trouble, own_shortage};
-use super::probe::{Host, HostPort};
 use super::resolve::Resolver;
+use crate::config::work::probe::{Host, HostPort};
 
 /// Addresses of one name that are tried; the others are not.
 const ADDRESSES_MAX: usize = 8;

@@ -16,10 +16,10 @@ use tokio::time::Instant;
 
 use super::connect::{breakage, connect};
 use super::outcome::{Doing, OUTPUT_BYTES_MAX, Trouble, first_line, quoted};
-use super::parse;
-use super::probe::{Host, HostPort, HttpProbe, HttpUrl, Trust};
 use super::resolve::Resolver;
 use super::tls::Tls;
+use crate::config::work::parse;
+use crate::config::work::probe::{Host, HostPort, HttpProbe, HttpUrl, Trust};
 
 /// Redirects that are followed; the next one is a failure.
 pub const REDIRECTS_MAX: usize = 5;

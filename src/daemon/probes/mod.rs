@@ -4,8 +4,6 @@
 mod connect;
 mod http;
 mod outcome;
-pub mod parse;
-pub mod probe;
 mod resolve;
 mod tls;
 
@@ -20,10 +18,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use crate::agent::jobs::{JobId, JobResult, Verdict};
+use crate::config::work::probe::{Probe, ProbeKind};
 pub use http::REDIRECTS_MAX;
 use http::Tools;
 use outcome::{Doing, Trouble};
-use probe::{Probe, ProbeKind};
 use resolve::{NAMES_AT_ONCE, Resolver};
 use tls::{FILES_AT_ONCE, Tls};
 

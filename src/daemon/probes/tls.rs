@@ -24,7 +24,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::connect::breakage;
 use super::outcome::{Doing, Trouble, quoted};
-use super::probe::{Host, HostPort, Trust};
+use crate::config::work::probe::{Host, HostPort, Trust};
 
 /// Files of authorities read at once; a file system that hangs holds no more
 /// threads than these.

@@ -201,7 +201,7 @@ fn name_or_address(text: &str, like: &str) -> Result<Host, BadValue> {
 
 /// Where a redirect leads (RFC 3986 section 5.2). `location` is what the
 /// server sent: anything.
-pub(super) fn redirect(from: &HttpUrl, location: &str) -> Result<HttpUrl, BadValue> {
+pub fn redirect(from: &HttpUrl, location: &str) -> Result<HttpUrl, BadValue> {
     let location = location.split('#').next().unwrap_or("").trim();
     let scheme = if from.tls { "https" } else { "http" };
     let origin = format!("{scheme}://{}", from.target);
@@ -334,7 +334,7 @@ mod tests {
             ("http://127.1/", "whole IPv4"),
             ("http://a /", "not a URL"),
             ("http://[::g]/", "not a"),
-            ("http://[fe80::1%25eth0]/", "not a URL"),
+            ("http://[fe80::1%25eth0]/", "interface"),
             ("http://-a/", "neither"),
         ] {
             let fault = http(text).expect_err(text).to_string();

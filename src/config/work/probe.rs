@@ -29,8 +29,8 @@ pub enum ProbeKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpProbe {
     pub url: HttpUrl,
-    /// A redirect outside of it is followed, see
-    /// [`super::REDIRECTS_MAX`]. [`HttpProbe::new`] has 200-299.
+    /// A redirect outside of it is followed, a bounded number of times.
+    /// [`HttpProbe::new`] has 200-299.
     pub status: Vec<RangeInclusive<u16>>,
     /// The name in the `Host` header, and the one that the certificate must
     /// have, instead of the URL's host: for a service that is asked by its
@@ -116,7 +116,7 @@ impl HttpUrl {
 
     /// Host and port as a `Host` header has them: the scheme's own port is
     /// left out (RFC 9110 section 7.2).
-    pub(super) fn authority(&self) -> String {
+    pub fn authority(&self) -> String {
         let default = if self.tls { 443 } else { 80 };
         if self.target.port == default {
             self.target.host.to_string()
