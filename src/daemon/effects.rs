@@ -11,7 +11,7 @@ use crate::agent::event::{Event, InterfaceState, V2Authentication};
 use crate::agent::ladder::group;
 use crate::agent::report::{Level, Report};
 use crate::agent::settings::InstanceSettings;
-use crate::agent::values::{InstanceId, InterfaceName};
+use crate::agent::values::{InstanceId, InterfaceName, MacAddress};
 use crate::net::announce_socket::AnnounceSocket;
 use crate::net::kernel::Netlink;
 use crate::wire::advertisement::{self, Outgoing};
@@ -129,7 +129,20 @@ impl Effects {
                 }
                 None
             }
+<<<<<<< HEAD
             Action::Start(job) => self.work.start(job),
+=======
+            Action::Solicit {
+                interface,
+                source,
+                target,
+            } => {
+                if let Err(error) = self.solicit(interface, source, target) {
+                    tracing::debug!("cannot ask for {target} on {interface}: {error}");
+                }
+                None
+            }
+>>>>>>> main
             Action::Report(report) => {
                 write_down(&report);
                 None
@@ -176,15 +189,39 @@ impl Effects {
         outcome
     }
 
-    fn announce(&self, name: InterfaceName, address: IpAddr) -> io::Result<()> {
+    /// The interface and its hardware address; without one there is no
+    /// neighbour cache to speak to.
+    fn speaker(&self, name: InterfaceName) -> io::Result<Option<(&InterfaceState, MacAddress)>> {
         let Some(interface) = self.interfaces.get(&name) else {
             return Err(io::Error::new(
                 io::ErrorKind::NotFound,
                 "the interface does not exist",
             ));
         };
-        // Without a hardware address there is no neighbour cache to correct.
-        let Some(sender) = interface.hardware_address else {
+        Ok(interface.hardware_address.map(|mac| (interface, mac)))
+    }
+
+    fn solicit(&self, name: InterfaceName, source: IpAddr, target: IpAddr) -> io::Result<()> {
+        let Some((interface, sender)) = self.speaker(name)? else {
+            return Ok(());
+        };
+        let index = interface.index;
+        match (source, target) {
+            (IpAddr::V4(source), IpAddr::V4(target)) => {
+                let frame = announcement::arp_request(source, sender, target);
+                self.announcements.send(index, &frame)
+            }
+            (IpAddr::V6(source), IpAddr::V6(target)) => {
+                let frame = announcement::neighbour_solicitation(source, sender, target);
+                self.announcements.send(index, &frame)
+            }
+            // The configuration refuses peers of another family.
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => Ok(()),
+        }
+    }
+
+    fn announce(&self, name: InterfaceName, address: IpAddr) -> io::Result<()> {
+        let Some((interface, sender)) = self.speaker(name)? else {
             return Ok(());
         };
         let index = interface.index;

@@ -1,5 +1,6 @@
-//! Gratuitous ARP and unsolicited neighbour advertisements: whole Ethernet
-//! frames going out, the payload behind the network header coming in.
+//! Gratuitous ARP and unsolicited neighbour advertisements, and the questions
+//! for a peer's hardware address: whole Ethernet frames going out, the payload
+//! behind the network header coming in.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -8,11 +9,11 @@ use pnet_packet::arp::{
     ArpHardwareTypes, ArpOperation, ArpOperations, ArpPacket, MutableArpPacket,
 };
 use pnet_packet::ethernet::{EtherType, EtherTypes, MutableEthernetPacket};
-use pnet_packet::icmpv6::Icmpv6Types;
 use pnet_packet::icmpv6::ndp::{
     MutableNdpOptionPacket, MutableNeighborAdvertPacket, NdpOptionTypes, NeighborAdvertFlags,
     NeighborAdvertPacket,
 };
+use pnet_packet::icmpv6::{Icmpv6Type, Icmpv6Types};
 use pnet_packet::ip::IpNextHeaderProtocols;
 use pnet_packet::ipv6::MutableIpv6Packet;
 
@@ -23,49 +24,55 @@ const ETHERNET_HEADER: usize = 14;
 const IPV6_HEADER: usize = 40;
 const NA_HEADER: usize = 24;
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
-const ALL_NODES_MAC: MacAddr = MacAddr(0x33, 0x33, 0, 0, 0, 1);
 /// RFC 4861 section 7.1.2: a router has not passed it on.
 const HOP_LIMIT: u8 = 255;
 
 pub type ArpFrame = [u8; 42];
-pub type NeighbourAdvertisementFrame = [u8; 86];
+/// A neighbour advertisement or solicitation with its one option.
+pub type NeighbourFrame = [u8; 86];
 
 /// A broadcast ARP request for the sender's own `address` (RFC 5227 section
 /// 2.3).
 pub fn gratuitous_arp_request(address: Ipv4Addr, sender: MacAddress) -> ArpFrame {
+    let everyone = MacAddr::broadcast();
     arp_frame(
-        address,
-        sender,
         ArpOperations::Request,
-        MacAddr::broadcast(),
+        (address, sender),
+        (address, everyone),
     )
+}
+
+/// A broadcast ARP request for `target`, from `source`.
+pub fn arp_request(source: Ipv4Addr, sender: MacAddress, target: Ipv4Addr) -> ArpFrame {
+    let unknown = MacAddr::zero();
+    arp_frame(ArpOperations::Request, (source, sender), (target, unknown))
 }
 
 /// A broadcast ARP reply. It names the sender's hardware address as the
 /// target's too: Linux otherwise does not take it for gratuitous and ignores
 /// it for a second after its entry was last updated.
 pub fn gratuitous_arp_reply(address: Ipv4Addr, sender: MacAddress) -> ArpFrame {
-    arp_frame(address, sender, ArpOperations::Reply, sender.0.into())
+    let own = sender.0.into();
+    arp_frame(ArpOperations::Reply, (address, sender), (address, own))
 }
 
 fn arp_frame(
-    address: Ipv4Addr,
-    sender: MacAddress,
     operation: ArpOperation,
-    target: MacAddr,
+    sender: (Ipv4Addr, MacAddress),
+    target: (Ipv4Addr, MacAddr),
 ) -> ArpFrame {
     let mut frame = [0; 42];
-    let body = ethernet_header(&mut frame, MacAddr::broadcast(), sender, EtherTypes::Arp);
+    let body = ethernet_header(&mut frame, MacAddr::broadcast(), sender.1, EtherTypes::Arp);
     if let Some(mut arp) = MutableArpPacket::new(body) {
         arp.set_hardware_type(ArpHardwareTypes::Ethernet);
         arp.set_protocol_type(EtherTypes::Ipv4);
         arp.set_hw_addr_len(6);
         arp.set_proto_addr_len(4);
         arp.set_operation(operation);
-        arp.set_sender_hw_addr(sender.0.into());
-        arp.set_sender_proto_addr(address);
-        arp.set_target_hw_addr(target);
-        arp.set_target_proto_addr(address);
+        arp.set_sender_hw_addr(sender.1.0.into());
+        arp.set_sender_proto_addr(sender.0);
+        arp.set_target_hw_addr(target.1);
+        arp.set_target_proto_addr(target.0);
     }
     frame
 }
@@ -77,41 +84,94 @@ pub fn unsolicited_neighbour_advertisement(
     address: Ipv6Addr,
     sender: MacAddress,
     router: bool,
-) -> NeighbourAdvertisementFrame {
+) -> NeighbourFrame {
+    let router = if router {
+        NeighborAdvertFlags::Router
+    } else {
+        0
+    };
     let mut frame = [0; 86];
-    let body = ethernet_header(&mut frame, ALL_NODES_MAC, sender, EtherTypes::Ipv6);
-    let (header, message) = body.split_at_mut(IPV6_HEADER);
-    if let Some(mut ipv6) = MutableIpv6Packet::new(header) {
-        ipv6.set_version(6);
-        ipv6.set_payload_length(32);
-        ipv6.set_next_header(IpNextHeaderProtocols::Icmpv6);
-        ipv6.set_hop_limit(HOP_LIMIT);
-        ipv6.set_source(address);
-        ipv6.set_destination(ALL_NODES);
-    }
-    let (advertisement, option) = message.split_at_mut(NA_HEADER);
-    if let Some(mut na) = MutableNeighborAdvertPacket::new(advertisement) {
-        let router = if router {
-            NeighborAdvertFlags::Router
-        } else {
-            0
-        };
-        na.set_icmpv6_type(Icmpv6Types::NeighborAdvert);
-        na.set_flags(NeighborAdvertFlags::Override | router);
-        na.set_target_addr(address);
-    }
-    if let Some(mut option) = MutableNdpOptionPacket::new(option) {
-        option.set_option_type(NdpOptionTypes::TargetLLAddr);
-        option.set_length(1);
-        option.set_data(&sender.0);
-    }
-    let protocol = IpNextHeaderProtocols::Icmpv6.0;
-    let sum = Sum::pseudo_header(address.into(), ALL_NODES.into(), protocol, message.len());
-    let checksum = sum.bytes(message).checksum();
-    if let Some(mut na) = MutableNeighborAdvertPacket::new(message) {
-        na.set_checksum(checksum);
-    }
+    let mut neighbour = Neighbour {
+        frame: &mut frame,
+        sender,
+        source: address,
+        destination: ALL_NODES,
+    };
+    neighbour.message(Icmpv6Types::NeighborAdvert, address, |message| {
+        if let Some(mut na) = MutableNeighborAdvertPacket::new(message) {
+            na.set_flags(NeighborAdvertFlags::Override | router);
+        }
+    });
     frame
+}
+
+/// A neighbour solicitation for `target`, to its solicited-node group (RFC
+/// 4861 section 4.3).
+pub fn neighbour_solicitation(
+    source: Ipv6Addr,
+    sender: MacAddress,
+    target: Ipv6Addr,
+) -> NeighbourFrame {
+    let [.., a, b, c] = target.octets();
+    let group = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c];
+    let mut frame = [0; 86];
+    let mut neighbour = Neighbour {
+        frame: &mut frame,
+        sender,
+        source,
+        destination: group.into(),
+    };
+    neighbour.message(Icmpv6Types::NeighborSolicit, target, |_| {});
+    frame
+}
+
+/// What the messages of neighbour discovery have in common: an IPv6 header, a
+/// target, and the sender's hardware address as the one option.
+struct Neighbour<'f> {
+    frame: &'f mut NeighbourFrame,
+    sender: MacAddress,
+    source: Ipv6Addr,
+    /// A multicast group.
+    destination: Ipv6Addr,
+}
+
+impl Neighbour<'_> {
+    fn message(&mut self, kind: Icmpv6Type, target: Ipv6Addr, flags: impl FnOnce(&mut [u8])) {
+        let [.., a, b, c, d] = self.destination.octets();
+        let group_mac = MacAddr(0x33, 0x33, a, b, c, d);
+        let body = ethernet_header(self.frame, group_mac, self.sender, EtherTypes::Ipv6);
+        let (header, message) = body.split_at_mut(IPV6_HEADER);
+        if let Some(mut ipv6) = MutableIpv6Packet::new(header) {
+            ipv6.set_version(6);
+            ipv6.set_payload_length(32);
+            ipv6.set_next_header(IpNextHeaderProtocols::Icmpv6);
+            ipv6.set_hop_limit(HOP_LIMIT);
+            ipv6.set_source(self.source);
+            ipv6.set_destination(self.destination);
+        }
+        let (header, option) = message.split_at_mut(NA_HEADER);
+        flags(header);
+        // Type, checksum and target stand at the same places in both.
+        if let Some(mut neighbour) = MutableNeighborAdvertPacket::new(header) {
+            neighbour.set_icmpv6_type(kind);
+            neighbour.set_target_addr(target);
+        }
+        if let Some(mut option) = MutableNdpOptionPacket::new(option) {
+            option.set_option_type(match kind {
+                Icmpv6Types::NeighborSolicit => NdpOptionTypes::SourceLLAddr,
+                _ => NdpOptionTypes::TargetLLAddr,
+            });
+            option.set_length(1);
+            option.set_data(&self.sender.0);
+        }
+        let (from, to) = (self.source.into(), self.destination.into());
+        let protocol = IpNextHeaderProtocols::Icmpv6.0;
+        let sum = Sum::pseudo_header(from, to, protocol, message.len());
+        let checksum = sum.bytes(message).checksum();
+        if let Some(mut neighbour) = MutableNeighborAdvertPacket::new(message) {
+            neighbour.set_checksum(checksum);
+        }
+    }
 }
 
 /// Fills the Ethernet header in; what follows it in `frame`.

@@ -113,6 +113,19 @@ fn of_many_addresses_the_last_to_go_releases_the_parting_advert() {
     assert_eq!(lab.sent(a), [(ms(70), 100)]);
 }
 
+/// The kernel may be giving a peer up that was out of reach for long, and
+/// would throw the parting advertisement away with it.
+#[test]
+fn in_unicast_the_loser_asks_for_its_peers_before_it_parts() {
+    let (mut lab, a, _b) = both_active(Way::V3Unicast, 100, 150);
+    lab.run_until(a, BACKUP, secs(5));
+    lab.mark();
+    lab.run(ms(500));
+    let deeds: Vec<String> = lab.deeds(a).into_iter().map(|(_, deed)| deed).collect();
+    let asked = ["ask 192.0.2.1", "ask 192.0.2.2", "ask 192.0.2.3"].map(str::to_owned);
+    assert_eq!(deeds, [&asked[..], &["advert 100".to_owned()]].concat());
+}
+
 /// An address that will not go keeps the parting advertisement back.
 #[test]
 fn no_parting_while_a_removal_is_refused() {

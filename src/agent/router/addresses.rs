@@ -21,7 +21,24 @@ impl VirtualRouter {
             && gone
             && let Some(priority) = backup.parting.take()
         {
+            self.solicit_peers(turn);
             self.advertise(turn, priority);
+        }
+    }
+
+    /// A unicast peer that was out of reach may stand in the kernel's table
+    /// as one that is being given up, and what waits for it is thrown away
+    /// then. A parting advertisement is sent once and must arrive.
+    fn solicit_peers(&self, turn: &mut Turn<'_>) {
+        let Some(source) = self.source else {
+            return;
+        };
+        for peer in &self.settings.unicast_peers {
+            turn.act(Action::Solicit {
+                interface: self.settings.interface,
+                source,
+                target: *peer,
+            });
         }
     }
 

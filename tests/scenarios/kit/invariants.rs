@@ -148,6 +148,14 @@ pub fn action(lab: &mut Lab, turn: &Turn, action: &Action) {
                 lab.fail(&format!("{address} announced before it was acknowledged"));
             }
         }
+        Action::Solicit {
+            interface, target, ..
+        } => {
+            let mut all = lab.at(id).settings.instances.iter();
+            if !all.any(|i| i.interface == *interface && i.unicast_peers.contains(target)) {
+                lab.fail(&format!("{target} on {interface} is no peer"));
+            }
+        }
         Action::Report(_) => {}
     }
 }

@@ -286,6 +286,7 @@ impl Lab {
                 self.transmit(id, interface, |_| Some(input.clone()));
             }
             Action::Start(job) => self.note(id, What::Started(job)),
+            Action::Solicit { target, .. } => self.note(id, What::Asked(target)),
             Action::Report(report) => self.note(id, What::Reported(report)),
         }
     }

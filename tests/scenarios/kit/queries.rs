@@ -98,7 +98,8 @@ impl Lab {
             What::Add(order) => Some((at, format!("add {}", order.network))),
             What::Remove(order) => Some((at, format!("remove {}", order.network))),
             What::Announced { address, .. } => Some((at, format!("announce {address}"))),
-            What::Reported(_) | What::Got(_) | What::Story(_) => None,
+            What::Asked(target) => Some((at, format!("ask {target}"))),
+            What::Started(_) | What::Reported(_) | What::Got(_) | What::Story(_) => None,
         });
         all.collect()
     }
