@@ -148,6 +148,7 @@ pub fn action(lab: &mut Lab, turn: &Turn, action: &Action) {
                 lab.fail(&format!("{address} announced before it was acknowledged"));
             }
         }
+        Action::Start(_) => {}
         Action::Solicit {
             interface, target, ..
         } => {
