@@ -334,7 +334,7 @@ mod tests {
             ("http://127.1/", "whole IPv4"),
             ("http://a /", "not a URL"),
             ("http://[::g]/", "not a"),
-            ("http://[fe80::1%25eth0]/", "not a URL"),
+            ("http://[fe80::1%25eth0]/", "interface"),
             ("http://-a/", "neither"),
         ] {
             let fault = http(text).expect_err(text).to_string();
