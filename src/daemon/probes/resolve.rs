@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn localhost_is_known_and_a_wrong_name_is_said_so() {
+    fn localhost_is_known() {
         runtime().block_on(async {
             let resolver = Resolver::new();
             let doing = Doing::default();
