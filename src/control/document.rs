@@ -117,8 +117,7 @@ pub struct Document {
     pub started_at: Time,
     pub config: Config,
     pub instances: Vec<Instance>,
-    /// No agent of this version has any.
-    pub checks: Vec<Value>,
+    pub checks: Vec<Check>,
     /// No agent of this version has any.
     pub groups: Vec<Value>,
     /// No agent of this version has any.
@@ -156,6 +155,9 @@ pub struct Instance {
     pub active_down_interval_ms: u64,
     pub drift: Vec<Drift>,
     pub conflicts: Vec<Conflict>,
+    /// The last run of each hook that ran. Missing where an older agent answers.
+    #[serde(default)]
+    pub hooks: Vec<Hook>,
     pub counters: Counters,
 }
 
@@ -171,8 +173,40 @@ pub struct Obstacle {
 pub struct Priority {
     pub base: u8,
     pub effective: u8,
-    /// What makes the difference. No agent of this version has any.
-    pub terms: Vec<Value>,
+    /// What failing checks add. Their sum is the difference, unless that
+    /// would leave 1 to 254.
+    pub terms: Vec<Term>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Term {
+    /// `check uplink`.
+    pub source: String,
+    pub delta: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    pub name: String,
+    /// `unknown` until the first result, then `up` or `down`.
+    pub state: String,
+    pub since: Time,
+    /// Of the last run.
+    pub duration_ms: u64,
+    /// The first line of the last run's output, or why it failed.
+    pub output: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    /// `active`, `backup`, `fault` or `change`.
+    pub hook: String,
+    pub ended: Time,
+    pub duration_ms: u64,
+    /// Null when it succeeded.
+    pub error: Option<String>,
+    /// The first line of its output.
+    pub output: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -249,7 +283,11 @@ impl Document {
                 .iter()
                 .map(|instance| Instance::new(instance, context))
                 .collect(),
-            checks: Vec::new(),
+            checks: status
+                .checks
+                .iter()
+                .map(|check| Check::new(check, context.clock))
+                .collect(),
             groups: Vec::new(),
             nodes: Vec::new(),
             counters: Counters::new(&status.counters),
@@ -288,7 +326,7 @@ impl Instance {
             priority: Priority {
                 base: instance.base_priority.get(),
                 effective: instance.effective_priority.get(),
-                terms: Vec::new(),
+                terms: instance.priority_terms.iter().map(Term::new).collect(),
             },
             addresses: instance.addresses.iter().map(Address::new).collect(),
             active_router: instance
@@ -302,6 +340,11 @@ impl Instance {
                 .conflicts
                 .iter()
                 .map(|conflict| Conflict::new(conflict, clock))
+                .collect(),
+            hooks: instance
+                .hooks
+                .iter()
+                .map(|hook| Hook::new(hook, clock))
                 .collect(),
             counters: Counters::new(&instance.counters),
         }
@@ -365,6 +408,39 @@ impl Conflict {
     }
 }
 
+impl Term {
+    fn new(term: &status::PriorityTerm) -> Self {
+        Self {
+            source: term.source.clone(),
+            delta: i64::from(term.delta),
+        }
+    }
+}
+
+impl Check {
+    fn new(check: &status::CheckStatus, clock: WallClock) -> Self {
+        Self {
+            name: check.name.to_string(),
+            state: check.state.to_string(),
+            since: clock.at(check.since),
+            duration_ms: milliseconds(check.duration),
+            output: check.output.clone(),
+        }
+    }
+}
+
+impl Hook {
+    fn new(hook: &status::HookStatus, clock: WallClock) -> Self {
+        Self {
+            hook: hook.hook.name().to_owned(),
+            ended: clock.at(hook.ended),
+            duration_ms: milliseconds(hook.duration),
+            error: hook.error.clone(),
+            output: hook.output.clone(),
+        }
+    }
+}
+
 impl Counters {
     fn new(counters: &status::Counters) -> Self {
         Self {
@@ -404,9 +480,23 @@ mod tests {
         value["added_later"] = serde_json::json!({"any": ["thing"]});
         value["instances"][0]["added_later"] = true.into();
         value["instances"][0]["counters"]["added_later"] = 7.into();
+        value["checks"][0]["state"] = "of-a-newer-agent".into();
+        value["checks"][0]["added_later"] = 7.into();
         let read: Document = serde_json::from_value(value).unwrap();
         assert_eq!(read.instances.len(), document.instances.len());
-        assert_eq!(read.to_json().unwrap(), document.to_json().unwrap());
+        let mut expected = document;
+        expected.checks[0].state = "of-a-newer-agent".to_owned();
+        assert_eq!(read.to_json().unwrap(), expected.to_json().unwrap());
+    }
+
+    #[test]
+    fn reads_what_an_older_agent_says() {
+        let mut value = serde_json::to_value(sample::document()).unwrap();
+        for instance in value["instances"].as_array_mut().unwrap() {
+            instance.as_object_mut().unwrap().remove("hooks").unwrap();
+        }
+        let read: Document = serde_json::from_value(value).unwrap();
+        assert!(read.instances.iter().all(|one| one.hooks.is_empty()));
     }
 
     #[test]

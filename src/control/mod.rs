@@ -2,11 +2,13 @@
 //! It sees the agent only through [`crate::agent::status`], never through its
 //! state, and never runs on the protocol thread.
 
+mod admin;
 pub mod client;
 pub mod document;
 mod findings;
 pub mod listener;
 pub mod lock;
+pub mod reload;
 pub mod render;
 #[cfg(test)]
 pub(crate) mod sample;

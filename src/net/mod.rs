@@ -8,6 +8,7 @@ pub mod announcement_watch;
 pub mod kernel;
 pub mod links;
 pub mod namespace;
+pub mod peer;
 pub mod poller;
 pub mod rights;
 pub mod socket;
