@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 mod agent;
 mod demo;
 mod output;
+mod reload;
 mod run;
 mod status;
 pub mod validate;
@@ -31,6 +32,8 @@ enum Command {
     Run(run::Args),
     /// Check a configuration file and say what it means.
     Validate(validate::ValidateArgs),
+    /// Apply a changed configuration file to the running agent.
+    Reload(reload::Args),
     /// Show who holds which address, since when, and what is wrong.
     Status(status::Args),
     /// Watch a failover between two hosts in network namespaces here.
@@ -41,6 +44,7 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Validate(args) => Ok(validate::run(&args)),
+        Command::Reload(args) => reload::run(args),
         Command::Status(args) => status::run(args),
         Command::Demo(args) => demo::run(args),
     };

@@ -2,8 +2,9 @@
 //! It sees the agent only through [`crate::agent::status`], never through its
 //! state, and never runs on the protocol thread.
 
-mod admin;
+pub mod admin;
 pub mod client;
+mod clock;
 pub mod document;
 mod findings;
 pub mod listener;

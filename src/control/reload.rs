@@ -157,7 +157,7 @@ impl<C> fmt::Debug for Reloads<C> {
 
 /// Where connections hand in their wish.
 #[derive(Clone, Debug)]
-pub(super) struct Counter {
+pub(super) struct Desk {
     orders: mpsc::Sender<Order>,
 }
 
@@ -169,7 +169,7 @@ struct Order {
     reply: oneshot::Sender<Result<Reloaded, ReloadError>>,
 }
 
-impl Counter {
+impl Desk {
     /// Waits for its turn and for the outcome, [`RELOAD_TIMEOUT`] in all.
     pub async fn reload(&self, asker: String) -> Result<Reloaded, ReloadError> {
         let deadline = Instant::now() + RELOAD_TIMEOUT;
@@ -195,12 +195,12 @@ impl Counter {
     }
 }
 
-/// The counter for connections, the trigger, and the work, which never ends.
+/// The desk for connections, the trigger, and the work, which never ends.
 pub(super) fn open<C: Send + 'static>(
     judge: Judge<C>,
     requests: mpsc::Sender<Request<C>>,
     identity: Arc<Mutex<Identity>>,
-) -> (Counter, Trigger, impl Future<Output = ()> + Send) {
+) -> (Desk, Trigger, impl Future<Output = ()> + Send) {
     // At most one order for each connection.
     let (orders, waiting) = mpsc::channel(CONNECTIONS_MAX);
     let trigger = Trigger(Arc::new(Notify::new()));
@@ -211,7 +211,7 @@ pub(super) fn open<C: Send + 'static>(
         overdue: None,
     };
     let work = reloads.serve(waiting, Arc::clone(&trigger.0));
-    (Counter { orders }, trigger, work)
+    (Desk { orders }, trigger, work)
 }
 
 impl<C: Send + 'static> Reloads<C> {

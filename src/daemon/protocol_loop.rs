@@ -15,6 +15,7 @@ use crate::agent::Agent;
 use crate::agent::action::Action;
 use crate::agent::event::Event;
 use crate::agent::time::Instant;
+use crate::config::Loaded;
 use crate::control::server::{Request, StatusPicture};
 use crate::net::poller::READY_MAX;
 use crate::net::timer::{self, Timer};
@@ -42,7 +43,7 @@ pub struct ProtocolLoop {
     pub effects: Effects,
     pub timer: Timer,
     pub kernel: mpsc::Receiver<Event<'static>>,
-    pub requests: mpsc::Receiver<Request>,
+    pub requests: mpsc::Receiver<Request<Loaded>>,
     pub signals: Signals,
 }
 
@@ -200,7 +201,7 @@ impl ProtocolLoop {
         }
     }
 
-    fn answer(&mut self, request: Request) {
+    fn answer(&mut self, request: Request<Loaded>) {
         match request {
             Request::Status(reply) => {
                 let picture = StatusPicture {
@@ -209,6 +210,12 @@ impl ProtocolLoop {
                 };
                 // The asker may have gone; that concerns nobody.
                 let _ = reply.send(picture);
+            }
+            Request::Apply(application) => {
+                if let Some((_, accepted)) = application.accept() {
+                    let reason = "this version cannot; restart the agent instead";
+                    accepted.refused(reason.to_owned());
+                }
             }
         }
     }
