@@ -29,10 +29,8 @@ pub enum Action {
         interface: InterfaceName,
         address: IpAddr,
     },
-<<<<<<< HEAD
     /// Run a check or hook; answered by [`super::event::Event::JobDone`].
     Start(Job),
-=======
     /// Ask the segment for the hardware address of `target`, so that what is
     /// sent to it next does not wait behind a resolution that is failing.
     Solicit {
@@ -40,7 +38,6 @@ pub enum Action {
         source: IpAddr,
         target: IpAddr,
     },
->>>>>>> main
     /// For the log and the history.
     Report(Report),
 }

@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 mod agent;
 mod demo;
 mod output;
+mod reload;
 mod run;
 mod runner;
 mod status;
@@ -32,6 +33,8 @@ enum Command {
     Run(run::Args),
     /// Check a configuration file and say what it means.
     Validate(validate::ValidateArgs),
+    /// Apply a changed configuration file to the running agent.
+    Reload(reload::Args),
     /// Show who holds which address, since when, and what is wrong.
     Status(status::Args),
     /// Start scripts and hooks for the agent.
@@ -45,6 +48,7 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Validate(args) => Ok(validate::run(&args)),
+        Command::Reload(args) => reload::run(args),
         Command::Status(args) => status::run(args),
         Command::Runner(args) => runner::run(args),
         Command::Demo(args) => demo::run(args),

@@ -129,9 +129,7 @@ impl Effects {
                 }
                 None
             }
-<<<<<<< HEAD
             Action::Start(job) => self.work.start(job),
-=======
             Action::Solicit {
                 interface,
                 source,
@@ -142,7 +140,6 @@ impl Effects {
                 }
                 None
             }
->>>>>>> main
             Action::Report(report) => {
                 write_down(&report);
                 None

@@ -13,19 +13,22 @@ mod work;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::agent::Agent;
-use crate::config::{HostSettings, Loaded};
+use crate::config::{self, HostSettings, Loaded};
 use crate::control::document::Identity;
 use crate::control::listener::Access;
 use crate::control::lock::RuntimeLock;
-use crate::control::server::ControlServer;
+use crate::control::reload::{Judge, Prepared};
+use crate::control::server::{ControlServer, Setup};
 use crate::net::announce_socket::AnnounceSocket;
 use crate::net::kernel::{Monitor, Netlink};
+use crate::net::peer;
 use crate::net::rights;
 use crate::net::timer::{self, Timer};
 use effects::Effects;
@@ -118,7 +121,16 @@ async fn serve(loaded: Loaded, runtime_dir: &std::path::Path) -> anyhow::Result<
     let mut effects = Effects::new(netlink, announcements, work);
     effects.serve(agent.instances());
     let (asks, requests) = mpsc::channel(REQUESTS);
-    let _control = ControlServer::start(runtime_dir, access(&loaded.host), identity, asks)?;
+    let _control = ControlServer::start(
+        runtime_dir,
+        Setup {
+            access: access(&loaded.host),
+            judge: judge(identity.config_path.clone()),
+            identity,
+            requests: asks,
+            peer_groups: peer::groups,
+        },
+    )?;
     let monitor = Monitor::start(interfaces, reports).context("cannot watch the interfaces")?;
     let service = Service::start().context("cannot speak to the service manager")?;
     let timer = Timer::new().context("cannot make the timer")?;
@@ -143,6 +155,19 @@ async fn serve(loaded: Loaded, runtime_dir: &std::path::Path) -> anyhow::Result<
         service,
     };
     protocol_loop.run().await
+}
+
+/// Reads the configuration file anew.
+fn judge(path: PathBuf) -> Judge<Loaded> {
+    Arc::new(move || {
+        let loaded = config::load(&path).map_err(|faults| faults.to_string())?;
+        Ok(Prepared {
+            node: loaded.settings.node.clone(),
+            digest: loaded.digest.clone(),
+            warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
+            config: loaded,
+        })
+    })
 }
 
 /// Unless told otherwise the group `vipward` may read, where there is one.

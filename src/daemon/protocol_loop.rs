@@ -47,7 +47,7 @@ pub struct ProtocolLoop {
     pub timer: Timer,
     pub kernel: mpsc::Receiver<Event<'static>>,
     pub done: mpsc::Receiver<(JobId, JobResult)>,
-    pub requests: mpsc::Receiver<Request>,
+    pub requests: mpsc::Receiver<Request<Loaded>>,
     pub signals: Signals,
     pub monitor: Monitor,
     pub service: Service,
@@ -247,7 +247,7 @@ impl ProtocolLoop {
         }
     }
 
-    fn answer(&mut self, request: Request) {
+    fn answer(&mut self, request: Request<Loaded>) {
         match request {
             Request::Status(reply) => {
                 let picture = StatusPicture {
@@ -256,6 +256,12 @@ impl ProtocolLoop {
                 };
                 // The asker may have gone; that concerns nobody.
                 let _ = reply.send(picture);
+            }
+            Request::Apply(application) => {
+                if let Some((_, accepted)) = application.accept() {
+                    let reason = "this version cannot; restart the agent instead";
+                    accepted.refused(reason.to_owned());
+                }
             }
         }
     }

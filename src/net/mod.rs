@@ -9,6 +9,7 @@ pub mod child;
 pub mod kernel;
 pub mod links;
 pub mod namespace;
+pub mod peer;
 pub mod poller;
 pub mod rights;
 pub mod socket;
