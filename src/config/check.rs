@@ -20,7 +20,7 @@ use super::keys;
 use super::read::{self, At, Read, Section};
 use super::work::Script;
 use super::work::parse::{self, BadValue};
-use super::work::probe::{Host, HttpProbe, HttpUrl, Probe, ProbeKind, Trust};
+use super::work::probe::{HttpProbe, HttpUrl, Probe, ProbeKind, Trust};
 use super::yaml::{Node, Value};
 
 /// As many as their runners take orders for.

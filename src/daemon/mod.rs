@@ -121,7 +121,7 @@ async fn serve(loaded: Loaded, runtime_dir: &std::path::Path) -> anyhow::Result<
     let mut effects = Effects::new(netlink, announcements, work);
     effects.serve(agent.instances());
     let (asks, requests) = mpsc::channel(REQUESTS);
-    let _control = ControlServer::start(
+    let control = ControlServer::start(
         runtime_dir,
         Setup {
             access: access(&loaded.host),
@@ -152,6 +152,7 @@ async fn serve(loaded: Loaded, runtime_dir: &std::path::Path) -> anyhow::Result<
         requests,
         signals,
         monitor,
+        reload: control.trigger(),
         service,
     };
     protocol_loop.run().await

@@ -16,8 +16,11 @@ use crate::agent::Agent;
 use crate::agent::action::Action;
 use crate::agent::event::Event;
 use crate::agent::jobs::{JobId, JobResult};
+use crate::agent::settings::InstanceSettings;
 use crate::agent::time::Instant;
+use crate::agent::values::InstanceId;
 use crate::config::Loaded;
+use crate::control::reload::Trigger;
 use crate::control::server::{Request, StatusPicture};
 use crate::net::kernel::Monitor;
 use crate::net::poller::READY_MAX;
@@ -50,6 +53,8 @@ pub struct ProtocolLoop {
     pub requests: mpsc::Receiver<Request<Loaded>>,
     pub signals: Signals,
     pub monitor: Monitor,
+    /// Reads and judges the file elsewhere; what is sound comes as a request.
+    pub reload: Trigger,
     pub service: Service,
 }
 
@@ -100,7 +105,7 @@ impl ProtocolLoop {
                     self.kernel_reports(event, &mut turns);
                 }
                 Some((job, result)) = self.done.recv() => self.job_done(job, result, &mut turns),
-                Some(request) = self.requests.recv() => self.answer(request),
+                Some(request) = self.requests.recv() => self.answer(request, &mut turns),
                 signal = self.signals.next() => self.on_signal(signal, &mut turns),
                 _ = turns.housekeeping.tick() => {
                     self.service.alive();
@@ -202,8 +207,9 @@ impl ProtocolLoop {
     /// Applies a new configuration. The shell learns of the instances between
     /// the core's decision and its actions: they may speak of new ones, and
     /// of old ones that still have something to send.
-    fn apply(&mut self, loaded: Loaded, turns: &mut Turns) -> std::io::Result<()> {
+    fn apply(&mut self, loaded: Loaded, turns: &mut Turns) -> std::io::Result<String> {
         self.effects.work().serve(&loaded.work)?;
+        let summary = difference(self.agent.instances(), &loaded.settings.instances);
         let event = Event::Reload(Box::new(loaded.settings));
         self.agent
             .handle_into(timer::now(), event, &mut turns.actions);
@@ -216,7 +222,7 @@ impl ProtocolLoop {
             self.handle_all(opened, turns);
         }
         self.monitor.watch(self.agent.interfaces().collect());
-        Ok(())
+        Ok(summary)
     }
 
     fn handle_all(&mut self, events: Vec<Event<'static>>, turns: &mut Turns) {
@@ -247,7 +253,7 @@ impl ProtocolLoop {
         }
     }
 
-    fn answer(&mut self, request: Request<Loaded>) {
+    fn answer(&mut self, request: Request<Loaded>, turns: &mut Turns) {
         match request {
             Request::Status(reply) => {
                 let picture = StatusPicture {
@@ -258,9 +264,17 @@ impl ProtocolLoop {
                 let _ = reply.send(picture);
             }
             Request::Apply(application) => {
-                if let Some((_, accepted)) = application.accept() {
-                    let reason = "this version cannot; restart the agent instead";
-                    accepted.refused(reason.to_owned());
+                let Some((loaded, accepted)) = application.accept() else {
+                    return;
+                };
+                match self.apply(*loaded, turns) {
+                    Ok(summary) => {
+                        tracing::info!("new configuration applied: {summary}");
+                        accepted.done(summary);
+                    }
+                    Err(error) => accepted.refused(format!(
+                        "what runs checks and hooks cannot be started: {error}; nothing was changed"
+                    )),
                 }
             }
         }
@@ -279,10 +293,8 @@ impl ProtocolLoop {
                 self.handle(Event::StopNow, turns);
             }
             (Signal::Reload, _) => {
-                tracing::warn!(
-                    "SIGHUP: reloading is not yet supported by this version; nothing changed, \
-                     restart to apply a changed configuration"
-                );
+                tracing::info!("SIGHUP: reading the configuration again");
+                self.reload.reload();
             }
         }
     }
@@ -295,4 +307,19 @@ impl ProtocolLoop {
             .map(|address| format!("{} on {}", address.network, address.interface))
             .collect()
     }
+}
+
+/// What a new configuration changes, for the log and for who asked for it.
+fn difference<'s>(
+    before: impl Iterator<Item = (InstanceId, &'s InstanceSettings)>,
+    after: &[InstanceSettings],
+) -> String {
+    let before: Vec<&InstanceSettings> = before.map(|(_, settings)| settings).collect();
+    let named = |all: &[&InstanceSettings], name| all.iter().any(|i| &i.name == name);
+    let after: Vec<&InstanceSettings> = after.iter().collect();
+    let added = after.iter().filter(|i| !named(&before, &i.name)).count();
+    let removed = before.iter().filter(|i| !named(&after, &i.name)).count();
+    let same = after.iter().filter(|i| before.contains(i)).count();
+    let changed = after.len() - same - added;
+    format!("{added} instances added, {removed} removed, {changed} changed, {same} as before")
 }
