@@ -4,10 +4,11 @@
 //! Other threads may hold any lock at the moment of a fork, so nothing here
 //! allocates, logs or panics in the child.
 
-use std::ffi::{c_int, c_ulong};
+use std::ffi::{CString, c_char, c_int, c_ulong};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::ptr;
 
 /// Who the program becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +39,81 @@ struct CapabilityData {
     inheritable: u32,
 }
 
+/// A program to be started by execve(2): without a search along PATH, and
+/// without the C library's habit of giving a file that is no program to a
+/// shell.
+pub struct Program {
+    path: CString,
+    /// With the path as the first one.
+    arguments: Strings,
+    /// Each as NAME=VALUE.
+    environment: Strings,
+}
+
+/// Strings, and the array of pointers to them, with a null at the end, as
+/// execve(2) wants it: nothing may be allocated after a fork.
+struct Strings {
+    pointers: Vec<*const c_char>,
+    _owned: Vec<CString>,
+}
+
+// SAFETY: the pointers lead to the buffers of strings which live as long as
+// they do, are never changed, and stay where they are when the vectors move.
+unsafe impl Send for Strings {}
+// SAFETY: as above; nothing is changed through a shared reference.
+unsafe impl Sync for Strings {}
+
+impl Strings {
+    fn new(owned: Vec<CString>) -> Self {
+        let pointers = owned.iter().map(|text| text.as_ptr());
+        Self {
+            pointers: pointers.chain([ptr::null()]).collect(),
+            _owned: owned,
+        }
+    }
+}
+
+impl Program {
+    /// # Errors
+    ///
+    /// InvalidInput where a string holds a zero byte.
+    pub fn new<'a>(
+        path: &str,
+        arguments: impl Iterator<Item = &'a str>,
+        environment: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> io::Result<Self> {
+        let path = CString::new(path)?;
+        let arguments = arguments.map(CString::new);
+        let arguments: Result<Vec<_>, _> =
+            [Ok(path.clone())].into_iter().chain(arguments).collect();
+        let environment: Result<Vec<_>, _> = environment
+            .map(|(name, value)| CString::new(format!("{name}={value}")))
+            .collect();
+        Ok(Self {
+            path,
+            arguments: Strings::new(arguments?),
+            environment: Strings::new(environment?),
+        })
+    }
+
+    /// Returns only what went wrong.
+    fn execute(&self) -> io::Error {
+        // SAFETY: a string that ends with zero, and two arrays of such strings
+        // that end with null; all live, and only read.
+        unsafe {
+            libc::execve(
+                self.path.as_ptr(),
+                self.arguments.pointers.as_ptr(),
+                self.environment.pointers.as_ptr(),
+            )
+        };
+        io::Error::last_os_error()
+    }
+}
+
+/// A command that runs the program; only its directory and its three
+/// descriptors are still to be set.
+///
 /// Gives the program a session and process group of its own (the group's
 /// number is its pid), default signals, ordinary scheduling, umask 022, no
 /// core dump, no descriptor beyond the three, no way to gain rights by
@@ -51,18 +127,25 @@ struct CapabilityData {
 /// What cannot be done fails the start with the kernel's error, except for
 /// what costs no safety: a raised nice value stays where it may not be lowered,
 /// and the bounding set where CAP_SETPCAP is missing.
-pub fn confine(command: &mut Command, identity: Option<Identity>) {
-    // SAFETY: `apply` makes only system calls through wrappers that POSIX or
-    // Linux document as async-signal-safe or that are bare system calls; it
-    // neither allocates nor takes locks, and the captured vector is only read.
-    unsafe { command.pre_exec(move || apply(identity.as_ref())) };
+pub fn confined(program: Program, identity: Option<Identity>) -> Command {
+    let mut command = Command::new("/");
+    // SAFETY: `apply` and `execute` make only system calls, bare or through
+    // wrappers that are async-signal-safe; they neither allocate nor take
+    // locks, and what is captured is only read.
+    unsafe {
+        command.pre_exec(move || {
+            apply(identity.as_ref())?;
+            Err(program.execute())
+        });
+    }
+    command
 }
 
 /// For a process of ours that is to outlive us: a session of its own, default
 /// signals, ordinary scheduling, no descriptor beyond the three, no ambient
 /// capabilities. It keeps the user.
 pub fn detach(command: &mut Command) {
-    // SAFETY: as in `confine`.
+    // SAFETY: as in `confined`.
     unsafe {
         command.pre_exec(|| {
             own_session()?;
@@ -115,10 +198,23 @@ fn own_session() -> io::Result<()> {
 
 /// Ignored signals would stay ignored across exec, and blocked ones blocked.
 fn default_signals() {
-    for signal in 1..=64 {
-        // SAFETY: only restores the default; for the few that cannot be set
-        // (SIGKILL, the C library's own) it fails and changes nothing.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // The kernel's `struct sigaction` has at most 32 bytes; all zeros is
+    // SIG_DFL without flags.
+    let default = [0_u64; 4];
+    let set_bytes: usize = 8;
+    // Not by the C library, which hides two of them.
+    for signal in 1..=64_usize {
+        // SAFETY: the kernel reads no more than the 32 bytes, and writes
+        // nothing. SIGKILL and SIGSTOP are refused, which changes nothing.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                ptr::null::<u64>(),
+                set_bytes,
+            );
+        }
     }
     // SAFETY: all zeros is a valid `sigset_t` to be overwritten, and both
     // calls get a pointer to a live one.

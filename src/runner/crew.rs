@@ -325,3 +325,84 @@ async fn stopped(shared: &Shared) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runner::catalog::Script;
+    use crate::runner::message::WireVerdict;
+
+    fn order(name: &CheckName) -> Order {
+        let script = Script {
+            command: vec!["/bin/true".to_owned()],
+            user: None,
+            timeout: Duration::from_secs(5),
+        };
+        let launch = Launch {
+            script: Arc::new(script),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            accounts: Arc::default(),
+        };
+        Order {
+            id: 1,
+            name: Name::Check(name.clone()),
+            launch,
+        }
+    }
+
+    /// What sleeps in the kernel for ever cannot be made at will: it is put
+    /// into the register by hand.
+    #[tokio::test]
+    async fn a_stuck_check_counts_as_failed_and_is_not_started_again() {
+        let stop = watch::Sender::new(None);
+        let crew = Crew::new(stop.subscribe()).unwrap();
+        let name = CheckName::new("disk");
+        let (answers, mut due) = mpsc::channel(8);
+        let mut verdict = async |killed: Option<Instant>| {
+            match killed {
+                Some(at) => {
+                    let phase = Phase::Killed(at);
+                    crew.shared.checks().insert(name.clone(), phase);
+                }
+                None => {
+                    crew.shared.checks().remove(&name);
+                }
+            }
+            crew.take_on(order(&name), answers.clone());
+            match due.recv().await {
+                Some(Answer::Done {
+                    verdict, output, ..
+                }) => (verdict, output),
+                other => panic!("{other:?}"),
+            }
+        };
+        let now = Instant::now();
+        let (just, _) = verdict(Some(now)).await;
+        assert!(matches!(just, WireVerdict::NotRun(_)), "{just:?}");
+        let long_ago = now.checked_sub(Duration::from_secs(90)).unwrap();
+        let (stuck, output) = verdict(Some(long_ago)).await;
+        assert_eq!(stuck, WireVerdict::TimedOut);
+        assert!(output.contains("killed 90 s ago"), "{output}");
+        assert_eq!(verdict(None).await.0, WireVerdict::Passed);
+    }
+
+    /// As when the file system of a script hangs: the thread that starts it
+    /// comes back long after the deadline.
+    #[tokio::test]
+    async fn what_starts_too_late_is_killed_then() {
+        let mut exits = Exits::listen().unwrap();
+        let starting = tokio::task::spawn_blocking(|| {
+            std::thread::sleep(Duration::from_millis(100));
+            let mut launch = order(&CheckName::new("late")).launch;
+            let script = Script {
+                command: vec!["/bin/sleep".to_owned(), "1000".to_owned()],
+                ..Script::clone(&launch.script)
+            };
+            launch.script = Arc::new(script);
+            launch.start()
+        });
+        let gone = process::Remains::Starting(starting).gone(&mut exits);
+        timeout(Duration::from_secs(20), gone).await.unwrap();
+    }
+}

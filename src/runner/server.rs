@@ -11,17 +11,16 @@ use thiserror::Error;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::catalog::{Catalog, Script};
-use super::crew::{Crew, Name, Order, RUNNING_MAX, StopAt, WAITING_MAX};
+use super::book::Book;
+pub use super::book::Loader;
+use super::crew::{Crew, Order, RUNNING_MAX, StopAt, WAITING_MAX};
 use super::frame;
-use super::message::{Answer, Call, Hello, PROTOCOL, Request, unstarted};
+use super::message::{Answer, Hello, PROTOCOL, Request, unstarted};
 use super::place::{self, PlaceError};
-use super::start::{Accounts, Launch};
-use crate::agent::jobs::{CheckName, HookKind, Verdict};
-use crate::agent::values::InstanceName;
+use crate::agent::jobs::CheckName;
 use crate::net::child;
 
 /// What hooks are left with when the runner is told to stop.
@@ -40,10 +39,6 @@ const ANSWERS: usize = 2 * (WAITING_MAX + RUNNING_MAX);
 /// Threads that start programs, one for each and a few for reading the
 /// configuration. A start that hangs holds its place, and its thread.
 const THREADS: usize = RUNNING_MAX + 4;
-
-/// Reads the configuration file: every program that may be started. Called
-/// on a thread of its own; it may block.
-pub type Loader = dyn Fn() -> Result<Catalog, String> + Send + Sync;
 
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -93,9 +88,7 @@ pub fn run(options: Options, loader: Arc<Loader>) -> Result<(), ServeError> {
         let mut server = Server {
             shared: Arc::new(Shared {
                 crew,
-                loader,
-                catalog: watch::Sender::new(Err("it was not read yet".to_owned())),
-                accounts: Arc::default(),
+                book: Book::new(loader),
                 finished: watch::Sender::new(false),
                 options,
             }),
@@ -115,13 +108,9 @@ pub fn run(options: Options, loader: Arc<Loader>) -> Result<(), ServeError> {
 
 struct Shared {
     crew: Crew,
-    loader: Arc<Loader>,
+    book: Book,
     /// True at the end, when there is nothing left to be answered.
     finished: watch::Sender<bool>,
-    /// An error until a configuration was read; a bad one later changes
-    /// nothing.
-    catalog: watch::Sender<Result<Arc<Catalog>, String>>,
-    accounts: Arc<Accounts>,
     options: Options,
 }
 
@@ -199,7 +188,7 @@ impl Server {
     /// Without waiting for it. What it found is logged.
     fn reload(&self) {
         let shared = Arc::clone(&self.shared);
-        tokio::spawn(async move { shared.reload().await });
+        tokio::spawn(async move { shared.book.reload().await });
     }
 
     /// A newer agent replaces the one before, whose connection ends.
@@ -279,12 +268,15 @@ async fn converse(stream: UnixStream, shared: Arc<Shared>) -> Parting {
     let (mut from, mut to) = stream.into_split();
     let (answers, mut answers_due) = mpsc::channel(ANSWERS);
     let mut finished = shared.finished.subscribe();
+    let (part, mut parting) = oneshot::channel::<()>();
     let write = async {
         loop {
+            // What waits is written before either end is noticed.
             let answer = tokio::select! {
                 biased;
                 answer = answers_due.recv() => answer,
                 _ = finished.wait_for(|finished| *finished) => None,
+                _ = &mut parting => None,
             };
             let Some(answer) = answer else {
                 return Parting::Lost;
@@ -314,12 +306,20 @@ async fn converse(stream: UnixStream, shared: Arc<Shared>) -> Parting {
             if let Some(parting) = shared.attend(request, &answers).await {
                 return parting;
             }
+            // Not before the first greeting was answered: an agent that waits
+            // for that starts another runner.
+            shared.book.opened().await;
             next = frame::read(&mut from).await;
         }
     };
+    let mut write = std::pin::pin!(write);
     tokio::select! {
-        parting = read => parting,
-        parting = write => parting,
+        parting = read => {
+            drop(part);
+            let _ = timeout(PARTING_WITHIN, write).await;
+            parting
+        }
+        parting = &mut write => parting,
     }
 }
 
@@ -335,11 +335,11 @@ impl Shared {
             Request::Hello(hello) => return self.greet(&hello, answers),
             Request::Goodbye => return Some(Parting::Goodbye),
             Request::Reload { id } => {
-                let error = self.reload().await.err();
+                let error = self.book.reload().await.err();
                 return send(answers, Answer::Reloaded { id, error });
             }
-            Request::Check { id, name } => (id, self.check(&CheckName::new(&name))),
-            Request::Hook { id, call } => (id, self.hook(&call)),
+            Request::Check { id, name } => (id, self.book.check(&CheckName::new(&name))),
+            Request::Hook { id, call } => (id, self.book.hook(&call)),
         };
         match outcome {
             Ok((name, launch)) => {
@@ -363,126 +363,6 @@ impl Shared {
         }
         parting
     }
-
-    /// The old catalog stays when the new one has a fault.
-    async fn reload(&self) -> Result<(), String> {
-        let loader = Arc::clone(&self.loader);
-        let read = spawn_blocking(move || loader()).await;
-        let outcome = read.unwrap_or_else(|error| Err(format!("reading it failed: {error}")));
-        // Users may have changed as well.
-        self.accounts.forget();
-        match outcome {
-            Ok(catalog) => {
-                let _ = self.catalog.send_replace(Ok(Arc::new(catalog)));
-                Ok(())
-            }
-            Err(error) => {
-                tracing::error!("the configuration was not taken over: {error}");
-                self.catalog.send_if_modified(|catalog| {
-                    let none = catalog.is_err();
-                    if none {
-                        *catalog = Err(error.clone());
-                    }
-                    none
-                });
-                Err(error)
-            }
-        }
-    }
-
-    fn catalog(&self) -> Result<Arc<Catalog>, Verdict> {
-        self.catalog
-            .borrow()
-            .clone()
-            .map_err(|error| Verdict::NotRun(format!("the runner has no configuration: {error}")))
-    }
-
-    fn check(&self, name: &CheckName) -> Result<(Name, Launch), Verdict> {
-        let catalog = self.catalog()?;
-        let script = catalog
-            .checks
-            .get(name)
-            .ok_or_else(|| unknown(format!("there is no script check {:?}", name.as_str())))?;
-        let environment = vec![("VIPWARD_CHECK", name.as_str().to_owned())];
-        let launch = self.launch(script, Vec::new(), environment);
-        Ok((Name::Check(name.clone()), launch))
-    }
-
-    fn hook(&self, call: &Call) -> Result<(Name, Launch), Verdict> {
-        let catalog = self.catalog()?;
-        let instance = InstanceName::new(&call.instance);
-        let kind = HookKind::ALL
-            .into_iter()
-            .find(|kind| kind.name() == call.hook);
-        let script = kind.and_then(|kind| catalog.hooks.get(&(instance.clone(), kind)));
-        let (Some(kind), Some(script)) = (kind, script) else {
-            let (hook, name) = (&call.hook, &call.instance);
-            return Err(unknown(format!("there is no hook {hook:?} of {name:?}")));
-        };
-        judge_words(call)?;
-        let priority = call.priority.to_string();
-        let arguments = match kind {
-            HookKind::Change => vec![
-                "INSTANCE".to_owned(),
-                call.instance.clone(),
-                call.word.clone(),
-                priority.clone(),
-            ],
-            HookKind::Active | HookKind::Backup | HookKind::Fault => Vec::new(),
-        };
-        let addresses: Vec<_> = call.addresses.iter().map(ToString::to_string).collect();
-        let environment = vec![
-            ("VIPWARD_INSTANCE", call.instance.clone()),
-            ("VIPWARD_STATE", call.state.clone()),
-            ("VIPWARD_PREVIOUS", call.previous.clone()),
-            ("VIPWARD_REASON", call.reason.clone()),
-            ("VIPWARD_PRIORITY", priority),
-            ("VIPWARD_ADDRESSES", addresses.join(" ")),
-        ];
-        Ok((
-            Name::Hook(instance),
-            self.launch(script, arguments, environment),
-        ))
-    }
-
-    fn launch(
-        &self,
-        script: &Script,
-        arguments: Vec<String>,
-        environment: Vec<(&'static str, String)>,
-    ) -> Launch {
-        Launch {
-            script: Arc::new(script.clone()),
-            arguments,
-            environment,
-            accounts: Arc::clone(&self.accounts),
-        }
-    }
-}
-
-fn unknown(what: String) -> Verdict {
-    Verdict::Refused(format!(
-        "{what} in the configuration that the runner has read; it may be older than the agent's"
-    ))
-}
-
-/// Nothing but words of ours reaches a program that may run as root.
-fn judge_words(call: &Call) -> Result<(), Verdict> {
-    let is_word = |text: &String| {
-        text.len() <= 32
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte == b'-')
-    };
-    let words = [&call.state, &call.previous, &call.reason];
-    let known = ["MASTER", "BACKUP", "FAULT", "STOP"];
-    if words.into_iter().all(is_word) && known.contains(&call.word.as_str()) {
-        return Ok(());
-    }
-    Err(Verdict::Refused(format!(
-        "the agent described the change in words that do not exist: {:?} {words:?}",
-        call.word
-    )))
 }
 
 /// At the bound the agent does not read, and its connection ends.

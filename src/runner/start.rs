@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use nix::unistd::{Uid, User, getgrouplist};
 use super::catalog::Script;
 use super::check_file;
 use crate::agent::jobs::Verdict;
-use crate::net::child::{self, Identity};
+use crate::net::child::{self, Identity, Program};
 
 /// Whom a program runs as when nothing is said.
 pub const USER_DEFAULT: &str = "nobody";
@@ -107,19 +107,20 @@ impl Launch {
 
         let prepared = |error: io::Error| not_run(&format!("no pipe for its output: {error}"));
         let (output, input) = io::pipe().map_err(prepared)?;
-        let mut command = Command::new(program);
+        let arguments = arguments.iter().chain(&self.arguments).map(String::as_str);
+        let told = self.environment.iter();
+        let told = told.map(|(name, value)| (*name, value.as_str()));
+        let environment = [("PATH", PATH), ("LANG", "C.UTF-8")]
+            .into_iter()
+            .chain(told);
+        let executed = Program::new(program, arguments, environment)
+            .map_err(|_| Verdict::Refused(format!("the command of {program} holds a zero byte")))?;
+        let mut command = child::confined(executed, identity);
         command
-            .args(arguments)
-            .args(&self.arguments)
-            .env_clear()
-            .env("PATH", PATH)
-            .env("LANG", "C.UTF-8")
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(input.try_clone().map_err(prepared)?)
             .stderr(input);
-        child::confine(&mut command, identity);
         for _ in 1..BUSY_TRIES {
             match command.spawn() {
                 Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
