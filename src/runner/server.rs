@@ -23,6 +23,9 @@ use super::place::{self, PlaceError};
 use crate::agent::jobs::CheckName;
 use crate::net::child;
 
+/// Reading and judging a configuration goes deep, deepest without
+/// optimization.
+const LOADER_STACK: usize = 2 * 1024 * 1024;
 /// What hooks are left with when the runner is told to stop.
 pub const HOOKS_MAY_TAKE: Duration = Duration::from_secs(5);
 /// For what was killed to be gone; what is stuck in the kernel stays.
@@ -74,7 +77,7 @@ pub fn run(options: Options, loader: Arc<Loader>) -> Result<(), ServeError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(THREADS)
-        .thread_stack_size(256 * 1024)
+        .thread_stack_size(LOADER_STACK)
         .build()
         .map_err(failed("start its runtime"))?;
     let outcome = runtime.block_on(async {
