@@ -150,5 +150,8 @@ fn the_example_is_sound_and_says_the_true_defaults() {
     whole.addresses = shipped.addresses.clone();
     whole.unicast_peers = shipped.unicast_peers.clone();
     whole.source = shipped.source;
+    assert_eq!((whole.checks.len(), whole.hooks.len()), (2, 4));
+    whole.checks = shipped.checks.clone();
+    whole.hooks = shipped.hooks.clone();
     assert_eq!(&whole, shipped);
 }
