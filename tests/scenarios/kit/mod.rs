@@ -3,7 +3,7 @@
 //! to whatever comes next. Everything is deterministic. After every step the
 //! [`invariants`] are judged, in every story.
 
-mod host;
+pub mod host;
 pub mod invariants;
 mod kernel;
 mod queries;
@@ -112,7 +112,7 @@ impl Lab {
         self.now
     }
 
-    fn at(&self, id: HostId) -> &Host {
+    pub fn at(&self, id: HostId) -> &Host {
         self.hosts.get(id.0).expect("a host of this lab")
     }
 
