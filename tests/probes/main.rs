@@ -14,8 +14,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tokio::sync::mpsc;
 use vipward::agent::jobs::{JobId, JobResult, Verdict};
-use vipward::config::work::probe::{HttpProbe, Probe, ProbeKind, Trust};
 use vipward::config::work::parse;
+use vipward::config::work::probe::{HttpProbe, Probe, ProbeKind, Trust};
 use vipward::daemon::probes::{Probes, QUEUE_MAX, REDIRECTS_MAX, UNDER_WAY_MAX};
 
 mod bounds;
