@@ -20,11 +20,11 @@ use super::keys;
 use super::read::{self, At, Read, Section};
 use super::work::Script;
 use super::work::parse::{self, BadValue};
-use super::work::probe::{Host, HttpProbe, HttpUrl, Probe, ProbeKind, Trust};
+use super::work::probe::{HttpProbe, HttpUrl, Probe, ProbeKind, Trust};
 use super::yaml::{Node, Value};
 
 /// As many as their runners take orders for.
-pub(super) const CHECKS_MAX: usize = 1000;
+const CHECKS_MAX: usize = 1000;
 const STATUS_ITEMS_MAX: usize = 50;
 const TARGET_BYTES_MAX: usize = 2000;
 
@@ -33,8 +33,8 @@ const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::
 const INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
 /// Or the interval, where that is shorter.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(1);
-pub(super) const RISE_DEFAULT: u8 = 2;
-pub(super) const FALL_DEFAULT: u8 = 3;
+const RISE_DEFAULT: u8 = 2;
+const FALL_DEFAULT: u8 = 3;
 
 const KINDS: [&str; 4] = ["script", "tcp", "http", "interface"];
 const HTTP_OPTIONS: [&str; 4] = ["status", "host", "ca", "insecure"];

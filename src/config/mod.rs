@@ -13,6 +13,8 @@ use crate::agent::settings::{CheckSettings, InstanceSettings, Settings};
 mod across;
 mod address;
 mod advice;
+#[cfg(test)]
+mod arbitrary;
 mod check;
 mod command;
 mod duration;
