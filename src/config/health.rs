@@ -18,7 +18,7 @@ use super::yaml::{Node, Value};
 
 const HOOK_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_mins(10);
 const HOOK_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
-/// Holds every priority within 1..=254.
+/// From the highest priority to the lowest, and one at least.
 const WEIGHT: RangeInclusive<i16> = -254..=-1;
 
 /// A check that an instance listens to.
@@ -84,35 +84,35 @@ fn name(node: &Node) -> Read<At<String>> {
 fn weight(node: &Node) -> Read<i16> {
     let scalar = read::scalar(node, "a whole number from -254 to -1")?;
     let text = scalar.text.as_str();
-    let number = text.parse::<i16>();
-    let canonical = |number: &i16| scalar.plain && number.to_string() == text;
-    if let Ok(number) = number.clone()
-        && WEIGHT.contains(&number)
-        && canonical(&number)
-    {
-        return Ok(number);
+    let number = text.parse::<i64>().ok();
+    // `-050` is another number to some readers.
+    let number = number.filter(|number| number.to_string() == text || *number >= 0);
+    let weight = number.and_then(|number| i16::try_from(number).ok());
+    let weight = weight.filter(|weight| WEIGHT.contains(weight));
+    if let Some(weight) = weight.filter(|_| scalar.plain) {
+        return Ok(weight);
     }
     let title = format!(
         "`weight` is a whole number from -254 to -1, and this is {}",
         quoted(text)
     );
     let fault = |label: String| Finding::at(node.place, title.clone(), label);
-    Err(match number {
-        Ok(0) => fault("remove it, or write `-50`".to_owned()).help(
+    Err(match (weight, number) {
+        (Some(weight), _) => fault(format!("write `{weight}` without quotes")),
+        (None, Some(0)) => fault("remove it, or write `-50`".to_owned()).help(
             "it is added to the priority while the check fails; without it a failing check puts the \
              instance in fault",
         ),
-        Ok(number) if number > 0 => {
-            let negative = (-number).max(*WEIGHT.start());
-            fault(format!("write `{negative}`")).help(format!(
-                "it is added while the check fails, not while it passes: raise `priority` by {number} \
-                 and write the negative weight"
-            ))
+        (None, Some(number @ 1..)) => {
+            let negative = (-number).max(i64::from(*WEIGHT.start()));
+            fault(format!("write `{negative}`")).help(
+                "it is added while the check fails, not while it passes: raise `priority` by as much \
+                 and write the negative weight",
+            )
         }
-        Ok(number) if WEIGHT.contains(&number) => fault(format!("write `{number}` without quotes")),
-        Ok(_) => fault("write at least `-254`".to_owned())
+        (None, Some(_)) => fault("write at least `-254`".to_owned())
             .help("a priority goes from 1 to 254, so more has no effect"),
-        Err(_) => fault("write a number such as `-50`".to_owned()),
+        (None, None) => fault("write a number such as `-50`".to_owned()),
     })
 }
 
@@ -208,7 +208,11 @@ fn unknown(item: &UseDraft, checks: &Checks) -> Finding {
     }
     const SHOWN_MAX: usize = 10;
     let shown: Vec<&str> = names().take(SHOWN_MAX).collect();
-    let fault = fault("write one of `checks`".to_owned());
+    let label = match shown.is_empty() {
+        true => "describe it",
+        false => "write one of `checks`",
+    };
+    let fault = fault(label.to_owned());
     match shown.len() {
         0 => fault.help(
             "checks are described under `checks:` at the top level, as `web: { tcp: \"127.0.0.1:80\" }`",
