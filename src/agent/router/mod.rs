@@ -12,6 +12,7 @@ mod timers;
 use health::Told;
 pub use timers::Timer;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -69,6 +70,8 @@ pub(super) struct VirtualRouter {
     last_send_report: Option<(Instant, u64)>,
     drift_lines: Allowance,
     stall_lines: Allowance,
+    /// What a successor has announced since we resigned.
+    taken_over: BTreeSet<IpAddr>,
     /// No further part in the election.
     stopping: bool,
 }
@@ -176,6 +179,7 @@ impl VirtualRouter {
             last_send_report: None,
             drift_lines: Allowance::new(now),
             stall_lines: Allowance::new(now),
+            taken_over: BTreeSet::new(),
             stopping: false,
             settings,
         }
@@ -413,6 +417,7 @@ impl VirtualRouter {
             State::Active(_) => {
                 self.advertise(turn, 0);
                 self.announcer.end_all();
+                self.taken_over.clear();
                 let longest = self.own_interval().min(RESIGNATION_LONGEST);
                 let state = if planned {
                     State::Resigning(Resigning {
