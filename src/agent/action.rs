@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::jobs::Job;
 use super::report::Report;
 use super::values::{AddressIndex, InstanceId, InterfaceName};
 
@@ -28,6 +29,8 @@ pub enum Action {
         interface: InterfaceName,
         address: IpAddr,
     },
+    /// Run a check or hook; answered by [`super::event::Event::JobDone`].
+    Start(Job),
     /// Ask the segment for the hardware address of `target`, so that what is
     /// sent to it next does not wait behind a resolution that is failing.
     Solicit {

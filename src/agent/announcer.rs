@@ -38,6 +38,11 @@ impl Announcer {
         }
     }
 
+    /// From the next announcement of each campaign on.
+    pub fn reconfigure(&mut self, settings: AnnounceSettings) {
+        self.settings = settings;
+    }
+
     /// Starts the campaign of `address` anew; its first announcement is due now.
     pub fn begin(&mut self, now: Instant, address: AddressIndex) {
         self.end(address);

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::jobs::{JobId, JobResult};
+use super::settings::Settings;
 use super::values::{AddressIndex, ChecksumForm, Family, InstanceId, InterfaceName, MacAddress};
 
 #[derive(Clone, Debug)]
@@ -47,6 +49,10 @@ pub enum Event<'a> {
         address: IpAddr,
         hardware_address: MacAddress,
     },
+    /// A check or hook that [`super::action::Action::Start`] ordered ended.
+    JobDone { job: JobId, result: JobResult },
+    /// Apply the difference between these settings and the present ones.
+    Reload(Box<Settings>),
     /// Resign everywhere, as planned, and then be finished.
     Stop,
     /// Release everything at once.

@@ -2,10 +2,13 @@
 //! the orders that mend the difference. At most one order for an address is
 //! under way at a time, so the kernel's last answer is the truth.
 
+mod order;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::action::{Action, AddressOrder};
-use super::event::{Added, InterfaceState};
+use super::event::Added;
 use super::settings::{AddressSettings, InstanceSettings};
 use super::status::AddressStatus;
 use super::time::Instant;
@@ -27,8 +30,12 @@ const RESTORE_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug)]
 pub(super) struct Holdings {
+    instance: InstanceId,
     owner: bool,
-    holdings: Vec<Holding>,
+    /// In configuration order, as far as no reload added to it. An index is
+    /// never used for another address.
+    holdings: BTreeMap<AddressIndex, Holding>,
+    next_index: u16,
 }
 
 #[derive(Clone, Debug)]
@@ -41,6 +48,8 @@ pub(super) struct Holding {
     /// It was there before we claimed it and belongs to the host: an
     /// owner's. Never removed.
     belongs_to_host: bool,
+    /// No longer configured: released whatever the state, then forgotten.
+    departing: bool,
     pending: Option<Pending>,
     /// As it was added, for its removal.
     order: Option<AddressOrder>,
@@ -77,54 +86,104 @@ pub(super) enum AddOutcome {
 
 impl Holdings {
     pub fn new(instance: InstanceId, settings: &InstanceSettings) -> Self {
-        let holdings = (0..)
-            .map(AddressIndex)
-            .zip(&settings.addresses)
-            .map(|(index, settings)| Holding::new(instance, index, settings.clone()))
-            .collect();
-        Self {
-            owner: settings.priority.is_owner(),
-            holdings,
-        }
+        let mut holdings = Self {
+            instance,
+            owner: false,
+            holdings: BTreeMap::new(),
+            next_index: 0,
+        };
+        holdings.reconfigure(settings);
+        holdings
     }
 
+    /// Keeps what stays the same, adds what is new, and returns what departs.
+    pub fn reconfigure(&mut self, settings: &InstanceSettings) -> Vec<AddressIndex> {
+        self.owner = settings.priority.is_owner();
+        for holding in self.holdings.values_mut() {
+            holding.departing = true;
+        }
+        for wanted in &settings.addresses {
+            let known = self
+                .holdings
+                .values_mut()
+                .find(|holding| holding.departing && holding.settings.is_held_like(wanted));
+            match known {
+                Some(holding) => {
+                    holding.departing = false;
+                    holding.settings = wanted.clone();
+                }
+                None => {
+                    let index = self.free_index();
+                    let holding = Holding::new(self.instance, index, wanted.clone());
+                    self.holdings.insert(index, holding);
+                }
+            }
+        }
+        let departing = self.holdings.values().filter(|holding| holding.departing);
+        departing.map(|holding| holding.index).collect()
+    }
+
+    /// The next index that no address has, be it a departing one.
+    fn free_index(&mut self) -> AddressIndex {
+        while self.holdings.contains_key(&AddressIndex(self.next_index)) {
+            self.next_index = self.next_index.wrapping_add(1);
+        }
+        let index = AddressIndex(self.next_index);
+        self.next_index = self.next_index.wrapping_add(1);
+        index
+    }
+
+    /// Those that are configured.
     pub fn iter(&self) -> impl Iterator<Item = &Holding> {
-        self.holdings.iter()
+        self.holdings.values().filter(|holding| !holding.departing)
     }
 
     pub fn get(&self, index: AddressIndex) -> Option<&Holding> {
-        self.holdings.get(usize::from(index.0))
+        self.holdings.get(&index)
     }
 
     fn get_mut(&mut self, index: AddressIndex) -> Option<&mut Holding> {
-        self.holdings.get_mut(usize::from(index.0))
+        self.holdings.get_mut(&index)
     }
 
     /// Nothing of ours is on the host and nothing is under way.
     pub fn are_gone(&self) -> bool {
         self.holdings
-            .iter()
+            .values()
             .all(|holding| holding.pending.is_none() && !holding.is_removable())
     }
 
     /// Orders every address, those believed present too: a claim begins by
     /// making sure.
     pub fn claim(&mut self, turn: &mut Turn<'_>) {
-        for holding in &mut self.holdings {
+        for holding in self.holdings.values_mut() {
             holding.claim(turn, self.owner, true);
         }
     }
 
     /// Orders what is missing.
     pub fn complete(&mut self, turn: &mut Turn<'_>) {
-        for holding in &mut self.holdings {
+        self.release_departing(turn);
+        for holding in self.holdings.values_mut() {
             holding.claim(turn, self.owner, false);
         }
     }
 
+    /// Orders the removal of what is no longer configured.
+    pub fn release_departing(&mut self, turn: &mut Turn<'_>) {
+        for holding in self.holdings.values_mut().rev() {
+            if holding.departing {
+                holding.release(turn);
+            }
+        }
+        self.holdings.retain(|_, holding| {
+            !holding.departing || holding.present || holding.pending.is_some()
+        });
+    }
+
     /// Orders the removal of what is there, the last first.
     pub fn release(&mut self, turn: &mut Turn<'_>) {
-        for holding in self.holdings.iter_mut().rev() {
+        for holding in self.holdings.values_mut().rev() {
             holding.release(turn);
         }
     }
@@ -175,7 +234,7 @@ impl Holdings {
         let Some(known) = world.interface(interface) else {
             return gone;
         };
-        for holding in &mut self.holdings {
+        for holding in self.holdings.values_mut() {
             if holding.settings.interface != interface {
                 continue;
             }
@@ -207,7 +266,7 @@ impl Holdings {
     /// Treats what was not confirmed in time as gone; the next completion
     /// orders it again.
     pub fn expire(&mut self, now: Instant) {
-        for holding in &mut self.holdings {
+        for holding in self.holdings.values_mut() {
             if holding.confirm_by.is_some_and(|at| at <= now) {
                 holding.vanish();
             }
@@ -217,7 +276,7 @@ impl Holdings {
     /// When something has to be tried again or confirmed.
     pub fn next(&self, now: Instant) -> Option<Instant> {
         self.holdings
-            .iter()
+            .values()
             .flat_map(|holding| {
                 let retry = holding.failure.as_ref().map(|failure| failure.retry_at);
                 let restore = holding.restoration();
@@ -233,7 +292,7 @@ impl Holdings {
 
     /// Something has to be tried again or confirmed now.
     pub fn is_due(&self, now: Instant) -> bool {
-        self.holdings.iter().any(|holding| {
+        self.holdings.values().any(|holding| {
             let failure = holding.failure.as_ref();
             holding.confirm_by.is_some_and(|at| at <= now)
                 || holding.restoration().is_some_and(|at| at <= now)
@@ -243,8 +302,7 @@ impl Holdings {
     }
 
     pub fn status(&self) -> Vec<AddressStatus> {
-        self.holdings
-            .iter()
+        self.iter()
             .map(|holding| AddressStatus {
                 network: holding.settings.network,
                 interface: holding.settings.interface,
@@ -263,6 +321,7 @@ impl Holding {
             settings,
             present: false,
             belongs_to_host: false,
+            departing: false,
             pending: None,
             order: None,
             confirmed: false,
@@ -325,7 +384,7 @@ impl Holding {
         }
         let settled = self.present && self.confirmed;
         let too_soon = self.restoration().is_some_and(|at| at > turn.now);
-        if settled || too_soon || !self.may_try(turn.now) {
+        if settled || too_soon || self.departing || !self.may_try(turn.now) {
             return;
         }
         let Some(known) = turn.world.interface(self.settings.interface) else {
@@ -348,40 +407,6 @@ impl Holding {
             self.restore_after = Some(turn.now + RESTORE_PAUSE);
         }
         turn.act(Action::AddAddress(order));
-    }
-
-    /// An address whose subnet the interface has already becomes a host
-    /// address without a route; otherwise it brings the subnet with it, and
-    /// its removal must not take others along (PROTOCOL section 5).
-    /// The host's own is taken as it stands.
-    fn order_for(&self, state: &InterfaceState, world: &World) -> AddressOrder {
-        if let Some(order) = self.as_found(state).filter(|_| self.belongs_to_host) {
-            return order;
-        }
-        let network = self.settings.network;
-        let address = network.addr();
-        let host_length = network.max_prefix_len();
-        let subnet_is_there = state.addresses.iter().any(|own| {
-            let own = own.network;
-            own.addr() != address
-                && own.prefix_len() < host_length
-                && own.contains(&address)
-                && !world.is_virtual(own.addr())
-        });
-        let narrowed = subnet_is_there && network.prefix_len() < host_length;
-        let host = ipnet::IpNet::from(address);
-        AddressOrder {
-            instance: self.instance,
-            address: self.index,
-            interface: self.settings.interface,
-            network: if narrowed { host } else { network },
-            no_prefix_route: narrowed,
-            promote_secondaries: address.is_ipv4()
-                && !narrowed
-                && network.prefix_len() < host_length,
-            label: self.settings.label.clone(),
-            source_address: self.settings.source_address,
-        }
     }
 
     fn added(&mut self, turn: &Turn<'_>, outcome: Result<Added, String>) -> AddOutcome {
@@ -435,34 +460,6 @@ impl Holding {
             }
             None => self.present = false,
         }
-    }
-
-    /// What a dead agent of ours left, as it stands on the interface.
-    fn leftover(&self, world: &World) -> Option<AddressOrder> {
-        let state = world.interface(self.settings.interface)?.state.as_ref()?;
-        self.as_found(state)
-    }
-
-    /// The order that fits the address as it stands on the interface. It may
-    /// be the primary of its subnet, with the host's own in its shadow.
-    fn as_found(&self, state: &InterfaceState) -> Option<AddressOrder> {
-        let wanted = self.settings.network.addr();
-        let mut all = state.addresses.iter();
-        let found = all.find(|address| {
-            address.network.addr() == wanted && address.ours != self.belongs_to_host
-        })?;
-        let network = found.network;
-        let leads = network.addr().is_ipv4() && network.prefix_len() < network.max_prefix_len();
-        Some(AddressOrder {
-            instance: self.instance,
-            address: self.index,
-            interface: self.settings.interface,
-            network,
-            no_prefix_route: false,
-            promote_secondaries: leads && !self.belongs_to_host,
-            label: self.settings.label.clone(),
-            source_address: self.settings.source_address,
-        })
     }
 
     fn fail(&mut self, now: Instant, error: String, pause: Duration) {

@@ -5,13 +5,16 @@
 
 pub mod action;
 mod announcer;
+mod checks;
 pub mod election;
 pub mod event;
 mod holdings;
+mod hooks;
 pub mod jobs;
 pub mod ladder;
 mod obstacles;
 mod quiet;
+mod reload;
 pub mod report;
 mod router;
 mod schedule;
@@ -21,10 +24,12 @@ pub mod time;
 pub mod values;
 mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use action::Action;
+use checks::Checks;
 use event::{Event, Heard, InterfaceState};
+use jobs::{CheckName, JobId, JobResult};
 use ladder::Receiver;
 use quiet::Quiet;
 use report::Fact;
@@ -44,8 +49,17 @@ pub struct Agent {
     by_vrid: BTreeMap<(InterfaceName, Family, Vrid), InstanceId>,
     /// The instances that advertise on an interface or hold an address there.
     by_interface: BTreeMap<InterfaceName, Vec<InstanceId>>,
+    /// The instances that listen to a check.
+    by_check: BTreeMap<CheckName, Vec<InstanceId>>,
+    /// No longer configured; they go when nothing of theirs is left.
+    retired: BTreeSet<InstanceId>,
+    checks: Checks,
     world: World,
     schedule: Schedule,
+    check_deadline: Option<Instant>,
+    /// Handles and orders given so far.
+    instances_made: u32,
+    jobs: u64,
     quiet: Quiet,
     /// Packets that belong to no instance.
     counters: Counters,
@@ -55,37 +69,37 @@ impl Agent {
     /// Every instance begins in Initialize and stays there until its
     /// interface and socket were reported.
     pub fn new(settings: Settings, now: Instant) -> Self {
-        let world = World::new(settings.instances.iter());
         let mut agent = Self {
             routers: BTreeMap::new(),
             by_vrid: BTreeMap::new(),
             by_interface: BTreeMap::new(),
-            world,
+            by_check: BTreeMap::new(),
+            retired: BTreeSet::new(),
+            checks: Checks::new(&settings.checks, now),
+            world: World::default(),
             schedule: Schedule::default(),
+            check_deadline: None,
+            instances_made: 0,
+            jobs: 0,
             quiet: Quiet::default(),
             counters: Counters::default(),
         };
-        for (id, instance) in (0..).map(InstanceId).zip(settings.instances) {
-            agent.adopt(id, instance, now);
+        for instance in settings.instances {
+            agent.adopt(instance, now);
         }
+        agent.index(&settings.checks);
         agent
     }
 
-    fn adopt(&mut self, id: InstanceId, settings: InstanceSettings, now: Instant) {
-        let key = (settings.interface, settings.family, settings.vrid);
-        self.by_vrid.insert(key, id);
-        let others = settings.addresses.iter().map(|address| address.interface);
-        for interface in others.chain([settings.interface]) {
-            let users = self.by_interface.entry(interface).or_default();
-            if users.last() != Some(&id) {
-                users.push(id);
-            }
-        }
+    fn adopt(&mut self, settings: InstanceSettings, now: Instant) -> InstanceId {
+        let id = InstanceId(self.instances_made);
+        self.instances_made += 1;
         self.routers
             .insert(id, VirtualRouter::new(id, settings, now));
+        id
     }
 
-    /// The instances with their handles, in the order of their names.
+    /// The instances with their handles, those that are about to go too.
     pub fn instances(&self) -> impl Iterator<Item = (InstanceId, &InstanceSettings)> {
         self.routers
             .iter()
@@ -95,6 +109,13 @@ impl Agent {
     /// Every interface that some instance needs to know about.
     pub fn interfaces(&self) -> impl Iterator<Item = InterfaceName> {
         self.by_interface.keys().copied()
+    }
+
+    /// Every interface was reported, existing or not; the sockets of those
+    /// that exist were opened or failed to.
+    pub fn knows_its_interfaces(&self) -> bool {
+        self.interfaces()
+            .all(|interface| self.world.interface(interface).is_some())
     }
 
     /// Takes in what happened and says what to do, in this order.
@@ -108,6 +129,9 @@ impl Agent {
     pub fn handle_into(&mut self, now: Instant, event: Event<'_>, actions: &mut Vec<Action>) {
         match event {
             Event::Wake => {
+                if self.check_deadline.is_some_and(|at| at <= now) {
+                    self.with_checks(now, actions, Checks::on_wake);
+                }
                 let due = self.schedule.due(now);
                 self.each(now, actions, &due, VirtualRouter::on_wake);
             }
@@ -149,6 +173,8 @@ impl Agent {
                     router.on_announcement(turn, interface, address, hardware_address);
                 });
             }
+            Event::JobDone { job, result } => self.on_job_done(now, actions, job, &result),
+            Event::Reload(settings) => self.reload(now, *settings, actions),
             Event::Stop => self.stop(now, actions, true),
             Event::StopNow => self.stop(now, actions, false),
         }
@@ -156,7 +182,8 @@ impl Agent {
 
     /// When [`Event::Wake`] is wanted next, and what for.
     pub fn deadline(&self) -> Option<(Instant, Timer)> {
-        self.schedule.first()
+        let checks = self.check_deadline.map(|at| (at, Timer::Check));
+        self.schedule.first().into_iter().chain(checks).min()
     }
 
     /// Stopped, with nothing of ours left on the host.
@@ -165,8 +192,13 @@ impl Agent {
     }
 
     pub fn status(&self) -> Status {
+        let staying = self.routers.iter();
+        let staying = staying.filter(|(id, _)| !self.retired.contains(id));
+        let mut instances: Vec<_> = staying.map(|(_, router)| router.status()).collect();
+        instances.sort_by(|a, b| a.name.cmp(&b.name));
         Status {
-            instances: self.routers.values().map(VirtualRouter::status).collect(),
+            instances,
+            checks: self.checks.status(),
             counters: self.counters.clone(),
         }
     }
@@ -179,12 +211,60 @@ impl Agent {
         instances: &[InstanceId],
         mut act: impl FnMut(&mut VirtualRouter, &mut Turn<'_>),
     ) {
-        let mut turn = Turn::new(now, &self.world, actions);
+        let mut turn = Turn::new(now, &self.world, &mut self.jobs, actions);
         for id in instances {
             if let Some(router) = self.routers.get_mut(id) {
                 act(router, &mut turn);
+                router.tell(&mut turn);
                 self.schedule.set(*id, router.deadline(now));
             }
+        }
+        self.forget_retired();
+    }
+
+    /// Lets the checks act, and the instances that listen to them if the
+    /// state of one changed.
+    fn with_checks(
+        &mut self,
+        now: Instant,
+        actions: &mut Vec<Action>,
+        act: impl FnOnce(&mut Checks, &mut Turn<'_>) -> bool,
+    ) {
+        let mut turn = Turn::new(now, &self.world, &mut self.jobs, actions);
+        let changed = act(&mut self.checks, &mut turn);
+        self.check_deadline = self.checks.deadline();
+        if !changed {
+            return;
+        }
+        let mut listeners = BTreeSet::new();
+        for (name, verdict) in self.checks.verdicts() {
+            if self.world.check(&name) != Some(&verdict) {
+                listeners.extend(self.by_check.get(&name).into_iter().flatten());
+                self.world.set_check(name, verdict);
+            }
+        }
+        let listeners: Vec<InstanceId> = listeners.into_iter().collect();
+        self.each(now, actions, &listeners, VirtualRouter::on_checks);
+    }
+
+    fn on_job_done(
+        &mut self,
+        now: Instant,
+        actions: &mut Vec<Action>,
+        job: JobId,
+        result: &JobResult,
+    ) {
+        if self.checks.awaits(job) {
+            self.with_checks(now, actions, |checks, turn| {
+                checks.on_result(turn, job, result.clone())
+            });
+            return;
+        }
+        let owner = self.routers.iter().find(|(_, router)| router.awaits(job));
+        if let Some(id) = owner.map(|(id, _)| *id) {
+            self.one(now, actions, id, |router, turn| {
+                router.on_hook_done(turn, job, result);
+            });
         }
     }
 
@@ -258,7 +338,7 @@ impl Agent {
                 detail: discard.why.to_string(),
                 repeated,
             };
-            Turn::new(now, &self.world, actions).report(name.as_ref(), fact);
+            Turn::new(now, &self.world, &mut self.jobs, actions).report(name.as_ref(), fact);
         }
     }
 
@@ -277,6 +357,7 @@ impl Agent {
             .filter(|state| state.up)
             .map(|state| state.index);
         let renewed = index.is_some() && index != before;
+        self.with_checks(now, actions, Checks::observe);
         let users = self.users(interface);
         self.each(now, actions, &users, |router, turn| {
             router.on_interface(turn, interface, renewed);
@@ -299,7 +380,7 @@ impl Agent {
                 family,
                 error,
             };
-            Turn::new(now, &self.world, actions).report(None, fact);
+            Turn::new(now, &self.world, &mut self.jobs, actions).report(None, fact);
         }
         let users = self.users(interface);
         self.each(now, actions, &users, VirtualRouter::on_socket);

@@ -3,7 +3,7 @@
 
 use super::holdings::Holdings;
 use super::settings::InstanceSettings;
-use super::status::Obstacle;
+use super::status::{CheckState, Obstacle};
 use super::time::Instant;
 use super::world::World;
 
@@ -67,6 +67,7 @@ impl Obstacles {
         };
         next.interface(world, settings);
         next.addresses(world, settings, holdings);
+        next.checks(world, settings);
         next.found
     }
 }
@@ -129,6 +130,28 @@ impl Survey<'_> {
             Some(Err(error)) => {
                 let text = format!("the socket cannot be opened: {error}");
                 self.add(Gravity::Blocks, "socket", source, text);
+            }
+        }
+    }
+
+    /// A failing check that only lowers the priority is no obstacle.
+    fn checks(&mut self, world: &World, settings: &InstanceSettings) {
+        for check in settings.checks.iter().filter(|c| c.weight.is_none()) {
+            let Some(verdict) = world.check(&check.name) else {
+                continue;
+            };
+            match verdict.state {
+                CheckState::Unknown => self.found.waiting = true,
+                CheckState::Up => {}
+                CheckState::Down => {
+                    let source = format!("check {}", check.name);
+                    let text = if verdict.text.is_empty() {
+                        "fails".to_owned()
+                    } else {
+                        verdict.text.clone()
+                    };
+                    self.add(Gravity::Blocks, "check-failed", source, text);
+                }
             }
         }
     }

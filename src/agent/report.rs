@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::status::{Counter, Reason, StateName};
+use super::jobs::{CheckName, HookKind};
+use super::status::{CheckState, Counter, Reason, StateName};
 use super::values::{Family, InstanceName, InterfaceName, MacAddress};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +80,25 @@ pub enum Fact {
         family: Family,
         error: String,
     },
+    /// A health check changed its state.
+    Check {
+        check: CheckName,
+        from: CheckState,
+        to: CheckState,
+        output: String,
+    },
+    /// Failing checks changed an instance's priority.
+    Priority {
+        from: u8,
+        to: u8,
+    },
+    HookFailed {
+        hook: HookKind,
+        error: String,
+        output: String,
+    },
+    /// A new configuration was applied to an instance.
+    Reconfigured,
     /// The agent did not run for longer than an advertisement interval while
     /// it was Active.
     Stalled {
@@ -102,6 +122,11 @@ impl Fact {
             | Fact::AddressFailed { .. }
             | Fact::RemovalFailed { .. }
             | Fact::SocketFailed { .. } => Level::Error,
+            Fact::Check {
+                to: CheckState::Down,
+                ..
+            } => Level::Error,
+            Fact::Check { .. } | Fact::Reconfigured => Level::Info,
             Fact::Transition { .. } => Level::Info,
             Fact::Drift { theirs: None, .. } => Level::Info,
             Fact::Discarded { .. }
@@ -109,6 +134,8 @@ impl Fact {
             | Fact::AddressRestored { .. }
             | Fact::ForeignAnnouncement { .. }
             | Fact::NotSent { .. }
+            | Fact::Priority { .. }
+            | Fact::HookFailed { .. }
             | Fact::Stalled { .. }
             | Fact::LateDownTimer { .. } => Level::Warning,
         }
@@ -208,6 +235,33 @@ impl fmt::Display for Fact {
                 "cannot open the {} socket on {interface}: {error}; its instances stay in fault until it opens",
                 family.name()
             ),
+            Fact::Check {
+                check,
+                from,
+                to,
+                output,
+            } => {
+                write!(f, "check {check}: {from} -> {to}")?;
+                if output.is_empty() {
+                    return Ok(());
+                }
+                write!(f, "; {output}")
+            }
+            Fact::Priority { from, to } => {
+                write!(f, "checks changed the priority from {from} to {to}")
+            }
+            Fact::HookFailed {
+                hook,
+                error,
+                output,
+            } => {
+                write!(f, "hook {} failed: {error}", hook.name())?;
+                if !output.is_empty() {
+                    write!(f, ": {output}")?;
+                }
+                f.write_str("; the election is unaffected")
+            }
+            Fact::Reconfigured => f.write_str("the new configuration was applied"),
             Fact::Stalled { late } => write!(
                 f,
                 "did not run for {} ms beyond an advertisement's time; announced again",

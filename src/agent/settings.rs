@@ -1,11 +1,14 @@
 //! What the operator asked for, validated: the core never meets a setting
 //! that it cannot carry out.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::jobs::{CheckName, HookKind};
+use super::status::CheckState;
 use super::values::{
     AdvertInterval, ChecksumForm, Family, InstanceName, InterfaceName, Priority, Version, Vrid,
 };
@@ -16,6 +19,43 @@ pub struct Settings {
     pub node: String,
     /// Sorted by name; names are unique.
     pub instances: Vec<InstanceSettings>,
+    /// Those that instances name; names are unique.
+    pub checks: Vec<CheckSettings>,
+}
+
+/// A health check, as far as the core is concerned with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckSettings {
+    pub name: CheckName,
+    pub source: CheckSource,
+    /// From start to start.
+    pub interval: Duration,
+    pub timeout: Duration,
+    /// Results in a row that bring it up, or down; at least 1. The first
+    /// result of all decides at once.
+    pub rise: u8,
+    pub fall: u8,
+    /// What holds until the first result; the instance waits when absent.
+    pub initial: Option<CheckState>,
+}
+
+/// Where a check's verdict comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckSource {
+    /// The state of an interface, which the core knows itself.
+    Interface(InterfaceName),
+    /// A script or probe. `question` says what is asked, in any form that is
+    /// equal when the question is.
+    Elsewhere { question: String },
+}
+
+/// A check that an instance listens to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckUse {
+    pub name: CheckName,
+    /// Added to the priority while the check fails, -254..=-1. Without it a
+    /// failing check puts the instance in fault.
+    pub weight: Option<i16>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +77,9 @@ pub struct InstanceSettings {
     pub source: Option<IpAddr>,
     pub preempt: Preempt,
     pub settle: Duration,
+    pub checks: Vec<CheckUse>,
+    /// The hooks that there are, with their time-outs.
+    pub hooks: BTreeMap<HookKind, Duration>,
     pub announce: AnnounceSettings,
     /// What we send; `PseudoHeaderOfGroup` never occurs here.
     pub checksum: ChecksumForm,
@@ -79,6 +122,22 @@ pub enum Preempt {
     Never,
     Immediately,
     After(Duration),
+}
+
+impl AddressSettings {
+    /// The kernel is told the same about both.
+    pub fn is_held_like(&self, other: &AddressSettings) -> bool {
+        (self.network, self.interface) == (other.network, other.interface)
+            && self.label == other.label
+            && self.source_address == other.source_address
+    }
+}
+
+impl CheckSettings {
+    /// The same is asked; only its times may differ.
+    pub fn same_question(&self, other: &CheckSettings) -> bool {
+        self.source == other.source
+    }
 }
 
 /// Gratuitous ARP and unsolicited NA after a claim.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::jobs::{CheckName, HookKind};
 use super::time::Instant;
 use super::values::{
     ChecksumForm, Family, InstanceName, InterfaceName, MacAddress, Priority, Version, Vrid,
@@ -16,6 +17,8 @@ use super::values::{
 pub struct Status {
     /// Sorted by name.
     pub instances: Vec<InstanceStatus>,
+    /// Sorted by name.
+    pub checks: Vec<CheckStatus>,
     /// Packets that belong to no instance.
     pub counters: Counters,
 }
@@ -34,6 +37,8 @@ pub struct InstanceStatus {
     pub obstacles: Vec<Obstacle>,
     pub base_priority: Priority,
     pub effective_priority: Priority,
+    /// What failing checks add to the base.
+    pub priority_terms: Vec<PriorityTerm>,
     pub addresses: Vec<AddressStatus>,
     /// Who is Active as far as we know; ourselves included.
     pub active_router: Option<ActiveRouter>,
@@ -41,7 +46,62 @@ pub struct InstanceStatus {
     pub active_down_interval: Duration,
     pub drift: Vec<Drift>,
     pub conflicts: Vec<Conflict>,
+    /// The last run of each hook that ran.
+    pub hooks: Vec<HookStatus>,
     pub counters: Counters,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PriorityTerm {
+    /// `check uplink`.
+    pub source: String,
+    pub delta: i16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CheckState {
+    /// No result yet.
+    Unknown,
+    Up,
+    Down,
+}
+
+impl CheckState {
+    pub fn name(self) -> &'static str {
+        match self {
+            CheckState::Unknown => "unknown",
+            CheckState::Up => "up",
+            CheckState::Down => "down",
+        }
+    }
+}
+
+impl fmt::Display for CheckState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckStatus {
+    pub name: CheckName,
+    pub state: CheckState,
+    pub since: Instant,
+    /// Of the last run.
+    pub duration: Duration,
+    /// The first line of the last run's output, or why it failed.
+    pub output: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookStatus {
+    pub hook: HookKind,
+    pub ended: Instant,
+    pub duration: Duration,
+    /// `None` when it succeeded.
+    pub error: Option<String>,
+    /// The first line of its output.
+    pub output: String,
 }
 
 /// `state` in `status`. `Fault` is Initialize with obstacles.

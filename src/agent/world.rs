@@ -5,8 +5,10 @@ use std::net::IpAddr;
 
 use super::action::Action;
 use super::event::InterfaceState;
+use super::jobs::{CheckName, JobId};
 use super::report::{Fact, Report};
 use super::settings::InstanceSettings;
+use super::status::CheckState;
 use super::time::Instant;
 use super::values::{Family, InstanceName, InterfaceName};
 
@@ -20,6 +22,15 @@ pub(super) struct World {
     sockets: BTreeMap<(InterfaceName, Family), Result<(), String>>,
     /// Every address of every instance: none of them is the host's own.
     virtual_addresses: BTreeSet<IpAddr>,
+    checks: BTreeMap<CheckName, Verdict>,
+}
+
+/// What a check amounts to now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub state: CheckState,
+    /// Why it is down, for people.
+    pub text: String,
 }
 
 /// An interface that was reported, existing or not.
@@ -46,15 +57,12 @@ impl Interface {
 }
 
 impl World {
-    pub fn new<'s>(instances: impl Iterator<Item = &'s InstanceSettings>) -> Self {
-        let virtual_addresses = instances
+    /// Learns which addresses move.
+    pub fn set_instances<'s>(&mut self, instances: impl Iterator<Item = &'s InstanceSettings>) {
+        self.virtual_addresses = instances
             .flat_map(|instance| &instance.addresses)
             .map(|address| address.network.addr())
             .collect();
-        Self {
-            virtual_addresses,
-            ..Self::default()
-        }
     }
 
     /// Returns what was known before.
@@ -89,6 +97,15 @@ impl World {
     /// `None` until it was first tried.
     pub fn socket(&self, interface: InterfaceName, family: Family) -> Option<&Result<(), String>> {
         self.sockets.get(&(interface, family))
+    }
+
+    pub fn set_check(&mut self, name: CheckName, verdict: Verdict) {
+        self.checks.insert(name, verdict);
+    }
+
+    /// `None`: no such check.
+    pub fn check(&self, name: &CheckName) -> Option<&Verdict> {
+        self.checks.get(name)
     }
 
     pub fn is_virtual(&self, address: IpAddr) -> bool {
@@ -140,11 +157,19 @@ pub(super) struct Turn<'a> {
     pub world: &'a World,
     actions: &'a mut Vec<Action>,
     announcements_left: u32,
+    jobs: &'a mut u64,
 }
 
 impl<'a> Turn<'a> {
-    pub fn new(now: Instant, world: &'a World, actions: &'a mut Vec<Action>) -> Self {
+    /// `jobs` counts the orders given so far.
+    pub fn new(
+        now: Instant,
+        world: &'a World,
+        jobs: &'a mut u64,
+        actions: &'a mut Vec<Action>,
+    ) -> Self {
         Self {
+            jobs,
             now,
             world,
             actions,
@@ -161,6 +186,12 @@ impl<'a> Turn<'a> {
             instance: instance.cloned(),
             fact,
         }));
+    }
+
+    pub fn next_job(&mut self) -> JobId {
+        let job = JobId(*self.jobs);
+        *self.jobs += 1;
+        job
     }
 
     /// Takes one announcement from this turn's allowance.

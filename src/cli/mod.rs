@@ -9,7 +9,9 @@ use clap::{Parser, Subcommand};
 mod agent;
 mod demo;
 mod output;
+mod reload;
 mod run;
+mod runner;
 mod status;
 pub mod validate;
 
@@ -31,8 +33,13 @@ enum Command {
     Run(run::Args),
     /// Check a configuration file and say what it means.
     Validate(validate::ValidateArgs),
+    /// Apply a changed configuration file to the running agent.
+    Reload(reload::Args),
     /// Show who holds which address, since when, and what is wrong.
     Status(status::Args),
+    /// Start scripts and hooks for the agent.
+    #[command(hide = true)]
+    Runner(runner::Args),
     /// Watch a failover between two hosts in network namespaces here.
     Demo(demo::Args),
 }
@@ -41,7 +48,9 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Validate(args) => Ok(validate::run(&args)),
+        Command::Reload(args) => reload::run(args),
         Command::Status(args) => status::run(args),
+        Command::Runner(args) => runner::run(args),
         Command::Demo(args) => demo::run(args),
     };
     outcome.unwrap_or_else(|error| {

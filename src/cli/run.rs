@@ -37,7 +37,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn directory(told: Option<PathBuf>, variable: &str, default: &str) -> PathBuf {
+pub(super) fn directory(told: Option<PathBuf>, variable: &str, default: &str) -> PathBuf {
     let from_manager = || std::env::var_os(variable).filter(|value| !value.is_empty());
     told.or_else(|| from_manager().map(PathBuf::from))
         .unwrap_or_else(|| PathBuf::from(default))

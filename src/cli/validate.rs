@@ -2,7 +2,7 @@
 //! neither the network nor a running agent.
 
 use std::io::{ErrorKind, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,7 +10,9 @@ use comfy_table::{Table, presets};
 
 use crate::agent::election;
 use crate::agent::settings::InstanceSettings;
+use crate::config::work::Script;
 use crate::config::{self, Loaded, Style};
+use crate::runner::check_file;
 
 /// Judge a configuration and say how fast each instance fails over
 #[derive(Clone, Debug, clap::Args)]
@@ -42,7 +44,9 @@ pub fn run(args: &ValidateArgs) -> ExitCode {
 
 /// Exit code, standard output, standard error.
 fn verdict(args: &ValidateArgs, style: Style) -> (ExitCode, String, String) {
-    match config::load(&args.file) {
+    let judged = config::load(&args.file)
+        .and_then(|loaded| config::inspect_scripts(&loaded, &inspect).map(|()| loaded));
+    match judged {
         Err(faults) => {
             let faults = faults.render(style) + "\n";
             (ExitCode::FAILURE, String::new(), faults)
@@ -55,6 +59,21 @@ fn verdict(args: &ValidateArgs, style: Style) -> (ExitCode, String, String) {
             (ExitCode::SUCCESS, out, warnings(&loaded, style))
         }
     }
+}
+
+/// As the runner will judge it, which starts with root's rights unless we have
+/// none.
+fn inspect(script: &Script) -> Result<(), String> {
+    let root = nix::unistd::geteuid().is_root();
+    let user = script.user.as_deref().unwrap_or("nobody");
+    let user = nix::unistd::User::from_name(user).ok().flatten();
+    let program = script
+        .command
+        .first()
+        .map(Path::new)
+        .unwrap_or(Path::new(""));
+    check_file::inspect_for(program, root, user.map(|user| user.uid.as_raw()))
+        .map_err(|refusal| refusal.to_string())
 }
 
 /// A reader that closed the pipe has seen what it wanted.

@@ -1,17 +1,22 @@
 //! Warnings: what is legal and bites. Each says what can happen and what to
 //! write.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::agent::settings::{InstanceSettings, Preempt};
-use crate::agent::values::{Family, Version};
+use crate::agent::values::{Family, InstanceName, Version};
 
 use super::address;
+use super::check::{Checks, Sound, Task};
+use super::command;
 use super::duration;
-use super::fault::{Finding, Findings};
+use super::fault::{Finding, Findings, Place, quoted};
+use super::health::{self, OnAllFail};
 use super::instance::{ChecksumChoice, Draft};
 use super::read::Field;
+use super::work::probe::{Host, Probe, ProbeKind};
 
 /// A switch port may take half a minute; below this not even a fast one is
 /// sure to forward.
@@ -29,12 +34,114 @@ pub(super) fn instance(draft: &Draft, settings: &InstanceSettings, out: &mut Fin
         checksum(draft, settings),
         ttl(draft, settings),
         source(draft, settings),
+        on_all_fail(draft),
     ];
     advice
         .into_iter()
         .flatten()
         .for_each(|advice| out.warn(advice));
     riders(draft, settings, out);
+    weights(draft, settings, out);
+}
+
+/// Of the checks, those that nobody uses, and how instances use them.
+pub(super) fn checks(drafts: &[Draft], checks: &Checks, out: &mut Findings) {
+    for (name, place) in checks.unused(drafts) {
+        let title = format!("no instance uses check {}", quoted(name));
+        out.warn(Finding::at(place, title, "it is not run").help(format!(
+            "list it in an instance, as `checks: [{name}]`, or remove it"
+        )));
+    }
+    let addresses: BTreeMap<IpAddr, &InstanceName> = drafts
+        .iter()
+        .filter_map(|draft| Some((draft, draft.addresses.given()?)))
+        .flat_map(|(draft, list)| {
+            let each = list.value.items.iter();
+            each.map(|item| (item.address(), &draft.name.value))
+        })
+        .collect();
+    for sound in checks.used(drafts) {
+        out.warnings(timeout(sound));
+        match &sound.task {
+            Task::Interface => {}
+            Task::Script(written) => command::advice(&written.words, out),
+            Task::Probe(probe, place) => {
+                out.warnings(own_address(sound, probe, *place, &addresses))
+            }
+        }
+    }
+    for hook in drafts.iter().flat_map(|draft| draft.hooks.values()) {
+        command::advice(&hook.words, out);
+    }
+}
+
+fn timeout(sound: &Sound) -> Option<Finding> {
+    let settings = &sound.settings;
+    let place = sound.timeout?;
+    (settings.timeout > settings.interval).then(|| {
+        let title = format!(
+            "the time-out of check `{}` is longer than its interval",
+            settings.name
+        );
+        let interval = duration::print(settings.interval);
+        Finding::at(place, title, format!("the interval is {interval}")).help(format!(
+            "a check never runs twice at once: while it hangs it runs every {} only, and a failure is \
+             noticed that much later; write at most `{interval}`",
+            duration::print(settings.timeout)
+        ))
+    })
+}
+
+/// On a Backup, a virtual address is another host's.
+fn own_address(
+    sound: &Sound,
+    probe: &Probe,
+    place: Place,
+    addresses: &BTreeMap<IpAddr, &InstanceName>,
+) -> Option<Finding> {
+    let host = match &probe.kind {
+        ProbeKind::Tcp { target } => &target.host,
+        ProbeKind::Http(http) => &http.url.target().host,
+    };
+    let address = match host {
+        Host::Address(address) => address,
+        Host::Name(_) => return None,
+    };
+    let instance = addresses.get(address)?;
+    let title = format!("check `{}` asks a virtual address", sound.settings.name);
+    let label = format!("{address} is kept by instance `{instance}`");
+    Some(Finding::at(place, title, label).help(
+        "on a Backup this asks the Active host, not this one; write an address that stays here, \
+         such as 127.0.0.1",
+    ))
+}
+
+fn on_all_fail(draft: &Draft) -> Option<Finding> {
+    let given = draft.on_all_fail.given()?;
+    (given.value == OnAllFail::Keep).then(|| {
+        Finding::at(
+            given.place,
+            "`on_all_fail: keep` acts as `release`",
+            "without effect in this version",
+        )
+        .help(
+            "an Active may stay only where every other node is known to have failed too; that takes a \
+             `cluster` of known nodes, which this version does not have",
+        )
+    })
+}
+
+/// An owner's priority stays 255.
+fn weights(draft: &Draft, settings: &InstanceSettings, out: &mut Findings) {
+    for item in health::of(draft).filter(|_| settings.priority.is_owner()) {
+        if let Some(weight) = item.weight.given() {
+            let title = format!("the weight of check `{}` has no effect", item.name.value);
+            out.warn(Finding::at(weight.place, title, "the priority stays 255").help(
+                "an owner's priority never changes: write a `priority` of at most 254, or leave the \
+                 weight out, so that the failing check puts the instance in fault",
+            ));
+        }
+    }
 }
 
 /// Two files with the default in both are a tie.

@@ -143,6 +143,11 @@ impl Finding {
         Self::new(None, title.into(), String::new())
     }
 
+    /// As a fault of its own, outside of a run of [`Findings`].
+    pub fn into_fault(self, path: &Path, sources: &Sources) -> Diagnostic {
+        diagnostic(Severity::Error, *self.0, path, sources)
+    }
+
     /// What to write, and why.
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.0.help = Some(help.into());
@@ -182,6 +187,10 @@ impl Findings {
         }
     }
 
+    pub fn warnings(&mut self, findings: impl IntoIterator<Item = Finding>) {
+        findings.into_iter().for_each(|finding| self.warn(finding));
+    }
+
     /// The value, or the fault noted and nothing.
     pub fn keep<T>(&mut self, outcome: Result<T, Finding>) -> Option<T> {
         outcome.map_err(|finding| self.fault(finding)).ok()
@@ -211,23 +220,27 @@ fn resolve(
     findings.sort_by_key(|finding| finding.place);
     // What an alias repeats is wrong once.
     findings.dedup_by(|a, b| (a.place, &a.title) == (b.place, &b.title));
-    let diagnostic = |finding: Parts| {
-        let primary = finding
-            .place
-            .and_then(|place| sources.excerpt(place, &finding.label));
-        let related = finding
-            .related
-            .iter()
-            .filter_map(|(place, label)| sources.excerpt(*place, label));
-        Diagnostic {
-            severity,
-            title: finding.title,
-            path: shown_path(path),
-            excerpts: primary.into_iter().chain(related).collect(),
-            help: finding.help,
-        }
-    };
-    findings.into_iter().map(diagnostic).collect()
+    findings
+        .into_iter()
+        .map(|finding| diagnostic(severity, finding, path, sources))
+        .collect()
+}
+
+fn diagnostic(severity: Severity, finding: Parts, path: &Path, sources: &Sources) -> Diagnostic {
+    let primary = finding
+        .place
+        .and_then(|place| sources.excerpt(place, &finding.label));
+    let related = finding
+        .related
+        .iter()
+        .filter_map(|(place, label)| sources.excerpt(*place, label));
+    Diagnostic {
+        severity,
+        title: finding.title,
+        path: shown_path(path),
+        excerpts: primary.into_iter().chain(related).collect(),
+        help: finding.help,
+    }
 }
 
 fn with_rest(mut warnings: Vec<Warning>, dropped: usize, path: &Path) -> Vec<Warning> {
@@ -290,6 +303,17 @@ pub enum Style {
 }
 
 impl Diagnostic {
+    /// Control characters are left out.
+    pub(super) fn titled(mut self, title: String) -> Self {
+        self.title = title.replace(char::is_control, "?");
+        self
+    }
+
+    /// For sorting: line and column, those without a place first.
+    fn position(&self) -> Option<(usize, usize)> {
+        self.excerpts.first().map(|at| (at.line, at.column))
+    }
+
     /// Several lines, without a newline at the end.
     pub fn render(&self, style: Style) -> String {
         let level = match self.severity {
@@ -371,6 +395,16 @@ impl Faults {
             }],
             dropped: 0,
         }
+    }
+
+    /// Faults of one file, in any order; nothing when there is none.
+    pub(super) fn of_several(mut list: Vec<Diagnostic>) -> Option<Self> {
+        list.sort_by_key(Diagnostic::position);
+        // What an alias repeats is wrong once.
+        list.dedup_by(|a, b| (a.position(), &a.title) == (b.position(), &b.title));
+        let dropped = list.len().saturating_sub(FINDINGS_MAX);
+        list.truncate(FINDINGS_MAX);
+        (!list.is_empty()).then_some(Self { list, dropped })
     }
 
     /// In the order of the file.

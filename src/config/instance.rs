@@ -10,6 +10,7 @@ use crate::agent::values::{Family, InstanceName, InterfaceName, Priority, Versio
 use super::address::{self, AddressDraft};
 use super::duration;
 use super::fault::{Finding, Findings, Place, quoted};
+use super::health::{self, Hooks, OnAllFail, UseDraft};
 use super::keys;
 use super::read::{self, At, Field, Read, Section};
 use super::yaml::Node;
@@ -56,6 +57,9 @@ pub(super) struct Draft {
     pub source: Field<IpAddr>,
     pub preempt: Field<Preempt>,
     pub settle: Field<Duration>,
+    pub checks: Field<Items<UseDraft>>,
+    pub on_all_fail: Field<OnAllFail>,
+    pub hooks: Hooks,
     pub announce: Option<AnnounceSettings>,
     pub checksum: Field<ChecksumChoice>,
     pub ttl: Field<u8>,
@@ -100,6 +104,9 @@ pub(super) fn draft(name: &str, place: Place, node: &Node, out: &mut Findings) -
             let range = Duration::ZERO..=HOUR;
             read::duration(node, &read::within("settle", &range), range)
         }),
+        checks: health::uses(&section, out),
+        on_all_fail: health::on_all_fail(&section, out),
+        hooks: health::hooks(&section, out),
         announce: announce(&section, out),
         checksum: section.field("checksum", out, checksum),
         ttl: section.field("ttl", out, |node| read::integer(node, "`ttl`", 1..=255)),
@@ -109,9 +116,7 @@ pub(super) fn draft(name: &str, place: Place, node: &Node, out: &mut Findings) -
 
 /// The name stands in the log, in metrics and as an argument of hooks.
 fn instance_name(name: &str, place: Place) -> Read<InstanceName> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let begins = name.starts_with(|c: char| c.is_ascii_alphanumeric());
-    if begins && name.chars().all(allowed) && name.len() <= NAME_CHARS_MAX {
+    if is_name(name) {
         return Ok(InstanceName::new(name));
     }
     let title = format!("{} cannot be the name of an instance", quoted(name));
@@ -119,6 +124,13 @@ fn instance_name(name: &str, place: Place) -> Read<InstanceName> {
         "a name has letters, digits, `-`, `_` and `.`, begins with a letter or digit, and is at most \
          {NAME_CHARS_MAX} characters long"
     )))
+}
+
+/// Of an instance or a check.
+pub(super) fn is_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let begins = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    begins && name.chars().all(allowed) && name.len() <= NAME_CHARS_MAX
 }
 
 fn vrid(node: &Node) -> Read<Vrid> {
@@ -227,7 +239,7 @@ fn unicast_peers(section: &Section, out: &mut Findings) -> Field<Items<At<IpAddr
 }
 
 /// The same lack of a value, of another type.
-fn absent_or_bad<T, U>(field: &Field<T>) -> Field<U> {
+pub(super) fn absent_or_bad<T, U>(field: &Field<T>) -> Field<U> {
     match field {
         Field::Absent => Field::Absent,
         Field::Bad | Field::Given(_) => Field::Bad,

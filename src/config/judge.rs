@@ -4,14 +4,17 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use crate::agent::settings::{AddressSettings, InstanceSettings, Preempt};
+use crate::agent::jobs::CheckName;
+use crate::agent::settings::{AddressSettings, CheckUse, InstanceSettings, Preempt};
 use crate::agent::values::{
     AdvertInterval, ChecksumForm, Family, InterfaceName, Priority, Version,
 };
 
 use super::address::{self, AddressDraft};
+use super::command;
 use super::duration;
 use super::fault::{Finding, Findings, Place, quoted};
+use super::health;
 use super::instance::{ChecksumChoice, Draft};
 use super::read::Field;
 
@@ -52,10 +55,30 @@ pub(super) fn instance(draft: &Draft, out: &mut Findings) -> Option<InstanceSett
         source: draft.source.given().map(|source| source.value),
         preempt: draft.preempt.or(Preempt::Immediately)?,
         settle: draft.settle.or(std::time::Duration::ZERO)?,
+        checks: checks(draft)?,
+        hooks: draft
+            .hooks
+            .iter()
+            .map(|(kind, hook)| (*kind, hook.script.timeout))
+            .collect(),
         announce: draft.announce?,
         checksum: checksum(draft, version?, family?)?,
         ttl: draft.ttl.or(u8::MAX)?,
     })
+}
+
+/// In the order of the file.
+fn checks(draft: &Draft) -> Option<Vec<CheckUse>> {
+    if draft.checks.is_bad() {
+        return None;
+    }
+    let uses = health::of(draft).map(|item| {
+        Some(CheckUse {
+            name: CheckName::new(&item.name.value),
+            weight: command::optional(&item.weight)?,
+        })
+    });
+    uses.collect()
 }
 
 pub(super) fn priority(draft: &Draft) -> Option<Priority> {

@@ -14,8 +14,8 @@ pub(super) struct Keys {
 
 pub(super) static TOP: Keys = Keys {
     within: "the top level",
-    known: &["node", "instances", "control", "log"],
-    later: &["groups", "checks", "cluster", "include", "metrics"],
+    known: &["node", "instances", "checks", "control", "log"],
+    later: &["groups", "cluster", "include", "metrics"],
 };
 
 pub(super) static INSTANCE: Keys = Keys {
@@ -33,14 +33,14 @@ pub(super) static INSTANCE: Keys = Keys {
         "source",
         "preempt",
         "settle",
+        "checks",
+        "on_all_fail",
+        "hooks",
         "announce",
         "checksum",
         "ttl",
     ],
     later: &[
-        "checks",
-        "on_all_fail",
-        "hooks",
         "witnesses",
         "virtual_mac",
         "routes",
@@ -71,6 +71,48 @@ pub(super) static ANNOUNCE: Keys = Keys {
     later: &[],
 };
 
+pub(super) static CHECK: Keys = Keys {
+    within: "a check",
+    known: &[
+        "script",
+        "tcp",
+        "http",
+        "interface",
+        "interval",
+        "timeout",
+        "rise",
+        "fall",
+        "user",
+        "initial",
+        "status",
+        "host",
+        "ca",
+        "insecure",
+    ],
+    later: &[
+        "process", "systemd", "file", "arp", "all", "any", "at_least", "on_fail",
+    ],
+};
+
+/// One entry of an instance's `checks`.
+pub(super) static USE: Keys = Keys {
+    within: "an instance's check",
+    known: &["name", "weight"],
+    later: &[],
+};
+
+pub(super) static HOOKS: Keys = Keys {
+    within: "`hooks`",
+    known: &["active", "backup", "fault", "change"],
+    later: &["before_active", "before_release"],
+};
+
+pub(super) static HOOK: Keys = Keys {
+    within: "a hook",
+    known: &["run", "timeout", "user"],
+    later: &[],
+};
+
 pub(super) static CONTROL: Keys = Keys {
     within: "`control`",
     known: &["read_group", "admin_group"],
@@ -83,10 +125,12 @@ pub(super) static LOG: Keys = Keys {
     later: &[],
 };
 
-static SECTIONS: [&Keys; 6] = [&TOP, &INSTANCE, &ADDRESS, &ANNOUNCE, &CONTROL, &LOG];
+static SECTIONS: [&Keys; 10] = [
+    &TOP, &INSTANCE, &ADDRESS, &ANNOUNCE, &CHECK, &USE, &HOOKS, &HOOK, &CONTROL, &LOG,
+];
 
 /// What keepalived calls things, and what to write here.
-const KEEPALIVED: [(&str, &str); 19] = [
+const KEEPALIVED: [(&str, &str); 28] = [
     ("vrrp_instance", "name it under `instances`"),
     ("router_id", "write `node` at the top level"),
     ("virtual_router_id", "write `vrid`"),
@@ -110,6 +154,30 @@ const KEEPALIVED: [(&str, &str); 19] = [
     (
         "state",
         "remove it: the election decides who starts as Active",
+    ),
+    ("vrrp_script", "name it under `checks`"),
+    ("track_script", "write `checks`"),
+    (
+        "track_interface",
+        "write a check `{ interface: eth1 }` and list it in `checks`",
+    ),
+    ("init_fail", "write `initial: down`"),
+    (
+        "notify_master",
+        "write `hooks: { active: [/path/to/script] }`",
+    ),
+    (
+        "notify_backup",
+        "write `hooks: { backup: [/path/to/script] }`",
+    ),
+    (
+        "notify_fault",
+        "write `hooks: { fault: [/path/to/script] }`",
+    ),
+    ("notify", "write `hooks: { change: [/path/to/script] }`"),
+    (
+        "notify_stop",
+        "write `hooks: { change: [/path/to/script] }`, which is told STOP",
     ),
     ("native_ipv6", "write `family: ipv6`"),
 ];

@@ -8,14 +8,20 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::agent::settings::{InstanceSettings, Settings};
+use crate::agent::settings::{CheckSettings, InstanceSettings, Settings};
 
 mod across;
 mod address;
 mod advice;
+#[cfg(test)]
+mod arbitrary;
+mod check;
+mod command;
 mod duration;
+mod emit;
 mod fault;
 mod file;
+mod health;
 mod host;
 mod instance;
 mod judge;
@@ -24,13 +30,19 @@ mod print;
 #[cfg(test)]
 mod properties;
 mod read;
+mod scripts;
+pub mod work;
 mod yaml;
 
 pub use fault::{Diagnostic, Faults, Style, Warning};
 pub use host::{ControlSettings, HostSettings, LogFormat, LogLevel, LogSettings};
+pub use scripts::inspect_scripts;
+pub use work::{Script, Work};
 
+use check::Task;
+use command::Written;
 use fault::{Finding, Findings, SourceId, Sources};
-use read::Section;
+use read::{Field, Section};
 use yaml::Value;
 
 /// Where `run` and `validate` look unless told otherwise.
@@ -41,6 +53,8 @@ pub const DEFAULT_PATH: &str = "/etc/vipward/config.yaml";
 pub struct Loaded {
     pub settings: Settings,
     pub host: HostSettings,
+    /// What the checks and hooks of `settings` run.
+    pub work: Work,
     /// In the order of the file.
     pub warnings: Vec<Warning>,
     /// Of the effective configuration: FNV-1a over 64 bits, 16 hexadecimal
@@ -51,6 +65,8 @@ pub struct Loaded {
     /// The effective configuration as YAML, defaults filled in; read again it
     /// gives the same settings.
     pub effective: String,
+    /// For [`inspect_scripts`].
+    scripts: Vec<scripts::Placed>,
 }
 
 /// Reads and judges a file. Never waits and never touches the network; a file
@@ -79,13 +95,21 @@ pub fn parse(path: &Path, text: &str, host_name: &str) -> Result<Loaded, Faults>
             "this is a bug in vipward: please report it with the file",
         )
     };
-    let (settings, host) =
-        read.ok_or_else(|| unexplained("refused without a reason".to_owned()))?;
-    let effective = print::yaml(&settings, &host)
+    let Sound {
+        settings,
+        host,
+        work,
+        scripts,
+    } = read.ok_or_else(|| unexplained("refused without a reason".to_owned()))?;
+    let effective = print::yaml(&settings, &host, &work)
         .map_err(|error| unexplained(format!("cannot be printed: {error}")))?;
+    let placed =
+        |(whose, written): &(String, Written)| scripts::placed(written, whose, path, &sources);
     Ok(Loaded {
         settings,
         host,
+        work,
+        scripts: scripts.iter().filter_map(placed).collect(),
         warnings,
         digest: print::digest(&effective),
         path: path.to_owned(),
@@ -93,13 +117,17 @@ pub fn parse(path: &Path, text: &str, host_name: &str) -> Result<Loaded, Faults>
     })
 }
 
+/// What a text without a fault comes to.
+struct Sound {
+    settings: Settings,
+    host: HostSettings,
+    work: Work,
+    /// Every script, and whose it is.
+    scripts: Vec<(String, Written)>,
+}
+
 /// Nothing only when a fault was noted.
-fn settings(
-    source: SourceId,
-    text: &str,
-    host_name: &str,
-    out: &mut Findings,
-) -> Option<(Settings, HostSettings)> {
+fn settings(source: SourceId, text: &str, host_name: &str, out: &mut Findings) -> Option<Sound> {
     let root = match yaml::read(source, text) {
         Ok(root) if matches!(root.value, Value::Map(_)) || !is_keepalived(text) => root,
         Ok(_) | Err(_) if is_keepalived(text) => {
@@ -135,12 +163,58 @@ fn settings(
     let top = Section::open(&root, &keys::TOP, out)?;
     let node = host::node_name(&top, &root, host_name, out);
     let host = host::settings(&top, out);
-    let instances = instances(&top, &root, out);
-    let settings = Settings {
-        node: node?,
-        instances: instances?,
+    let checks = top.field("checks", out, Ok);
+    let checks = match &checks {
+        Field::Bad => check::Checks::default(),
+        Field::Absent => check::checks(None, out),
+        Field::Given(at) => check::checks(Some(at.value), out),
     };
-    Some((settings, host?))
+    let (instances, drafts) = instances(&top, &root, &checks, out)?;
+    let (checks, work, scripts) = worked_out(&drafts, &checks);
+    Some(Sound {
+        settings: Settings {
+            node: node?,
+            instances,
+            checks,
+        },
+        host: host?,
+        work,
+        scripts,
+    })
+}
+
+/// The checks that instances use, sorted by name, and everything that is run.
+fn worked_out(
+    drafts: &[instance::Draft],
+    checks: &check::Checks,
+) -> (Vec<CheckSettings>, Work, Vec<(String, Written)>) {
+    let mut settings = Vec::new();
+    let mut work = Work::default();
+    let mut scripts = Vec::new();
+    for sound in checks.used(drafts) {
+        let name = &sound.settings.name;
+        settings.push(sound.settings.clone());
+        match &sound.task {
+            Task::Interface => {}
+            Task::Script(written) => {
+                work.scripts.insert(name.clone(), written.script.clone());
+                scripts.push((format!("check `{name}`"), written.clone()));
+            }
+            Task::Probe(probe, _) => {
+                work.probes.insert(name.clone(), probe.clone());
+            }
+        }
+    }
+    for draft in drafts {
+        let instance = &draft.name.value;
+        for (kind, written) in &draft.hooks {
+            let key = (instance.clone(), *kind);
+            work.hooks.insert(key, written.script.clone());
+            let whose = format!("the hook `{}` of `{instance}`", kind.name());
+            scripts.push((whose, written.clone()));
+        }
+    }
+    (settings, work, scripts)
 }
 
 /// The file that people migrate from.
@@ -150,12 +224,13 @@ fn is_keepalived(text: &str) -> bool {
         .any(|line| begins.iter().any(|begin| line.starts_with(begin)) && line.contains('{'))
 }
 
-/// Sorted by name.
+/// Sorted by name; and the drafts that they come from.
 fn instances(
     top: &Section,
     root: &yaml::Node,
+    checks: &check::Checks,
     out: &mut Findings,
-) -> Option<Vec<InstanceSettings>> {
+) -> Option<(Vec<InstanceSettings>, Vec<instance::Draft>)> {
     let node = top.node("instances");
     let Some(node) = node else {
         if top.lacks("instances") {
@@ -175,6 +250,7 @@ fn instances(
         .filter_map(|(name, place, node)| instance::draft(name, *place, node, out))
         .collect();
     across::instances(&drafts, out);
+    health::judge(&drafts, checks, out);
     let mut settings = Vec::with_capacity(drafts.len());
     for draft in &drafts {
         if let Some(instance) = judge::instance(draft, out) {
@@ -183,8 +259,9 @@ fn instances(
         }
     }
     advice::unset_priorities(&drafts, out);
+    advice::checks(&drafts, checks, out);
     settings.sort_by(|a, b| a.name.cmp(&b.name));
-    Some(settings)
+    Some((settings, drafts))
 }
 
 fn no_instances(node: &yaml::Node) -> Finding {

@@ -2,15 +2,22 @@
 //! printed reads back as the same settings.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use serde::Serialize;
 
-use crate::agent::settings::{AddressSettings, InstanceSettings, Preempt, Settings};
+use crate::agent::jobs::HookKind;
+use crate::agent::settings::{
+    AddressSettings, CheckSettings, CheckSource, CheckUse, InstanceSettings, Preempt, Settings,
+};
+use crate::agent::status::CheckState;
 use crate::agent::values::{ChecksumForm, Family, Version};
 
 use super::duration;
+use super::emit;
 use super::host::HostSettings;
-use super::read;
+use super::work::Work;
+use super::work::probe::{ProbeKind, Trust};
 
 /// Keys in the order in which people read them.
 #[derive(Serialize)]
@@ -18,6 +25,8 @@ use super::read;
 pub(super) struct Effective {
     node: String,
     instances: BTreeMap<String, EffectiveInstance>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    checks: BTreeMap<String, EffectiveCheck>,
     control: EffectiveControl,
     log: EffectiveLog,
 }
@@ -38,6 +47,10 @@ struct EffectiveInstance {
     source: Option<String>,
     preempt: EffectivePreempt,
     settle: String,
+    checks: Vec<EffectiveUse>,
+    on_all_fail: String,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    hooks: BTreeMap<String, EffectiveHook>,
     announce: EffectiveAnnounce,
     checksum: String,
     ttl: u8,
@@ -76,6 +89,65 @@ struct EffectiveAnnounce {
 
 #[derive(Serialize)]
 #[cfg_attr(test, derive(serde::Deserialize, PartialEq, Debug))]
+struct EffectiveUse {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight: Option<i16>,
+}
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(serde::Deserialize, PartialEq, Debug))]
+struct EffectiveHook {
+    run: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    timeout: String,
+}
+
+/// One kind; the options that are of it.
+#[derive(Serialize, Default)]
+#[cfg_attr(test, derive(serde::Deserialize, PartialEq, Debug))]
+struct EffectiveCheck {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    script: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tcp: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Vec<EffectiveStatus>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    insecure: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interface: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interval: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rise: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fall: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    initial: Option<String>,
+}
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(serde::Deserialize, PartialEq, Debug))]
+#[serde(untagged)]
+enum EffectiveStatus {
+    Code(u16),
+    Range(String),
+}
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(serde::Deserialize, PartialEq, Debug))]
 struct EffectiveControl {
     #[serde(skip_serializing_if = "Option::is_none")]
     read_group: Option<String>,
@@ -89,16 +161,19 @@ struct EffectiveLog {
     format: String,
 }
 
-pub(super) fn effective(settings: &Settings, host: &HostSettings) -> Effective {
+pub(super) fn effective(settings: &Settings, host: &HostSettings, work: &Work) -> Effective {
     let instance = |instance: &InstanceSettings| {
         (
             instance.name.as_str().to_owned(),
-            effective_instance(instance),
+            effective_instance(instance, work),
         )
     };
+    let check =
+        |check: &CheckSettings| (check.name.as_str().to_owned(), effective_check(check, work));
     Effective {
         node: settings.node.clone(),
         instances: settings.instances.iter().map(instance).collect(),
+        checks: settings.checks.iter().map(check).collect(),
         control: EffectiveControl {
             read_group: host.control.read_group.clone(),
             admin_group: host.control.admin_group.clone(),
@@ -110,7 +185,78 @@ pub(super) fn effective(settings: &Settings, host: &HostSettings) -> Effective {
     }
 }
 
-fn effective_instance(instance: &InstanceSettings) -> EffectiveInstance {
+fn effective_check(check: &CheckSettings, work: &Work) -> EffectiveCheck {
+    let initial = check.initial.and_then(|state| match state {
+        CheckState::Up => Some("up".to_owned()),
+        CheckState::Down => Some("down".to_owned()),
+        CheckState::Unknown => None,
+    });
+    if let CheckSource::Interface(interface) = &check.source {
+        return EffectiveCheck {
+            interface: Some(interface.to_string()),
+            initial,
+            ..EffectiveCheck::default()
+        };
+    }
+    let mut out = EffectiveCheck {
+        interval: Some(duration::print(check.interval)),
+        timeout: Some(duration::print(check.timeout)),
+        rise: Some(check.rise),
+        fall: Some(check.fall),
+        initial,
+        ..EffectiveCheck::default()
+    };
+    if let Some(script) = work.scripts.get(&check.name) {
+        out.script = Some(script.command.clone());
+        out.user = script.user.clone();
+    }
+    match work.probes.get(&check.name).map(|probe| &probe.kind) {
+        None => {}
+        Some(ProbeKind::Tcp { target }) => out.tcp = Some(target.to_string()),
+        Some(ProbeKind::Http(http)) => {
+            out.http = Some(http.url.to_string());
+            out.status = Some(http.status.iter().map(effective_status).collect());
+            // An IPv6 address stands in brackets in a URL, and without here.
+            let host = http.host.as_ref();
+            out.host = host.map(|host| host.trim_matches(['[', ']']).to_owned());
+            match &http.trust {
+                Trust::System => {}
+                Trust::File(file) => out.ca = Some(file.to_string_lossy().into_owned()),
+                Trust::Anyone => out.insecure = Some(true),
+            }
+        }
+    }
+    out
+}
+
+fn effective_status(range: &RangeInclusive<u16>) -> EffectiveStatus {
+    match range.start() == range.end() {
+        true => EffectiveStatus::Code(*range.start()),
+        false => EffectiveStatus::Range(format!("{}-{}", range.start(), range.end())),
+    }
+}
+
+fn effective_use(listed: &CheckUse) -> EffectiveUse {
+    EffectiveUse {
+        name: listed.name.as_str().to_owned(),
+        weight: listed.weight,
+    }
+}
+
+fn effective_hooks(instance: &InstanceSettings, work: &Work) -> BTreeMap<String, EffectiveHook> {
+    let hook = |kind: HookKind| {
+        let script = work.hooks.get(&(instance.name.clone(), kind))?;
+        let hook = EffectiveHook {
+            run: script.command.clone(),
+            user: script.user.clone(),
+            timeout: duration::print(script.timeout),
+        };
+        Some((kind.name().to_owned(), hook))
+    };
+    HookKind::ALL.into_iter().filter_map(hook).collect()
+}
+
+fn effective_instance(instance: &InstanceSettings, work: &Work) -> EffectiveInstance {
     let announce = &instance.announce;
     EffectiveInstance {
         interface: instance.interface.to_string(),
@@ -137,6 +283,10 @@ fn effective_instance(instance: &InstanceSettings) -> EffectiveInstance {
             Preempt::After(delay) => EffectivePreempt::Delay(duration::print(delay)),
         },
         settle: duration::print(instance.settle),
+        checks: instance.checks.iter().map(effective_use).collect(),
+        // `keep` acts as `release`, and a warning says so.
+        on_all_fail: "release".to_owned(),
+        hooks: effective_hooks(instance, work),
         announce: EffectiveAnnounce {
             repeat: announce.repeat,
             delay: duration::print(announce.delay),
@@ -163,35 +313,14 @@ fn effective_address(address: &AddressSettings, family: Family) -> EffectiveAddr
     }
 }
 
-/// As YAML, by a library of its own: not the one that reads.
-pub(super) fn yaml(settings: &Settings, host: &HostSettings) -> Result<String, serde_yaml::Error> {
-    let plain = serde_yaml::to_string(&effective(settings, host))?;
-    Ok(plain.lines().map(|line| with_quotes(line) + "\n").collect())
-}
-
-/// The library writes `no` and `1_000` without quotes, as YAML 1.2 may; our
-/// own reader wants them quoted. Every line is `key: value`, `key:` or `- item`.
-fn with_quotes(line: &str) -> String {
-    let text = line.trim_start_matches([' ', '-']);
-    let indentation = line.strip_suffix(text).unwrap_or("");
-    let quoted = |word: &str| match read::needs_quotes(word) {
-        true => format!("'{word}'"),
-        false => word.to_owned(),
-    };
-    let genuine = |value: &str| {
-        let number = value
-            .parse::<u8>()
-            .is_ok_and(|number| number.to_string() == value);
-        number || value == "true" || value == "false"
-    };
-    match text.split_once(": ") {
-        Some((key, value)) if genuine(value) => format!("{indentation}{}: {value}", quoted(key)),
-        Some((key, value)) => format!("{indentation}{}: {}", quoted(key), quoted(value)),
-        None => match text.strip_suffix(':') {
-            Some(key) => format!("{indentation}{}:", quoted(key)),
-            None => line.to_owned(),
-        },
-    }
+/// As YAML, not by the library that reads.
+pub(super) fn yaml(
+    settings: &Settings,
+    host: &HostSettings,
+    work: &Work,
+) -> Result<String, serde_yaml::Error> {
+    let value = serde_yaml::to_value(effective(settings, host, work))?;
+    Ok(emit::document(&value))
 }
 
 /// FNV-1a over 64 bits of the effective configuration, as 16 hexadecimal

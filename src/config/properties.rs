@@ -11,6 +11,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use super::arbitrary::{check, hooks, wired};
 use super::print::{self, Effective};
 use super::*;
 use crate::agent::settings::{AddressSettings, AnnounceSettings, Preempt};
@@ -30,7 +31,7 @@ fn name() -> impl Strategy<Value = String> {
     ]
 }
 
-fn interface() -> impl Strategy<Value = InterfaceName> {
+pub(super) fn interface() -> impl Strategy<Value = InterfaceName> {
     let names = vec!["eth0", "eth1", "br-lan", "on", "1e3", "ens3.100", "0"];
     select(names).prop_map(|name| name.parse().unwrap())
 }
@@ -182,6 +183,8 @@ fn instance(index: u8, name: String) -> impl Strategy<Value = InstanceSettings> 
                     Family::Ipv6 => Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1).into(),
                 };
                 InstanceSettings {
+                    checks: Vec::new(),
+                    hooks: Default::default(),
                     name: InstanceName::new(&name),
                     interface,
                     vrid: Vrid::new(index).unwrap(),
@@ -203,7 +206,7 @@ fn instance(index: u8, name: String) -> impl Strategy<Value = InstanceSettings> 
         )
 }
 
-fn configuration() -> impl Strategy<Value = (Settings, HostSettings)> {
+fn configuration() -> impl Strategy<Value = (Settings, HostSettings, Work)> {
     let names = proptest::collection::btree_set(name(), 1..4);
     let instances = names.prop_flat_map(|names| {
         // In the order of the names, as settings are.
@@ -213,6 +216,10 @@ fn configuration() -> impl Strategy<Value = (Settings, HostSettings)> {
             .map(|(name, index)| instance(index, name));
         each.collect::<Vec<_>>()
     });
+    let names = proptest::collection::btree_set(name(), 0..4);
+    let checks = names.prop_flat_map(|names| names.into_iter().map(check).collect::<Vec<_>>());
+    let uses = vec(vec(option::of(option::of(-254..=-1i16)), 4), 4);
+    let health = (checks, vec(hooks(), 4), uses);
     let levels = vec![
         LogLevel::Error,
         LogLevel::Warn,
@@ -223,18 +230,26 @@ fn configuration() -> impl Strategy<Value = (Settings, HostSettings)> {
         select(levels),
         select(vec![LogFormat::Text, LogFormat::Json]),
     );
-    (name(), instances, log, option::of(name()), name()).prop_map(
-        |(node, instances, (level, format), read_group, admin_group)| {
-            let host = HostSettings {
+    let host =
+        (log, option::of(name()), name()).prop_map(|((level, format), read_group, admin)| {
+            HostSettings {
                 log: LogSettings { level, format },
                 control: ControlSettings {
                     read_group,
-                    admin_group,
+                    admin_group: admin,
                 },
-            };
-            (Settings { node, instances }, host)
-        },
-    )
+            }
+        });
+    (name(), instances, health, host).prop_map(|(node, instances, health, host)| {
+        let (checks, hooks, uses) = health;
+        let (instances, checks, work) = wired(instances, hooks, checks, &uses);
+        let settings = Settings {
+            node,
+            instances,
+            checks,
+        };
+        (settings, host, work)
+    })
 }
 
 fn parsed(text: &str) -> Result<Loaded, Faults> {
@@ -278,21 +293,18 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn printed_and_read_back_it_is_the_same((settings, host) in configuration()) {
-        let text = print::yaml(&settings, &host).unwrap();
+    fn printed_and_read_back_it_is_the_same((settings, host, work) in configuration()) {
+        let text = print::yaml(&settings, &host, &work).unwrap();
         let loaded = parsed(&text).map_err(|faults| {
             TestCaseError::fail(format!("{faults}\n{text}"))
         })?;
         prop_assert_eq!(&loaded.settings, &settings);
         prop_assert_eq!(&loaded.host, &host);
+        prop_assert_eq!(&loaded.work, &work);
         prop_assert_eq!(&loaded.effective, &text);
         prop_assert_eq!(&loaded.digest, &print::digest(&text));
-    }
-
-    #[test]
-    fn the_library_that_writes_reads_the_same((settings, host) in configuration()) {
-        let effective = print::effective(&settings, &host);
-        let text = serde_yaml::to_string(&effective).unwrap();
+        // Another library takes the text for the same.
+        let effective = print::effective(&settings, &host, &work);
         let again: Effective = serde_yaml::from_str(&text).unwrap();
         prop_assert_eq!(again, effective);
     }
@@ -305,7 +317,7 @@ proptest! {
     #[test]
     fn any_yaml_like_text_gets_an_answer(
         parts in vec(select(vec![
-            "instances:", "web:", " ", "  ", "\n", "\n  ", "\n    ", "- ", "{", "}", "[", "]", ",", ": ",
+            "instances:", "web:", "checks:", "hooks:", "script:", "/a", "tcp:", " ", "  ", "\n", "\n  ", "\n    ", "- ", "{", "}", "[", "]", ",", ": ",
             "addresses:", "192.0.2.10/24", "::1", "\"", "'", "#", "&a", "*a", "<<: ", "!x ", "|", ">-",
             "\t", "~", "no", "1:20", "vrid: 1", "\u{feff}", "é", "\u{202e}", "? ", "---\n", "%",
         ]), 0..60)

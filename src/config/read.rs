@@ -89,6 +89,11 @@ impl<'a> Section<'a> {
         self.node(key).is_none() && !self.refused.iter().any(meant)
     }
 
+    /// Some key was refused, so what seems missing may be misspelt.
+    pub fn refused_any(&self) -> bool {
+        !self.refused.is_empty()
+    }
+
     pub fn node(&self, key: &str) -> Option<&'a Node> {
         let entry = self.entries.iter().find(|(name, _)| *name == key);
         entry.map(|(_, node)| *node)

@@ -5,12 +5,12 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use hyper::header::HOST;
-use hyper::{Request, StatusCode};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use nix::unistd::{Gid, Group, Uid, User};
 use serde_json::Value;
@@ -18,6 +18,7 @@ use thiserror::Error;
 use tokio::net::UnixStream;
 
 use super::document::Document;
+use super::reload::RELOAD_TIMEOUT;
 
 /// How long the commands wait for an agent.
 pub const TIMEOUT: Duration = Duration::from_secs(1);
@@ -66,6 +67,72 @@ pub fn fetch_status(socket: &Path, timeout: Duration) -> Result<Document, Client
 
 /// The same as it came, for machines: JSON, not yet read.
 pub fn fetch_status_text(socket: &Path, timeout: Duration) -> Result<String, ClientError> {
+    let (status, body) = ask(socket, &Method::GET, "/status", timeout, timeout)?;
+    if status == StatusCode::OK {
+        String::from_utf8(body.into()).map_err(|error| garbled(socket, &error))
+    } else {
+        Err(refused(socket, status, &body))
+    }
+}
+
+/// What became of a wish to reload, its texts safe to print.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReloadAnswer {
+    Applied {
+        summary: String,
+        warnings: Vec<String>,
+    },
+    /// The file's faults with their places, of many lines. Nothing was changed.
+    Faulty(String),
+    /// One sentence that says who may. Nothing was changed.
+    Forbidden(String),
+    /// One sentence that says why, and what was changed.
+    Failed(String),
+}
+
+/// Asks the agent that listens on `socket` to reload its configuration, and
+/// waits for what becomes of it.
+///
+/// # Errors
+///
+/// Without an answer: at once, or when the agent's own time-outs have passed.
+pub fn request_reload(socket: &Path) -> Result<ReloadAnswer, ClientError> {
+    // The agent answers within its own time-out; it is given a little more.
+    let patience = RELOAD_TIMEOUT + 2 * TIMEOUT;
+    let (status, body) = ask(socket, &Method::POST, "/reload", patience, TIMEOUT)?;
+    let said = || match error_text(&body, printable_lines) {
+        Some(text) => text,
+        None => format!("HTTP {status}"),
+    };
+    Ok(match status {
+        StatusCode::OK => {
+            let answer: Value =
+                serde_json::from_slice(&body).map_err(|error| garbled(socket, &error))?;
+            let answer = printable(&answer);
+            let Some(summary) = answer.get("summary").and_then(Value::as_str) else {
+                return Err(garbled(socket, &"it has no summary"));
+            };
+            let warnings = answer.get("warnings").and_then(Value::as_array);
+            let warnings = warnings.into_iter().flatten().filter_map(Value::as_str);
+            ReloadAnswer::Applied {
+                summary: summary.to_owned(),
+                warnings: warnings.map(str::to_owned).collect(),
+            }
+        }
+        StatusCode::UNPROCESSABLE_ENTITY => ReloadAnswer::Faulty(said()),
+        StatusCode::FORBIDDEN => ReloadAnswer::Forbidden(said()),
+        _ => ReloadAnswer::Failed(said()),
+    })
+}
+
+/// Asks, and asks again for `retry_for` while the agent is busy with others.
+fn ask(
+    socket: &Path,
+    method: &Method,
+    path: &str,
+    timeout: Duration,
+    retry_for: Duration,
+) -> Result<(StatusCode, Bytes), ClientError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -74,18 +141,28 @@ pub fn fetch_status_text(socket: &Path, timeout: Duration) -> Result<String, Cli
             socket: socket.to_owned(),
             source,
         })?;
-    let body = runtime.block_on(async {
+    runtime.block_on(async {
+        let started = Instant::now();
         let mut last = None;
         let attempts = async {
             loop {
-                match get(socket, "/status").await {
+                match exchange(socket, method, path).await {
+                    Err(Attempt::Final(error)) => return Err(error),
+                    Err(Attempt::Later(error)) if started.elapsed() >= retry_for => {
+                        return Err(error);
+                    }
+                    Ok((status, body))
+                        if status == StatusCode::SERVICE_UNAVAILABLE
+                            && started.elapsed() < retry_for =>
+                    {
+                        last = Some(refused(socket, status, &body));
+                    }
                     // A refusal says more than an exchange broken off.
                     Err(Attempt::Later(error)) => match last {
                         Some(ClientError::Refused { .. }) => {}
                         _ => last = Some(error),
                     },
-                    Err(Attempt::Final(error)) => return Err(error),
-                    Ok(body) => return Ok(body),
+                    Ok(answer) => return Ok(answer),
                 }
                 tokio::time::sleep(RETRY).await;
             }
@@ -97,8 +174,7 @@ pub fn fetch_status_text(socket: &Path, timeout: Duration) -> Result<String, Cli
                 timeout,
             }))
         })
-    })?;
-    String::from_utf8(body.into()).map_err(|error| garbled(socket, &error))
+    })
 }
 
 /// Reads what [`fetch_status_text`] brought from `socket`.
@@ -114,7 +190,11 @@ enum Attempt {
     Final(ClientError),
 }
 
-async fn get(socket: &Path, path: &str) -> Result<Bytes, Attempt> {
+async fn exchange(
+    socket: &Path,
+    method: &Method,
+    path: &str,
+) -> Result<(StatusCode, Bytes), Attempt> {
     let stream = UnixStream::connect(socket)
         .await
         .map_err(|error| not_connected(socket, error))?;
@@ -126,18 +206,20 @@ async fn get(socket: &Path, path: &str) -> Result<Bytes, Attempt> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(broken_off)?;
-    let request = Request::get(path)
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
         .header(HOST, "localhost")
         .body(Empty::<Bytes>::new())
         .map_err(|error| Attempt::Final(garbled(socket, &error)))?;
-    let exchange = async {
+    let answer = async {
         let response = sender.send_request(request).await.map_err(broken_off)?;
         let status = response.status();
         match Limited::new(response.into_body(), ANSWER_BYTES_MAX)
             .collect()
             .await
         {
-            Ok(body) => judge(socket, status, body.to_bytes()),
+            Ok(body) => Ok((status, body.to_bytes())),
             Err(fault) if fault.is::<LengthLimitError>() => {
                 let reason = format!("it is longer than {ANSWER_BYTES_MAX} bytes");
                 Err(Attempt::Final(garbled(socket, &reason)))
@@ -148,28 +230,21 @@ async fn get(socket: &Path, path: &str) -> Result<Bytes, Attempt> {
             }
         }
     };
-    // The connection only moves bytes; what becomes of it shows in the exchange.
-    let (outcome, _) = tokio::join!(exchange, connection);
+    // The connection only moves bytes; what becomes of it shows in the answer.
+    let (outcome, _) = tokio::join!(answer, connection);
     outcome
 }
 
-fn judge(socket: &Path, status: StatusCode, body: Bytes) -> Result<Bytes, Attempt> {
-    if status == StatusCode::OK {
-        return Ok(body);
-    }
-    let said = serde_json::from_slice(&body)
-        .ok()
-        .map(|value: Value| printable(&value))
-        .and_then(|value| Some(value.get("error")?.as_str()?.to_owned()));
-    let refused = ClientError::Refused {
+fn refused(socket: &Path, status: StatusCode, body: &[u8]) -> ClientError {
+    ClientError::Refused {
         socket: socket.to_owned(),
-        reason: said.unwrap_or_else(|| format!("HTTP {status}")),
-    };
-    Err(if status == StatusCode::SERVICE_UNAVAILABLE {
-        Attempt::Later(refused)
-    } else {
-        Attempt::Final(refused)
-    })
+        reason: error_text(body, printable_line).unwrap_or_else(|| format!("HTTP {status}")),
+    }
+}
+
+fn error_text(body: &[u8], made_safe: fn(&str) -> String) -> Option<String> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    Some(made_safe(body.get("error")?.as_str()?))
 }
 
 fn not_connected(socket: &Path, source: io::Error) -> Attempt {
@@ -224,7 +299,7 @@ fn garbled(socket: &Path, reason: &impl ToString) -> ClientError {
 /// nothing in it moves a terminal's cursor or turns its direction.
 fn printable(value: &Value) -> Value {
     match value {
-        Value::String(text) => Value::String(text.chars().map(printable_char).collect()),
+        Value::String(text) => Value::String(printable_line(text)),
         Value::Array(items) => items.iter().map(printable).collect(),
         Value::Object(fields) => fields
             .iter()
@@ -232,6 +307,16 @@ fn printable(value: &Value) -> Value {
             .collect(),
         Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
     }
+}
+
+fn printable_line(text: &str) -> String {
+    text.chars().map(printable_char).collect()
+}
+
+/// Keeps the ends of lines.
+fn printable_lines(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(printable_line).collect();
+    lines.join("\n")
 }
 
 fn printable_char(c: char) -> char {

@@ -5,14 +5,14 @@
 //! (states, reasons, codes) are plain text.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use super::clock::{Time, WallClock};
 use crate::agent::status;
 use crate::agent::time::Instant;
 
@@ -38,77 +38,6 @@ pub struct Context<'a> {
     pub clock: WallClock,
 }
 
-/// Converts the core's instants to wall-clock times. The two clocks are read
-/// at different moments, so one instant would be a different millisecond at
-/// every call; the offset between them is therefore kept until the wall clock
-/// was really set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WallClock {
-    /// Wall-clock time, in nanoseconds since 1970, of the instant 0.
-    offset_nanos: i128,
-}
-
-impl WallClock {
-    /// Differences up to this are taken for reading the clocks late.
-    pub const TOLERANCE: Duration = Duration::from_millis(100);
-
-    /// `now` and `wall` are the same moment.
-    pub fn new(now: Instant, wall: Timestamp) -> Self {
-        Self {
-            offset_nanos: wall.as_nanosecond() - i128::from(now.as_nanos()),
-        }
-    }
-
-    /// The clock to use at this moment: the same as before, unless the wall
-    /// clock was set.
-    #[must_use]
-    pub fn observe(self, now: Instant, wall: Timestamp) -> Self {
-        let fresh = Self::new(now, wall);
-        let difference = fresh.offset_nanos.abs_diff(self.offset_nanos);
-        if difference > Self::TOLERANCE.as_nanos() {
-            fresh
-        } else {
-            self
-        }
-    }
-
-    pub fn at(self, instant: Instant) -> Time {
-        let nanos = self.offset_nanos + i128::from(instant.as_nanos());
-        // Only a wall clock set to the last centuries of the year 9999 gets there.
-        Time(Timestamp::from_nanosecond(nanos).unwrap_or(Timestamp::MAX))
-    }
-}
-
-/// RFC 3339 in UTC with milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Time(pub Timestamp);
-
-impl Time {
-    /// How long ago it was; zero when it lies in the future.
-    pub fn age(self, now: Timestamp) -> Duration {
-        Duration::try_from(now.duration_since(self.0)).unwrap_or(Duration::ZERO)
-    }
-}
-
-impl fmt::Display for Time {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.3}", self.0)
-    }
-}
-
-impl Serialize for Time {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Time {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map(Time).map_err(serde::de::Error::custom)
-    }
-}
-
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Document {
     pub version: String,
@@ -117,8 +46,7 @@ pub struct Document {
     pub started_at: Time,
     pub config: Config,
     pub instances: Vec<Instance>,
-    /// No agent of this version has any.
-    pub checks: Vec<Value>,
+    pub checks: Vec<Check>,
     /// No agent of this version has any.
     pub groups: Vec<Value>,
     /// No agent of this version has any.
@@ -156,6 +84,9 @@ pub struct Instance {
     pub active_down_interval_ms: u64,
     pub drift: Vec<Drift>,
     pub conflicts: Vec<Conflict>,
+    /// The last run of each hook that ran. Missing where an older agent answers.
+    #[serde(default)]
+    pub hooks: Vec<Hook>,
     pub counters: Counters,
 }
 
@@ -171,8 +102,40 @@ pub struct Obstacle {
 pub struct Priority {
     pub base: u8,
     pub effective: u8,
-    /// What makes the difference. No agent of this version has any.
-    pub terms: Vec<Value>,
+    /// What failing checks add. Their sum is the difference, unless that
+    /// would leave 1 to 254.
+    pub terms: Vec<Term>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Term {
+    /// `check uplink`.
+    pub source: String,
+    pub delta: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    pub name: String,
+    /// `unknown` until the first result, then `up` or `down`.
+    pub state: String,
+    pub since: Time,
+    /// Of the last run.
+    pub duration_ms: u64,
+    /// The first line of the last run's output, or why it failed.
+    pub output: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    /// `active`, `backup`, `fault` or `change`.
+    pub hook: String,
+    pub ended: Time,
+    pub duration_ms: u64,
+    /// Null when it succeeded.
+    pub error: Option<String>,
+    /// The first line of its output.
+    pub output: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -249,7 +212,11 @@ impl Document {
                 .iter()
                 .map(|instance| Instance::new(instance, context))
                 .collect(),
-            checks: Vec::new(),
+            checks: status
+                .checks
+                .iter()
+                .map(|check| Check::new(check, context.clock))
+                .collect(),
             groups: Vec::new(),
             nodes: Vec::new(),
             counters: Counters::new(&status.counters),
@@ -288,7 +255,7 @@ impl Instance {
             priority: Priority {
                 base: instance.base_priority.get(),
                 effective: instance.effective_priority.get(),
-                terms: Vec::new(),
+                terms: instance.priority_terms.iter().map(Term::new).collect(),
             },
             addresses: instance.addresses.iter().map(Address::new).collect(),
             active_router: instance
@@ -302,6 +269,11 @@ impl Instance {
                 .conflicts
                 .iter()
                 .map(|conflict| Conflict::new(conflict, clock))
+                .collect(),
+            hooks: instance
+                .hooks
+                .iter()
+                .map(|hook| Hook::new(hook, clock))
                 .collect(),
             counters: Counters::new(&instance.counters),
         }
@@ -365,6 +337,39 @@ impl Conflict {
     }
 }
 
+impl Term {
+    fn new(term: &status::PriorityTerm) -> Self {
+        Self {
+            source: term.source.clone(),
+            delta: i64::from(term.delta),
+        }
+    }
+}
+
+impl Check {
+    fn new(check: &status::CheckStatus, clock: WallClock) -> Self {
+        Self {
+            name: check.name.to_string(),
+            state: check.state.to_string(),
+            since: clock.at(check.since),
+            duration_ms: milliseconds(check.duration),
+            output: check.output.clone(),
+        }
+    }
+}
+
+impl Hook {
+    fn new(hook: &status::HookStatus, clock: WallClock) -> Self {
+        Self {
+            hook: hook.hook.name().to_owned(),
+            ended: clock.at(hook.ended),
+            duration_ms: milliseconds(hook.duration),
+            error: hook.error.clone(),
+            output: hook.output.clone(),
+        }
+    }
+}
+
 impl Counters {
     fn new(counters: &status::Counters) -> Self {
         Self {
@@ -404,50 +409,22 @@ mod tests {
         value["added_later"] = serde_json::json!({"any": ["thing"]});
         value["instances"][0]["added_later"] = true.into();
         value["instances"][0]["counters"]["added_later"] = 7.into();
+        value["checks"][0]["state"] = "of-a-newer-agent".into();
+        value["checks"][0]["added_later"] = 7.into();
         let read: Document = serde_json::from_value(value).unwrap();
         assert_eq!(read.instances.len(), document.instances.len());
-        assert_eq!(read.to_json().unwrap(), document.to_json().unwrap());
+        let mut expected = document;
+        expected.checks[0].state = "of-a-newer-agent".to_owned();
+        assert_eq!(read.to_json().unwrap(), expected.to_json().unwrap());
     }
 
     #[test]
-    fn an_instant_does_not_jitter_with_the_clocks() {
-        let wall: Timestamp = "2026-11-22T10:00:00.0004Z".parse().unwrap();
-        let seconds = |seconds: u64| Instant::from_nanos(seconds * 1_000_000_000);
-        let clock = WallClock::new(seconds(100), wall);
-        let event = clock.at(seconds(40));
-        assert_eq!(event.to_string(), "2026-11-22T09:59:00.000Z");
-
-        // Read 0.7 ms late, or 99 ms late: the same moment as before.
-        for late in [700, 99_000] {
-            let observed = clock.observe(
-                seconds(160),
-                wall + Duration::from_micros(60_000_000 + late),
-            );
-            assert_eq!(observed.at(seconds(40)), event);
+    fn reads_what_an_older_agent_says() {
+        let mut value = serde_json::to_value(sample::document()).unwrap();
+        for instance in value["instances"].as_array_mut().unwrap() {
+            instance.as_object_mut().unwrap().remove("hooks").unwrap();
         }
-        let early = wall + Duration::from_secs(60) - Duration::from_millis(99);
-        assert_eq!(clock.observe(seconds(160), early), clock);
-    }
-
-    #[test]
-    fn a_wall_clock_that_was_set_is_followed() {
-        let wall: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
-        let now = Instant::from_nanos(5_000_000_000);
-        let clock = WallClock::new(now, wall);
-        let set: Timestamp = "2026-11-22T11:00:00Z".parse().unwrap();
-        let followed = clock.observe(now, set);
-        assert_eq!(followed.at(now).to_string(), "2026-11-22T11:00:00.000Z");
-        let back = followed.observe(now, wall);
-        assert_eq!(back.at(now).to_string(), "2026-11-22T10:00:00.000Z");
-    }
-
-    #[test]
-    fn ages_never_run_backwards() {
-        let time = Time("2026-11-22T10:00:00Z".parse().unwrap());
-        assert_eq!(
-            time.age(time.0 + Duration::from_secs(5)),
-            Duration::from_secs(5)
-        );
-        assert_eq!(time.age(time.0 - Duration::from_secs(5)), Duration::ZERO);
+        let read: Document = serde_json::from_value(value).unwrap();
+        assert!(read.instances.iter().all(|one| one.hooks.is_empty()));
     }
 }

@@ -1,8 +1,10 @@
 //! What of an instance somebody may have to do something about, as sentences.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
-use super::document::{Conflict, Counters, Drift, Instance, Obstacle};
+use super::document::{Conflict, Counters, Drift, Hook, Instance, Obstacle};
 use super::words;
 
 /// Addresses named one by one; the rest is counted.
@@ -28,8 +30,14 @@ impl Row {
 pub(super) fn problems(instance: &Instance, now: Timestamp) -> Vec<Row> {
     let mut rows = misplaced(instance);
     rows.extend(obstacles(instance, now));
+    let priority = &instance.priority;
+    if priority.base != priority.effective || !priority.terms.is_empty() {
+        rows.push(Row::new("priority", words::priority(priority)));
+    }
     rows.extend(drift(instance));
     rows.extend(conflicts(instance, now));
+    let failed = instance.hooks.iter().filter(|hook| hook.error.is_some());
+    rows.extend(failed.map(|hook| Row::new("hook", last_run(hook, now))));
     if instance.counters.stalls > 0 {
         let text = format!(
             "{} since the start: the agent ran late by more than an interval; \
@@ -114,6 +122,27 @@ pub(super) fn conflicts(instance: &Instance, now: Timestamp) -> Vec<Row> {
         Row::new("conflict", text)
     };
     instance.conflicts.iter().map(row).collect()
+}
+
+/// `change failed 5 min 12 s ago, after 40 ms: exit code 1: no such file`.
+pub(super) fn last_run(hook: &Hook, now: Timestamp) -> String {
+    let how = if hook.error.is_some() {
+        "failed"
+    } else {
+        "succeeded"
+    };
+    let mut text = format!(
+        "{} {how} {} ago, after {}",
+        hook.hook,
+        words::span(hook.ended.age(now)),
+        words::span(Duration::from_millis(hook.duration_ms))
+    );
+    let said = hook.error.iter().chain([&hook.output]);
+    for part in said.filter(|part| !part.is_empty()) {
+        text.push_str(": ");
+        text.push_str(part);
+    }
+    text
 }
 
 /// The counters that are not zero.

@@ -17,8 +17,9 @@ use super::socket_path;
 #[derive(Clone, Debug, Default)]
 pub struct Access {
     pub read_group: Option<String>,
-    /// Whoever may command may also read: this group gets the socket where
-    /// there is no `read_group`. No command needs more than reading yet.
+    /// May reload. Whoever may command may also read: this group gets the
+    /// socket where there is no `read_group`; where there is one, its members
+    /// must be in that one too, since a socket file has one group.
     pub admin_group: Option<String>,
 }
 

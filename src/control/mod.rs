@@ -2,11 +2,14 @@
 //! It sees the agent only through [`crate::agent::status`], never through its
 //! state, and never runs on the protocol thread.
 
+pub mod admin;
 pub mod client;
+mod clock;
 pub mod document;
 mod findings;
 pub mod listener;
 pub mod lock;
+pub mod reload;
 pub mod render;
 #[cfg(test)]
 pub(crate) mod sample;

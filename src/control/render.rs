@@ -10,11 +10,16 @@ use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
 use jiff::Timestamp;
 
 use super::document::{Address, Counters, Document, Instance, Time};
-use super::findings::{ADDRESSES_SHOWN, Row, conflicts, drift, errors, obstacles, problems};
+use super::findings::{
+    ADDRESSES_SHOWN, Row, conflicts, drift, errors, last_run, obstacles, problems,
+};
 use super::words;
 
 /// Fits the smallest usual terminal, and a mail.
 pub const COLUMNS: u16 = 80;
+
+/// Of a check's name; longer ones are cut, since each check has one line.
+const CHECK_NAME_SHOWN: usize = 30;
 
 /// Colours repeat what words already say, so they may be left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +35,10 @@ pub fn overview(document: &Document, now: Timestamp, colour: Colour) -> String {
     if !document.instances.is_empty() {
         let _ = writeln!(text, "\n{}", instances(document, now, colour));
     }
-    let mut quiet = true;
+    if !document.checks.is_empty() {
+        let _ = writeln!(text, "\n{}", checks(document, now, colour));
+    }
+    let mut quiet = document.checks.iter().all(|check| check.state == "up");
     for instance in &document.instances {
         let problems = problems(instance, now);
         if !problems.is_empty() {
@@ -44,7 +52,7 @@ pub fn overview(document: &Document, now: Timestamp, colour: Colour) -> String {
         let _ = writeln!(text, "\npackets of no instance:\n{}", pairs(&strays));
     }
     if quiet {
-        text.push_str("\nNo obstacles, drift, conflicts or errors.\n");
+        text.push_str("\nNo obstacles, failing checks, drift, conflicts or errors.\n");
     }
     paint(&text)
 }
@@ -57,7 +65,7 @@ pub fn detail(document: &Document, instance: &Instance, now: Timestamp, colour: 
         Row::new("state", state_in_words(instance, now, colour)),
         Row::new("reason", reason_in_words(instance)),
         Row::new("active router", active_router(document, instance, true)),
-        Row::new("priority", priority(instance)),
+        Row::new("priority", words::priority(&instance.priority)),
         Row::new(
             "sends on",
             format!(
@@ -79,6 +87,8 @@ pub fn detail(document: &Document, instance: &Instance, now: Timestamp, colour: 
     rows.extend(or_none("obstacle", obstacles(instance, now)));
     rows.extend(or_none("drift", drift(instance)));
     rows.extend(or_none("conflict", conflicts(instance, now)));
+    let hooks = instance.hooks.iter();
+    rows.extend(hooks.map(|hook| Row::new("hook", last_run(hook, now))));
     rows.extend(counts(&instance.counters));
     rows.extend(or_none("error", errors(&instance.counters)));
     let _ = writeln!(text, "{}", pairs(&rows));
@@ -132,7 +142,7 @@ fn instances(document: &Document, now: Timestamp, colour: Colour) -> String {
     for instance in &document.instances {
         table.add_row([
             instance.name.clone(),
-            state(instance, colour),
+            marked(&instance.state, colour),
             words::span(instance.since.age(now)),
             instance.priority.effective.to_string(),
             active_router(document, instance, false),
@@ -151,6 +161,44 @@ fn instances(document: &Document, now: Timestamp, colour: Colour) -> String {
         column.set_padding((0, 1));
     }
     table.trim_fmt()
+}
+
+/// One line each; what they printed is cut to what room there is.
+fn checks(document: &Document, now: Timestamp, colour: Colour) -> String {
+    let header = ["CHECK", "STATE", "FOR", "LAST RESULT"];
+    let names = document.checks.iter().map(|check| &check.name);
+    let names: Vec<String> = names.map(|n| words::cut(n, CHECK_NAME_SHOWN)).collect();
+    let ages = document.checks.iter().map(|check| check.since.age(now));
+    let ages: Vec<String> = ages.map(words::span).collect();
+    let states: Vec<&String> = document.checks.iter().map(|check| &check.state).collect();
+    let room = usize::from(COLUMNS)
+        .saturating_sub(column_width("CHECK", &names))
+        .saturating_sub(column_width("STATE", &states))
+        .saturating_sub(column_width("FOR", &ages));
+    let mut table = plain_table();
+    table.set_header(header);
+    for ((check, name), age) in document.checks.iter().zip(names).zip(ages) {
+        let result = match (check.state.as_str(), check.output.as_str()) {
+            ("unknown", "") => "waiting for the first result",
+            (_, output) => output,
+        };
+        let state = marked(&check.state, colour);
+        table.add_row([name, state, age, words::cut(result, room)]);
+    }
+    let whole = ColumnConstraint::ContentWidth;
+    table.set_constraints([whole; 3]);
+    for (column, padding) in [(0, (0, 1)), (3, (1, 0))] {
+        if let Some(column) = table.column_mut(column) {
+            column.set_padding(padding);
+        }
+    }
+    table.trim_fmt()
+}
+
+/// With the two columns of padding to the next.
+fn column_width(title: &str, cells: &[impl AsRef<str>]) -> usize {
+    let cells = cells.iter().map(|cell| cell.as_ref().chars().count());
+    cells.max().unwrap_or_default().max(title.len()) + 2
 }
 
 fn pairs(rows: &[Row]) -> String {
@@ -186,7 +234,7 @@ fn plain_table() -> Table {
 fn state_in_words(instance: &Instance, now: Timestamp, colour: Colour) -> String {
     format!(
         "{} for {}, since {}",
-        state(instance, colour),
+        marked(&instance.state, colour),
         words::span(instance.since.age(now)),
         clock(instance.since)
     )
@@ -227,15 +275,6 @@ fn active_router(document: &Document, instance: &Instance, full: bool) -> String
         let _ = write!(text, ", checksum {form}");
     }
     text
-}
-
-fn priority(instance: &Instance) -> String {
-    let priority = &instance.priority;
-    if priority.base == priority.effective {
-        priority.effective.to_string()
-    } else {
-        format!("{} (configured: {})", priority.effective, priority.base)
-    }
 }
 
 fn held(instance: &Instance) -> String {
@@ -317,15 +356,15 @@ const MARKS: [(char, &str); 4] = [
     ('\u{2064}', "\x1b[0m"),
 ];
 
-fn state(instance: &Instance, colour: Colour) -> String {
+fn marked(state: &str, colour: Colour) -> String {
     let [good, waiting, bad, end] = MARKS.map(|(mark, _)| mark);
-    let mark = match (colour, instance.state.as_str()) {
-        (Colour::Off, _) | (_, "backup") => return instance.state.clone(),
-        (Colour::On, "active") => good,
-        (Colour::On, "fault") => bad,
+    let mark = match (colour, state) {
+        (Colour::Off, _) | (_, "backup") => return state.to_owned(),
+        (Colour::On, "active" | "up") => good,
+        (Colour::On, "fault" | "down") => bad,
         (Colour::On, _) => waiting,
     };
-    format!("{mark}{}{end}", instance.state)
+    format!("{mark}{state}{end}")
 }
 
 fn paint(text: &str) -> String {
@@ -358,6 +397,9 @@ mod tests {
         let mut document = sample::document();
         document.counters.errors.clear();
         document.instances.retain(|one| one.name == "cache");
+        document.instances[0].priority.effective = 150;
+        document.instances[0].priority.terms.clear();
+        document.checks.retain(|check| check.state == "up");
         let text = overview(&document, sample::wall(), Colour::Off);
         fits(&text);
         insta::assert_snapshot!(text);
@@ -380,6 +422,7 @@ mod tests {
         let painted = overview(&document, sample::wall(), Colour::On);
         assert!(painted.contains("\x1b[1;31mfault\x1b[0m"), "{painted}");
         assert!(painted.contains("\x1b[32mactive\x1b[0m"), "{painted}");
+        assert!(painted.contains("\x1b[1;31mdown\x1b[0m"), "{painted}");
         let codes = MARKS.map(|(_, code)| code);
         let bare = codes
             .iter()
@@ -401,6 +444,10 @@ mod tests {
                 instance.addresses = vec![long; 1000];
             }
         }
+        for check in &mut document.checks {
+            check.name = "a-check-whose-name-has-no-end-".repeat(3);
+            check.output = "so much to say\n".repeat(100);
+        }
         let text = overview(&document, sample::wall(), Colour::On);
         let codes = MARKS.map(|(_, code)| code);
         let text = codes.iter().fold(text, |text, code| text.replace(code, ""));
@@ -408,5 +455,7 @@ mod tests {
             fits(line);
         }
         assert!(text.contains("and 997 more"), "{text}");
+        let results = text.matches("so much to say...").count();
+        assert_eq!(results, document.checks.len(), "one line each: {text}");
     }
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::document::{Context, Document, Identity, WallClock};
+use crate::agent::jobs::{CheckName, HookKind};
 use crate::agent::status::{
-    ActiveRouter, AddressStatus, Conflict, Counter, Counters, Drift, InstanceStatus, Obstacle,
-    Reason, StateName, Status,
+    ActiveRouter, AddressStatus, CheckState, CheckStatus, Conflict, Counter, Counters, Drift,
+    HookStatus, InstanceStatus, Obstacle, PriorityTerm, Reason, StateName, Status,
 };
 use crate::agent::time::Instant;
 use crate::agent::values::{
@@ -57,8 +58,39 @@ fn status() -> Status {
         counters.count(Counter::VridError);
     }
     Status {
+        checks: vec![
+            check("api", CheckState::Unknown, 340, ""),
+            check(
+                "nginx",
+                CheckState::Down,
+                312_000,
+                "exit code 1: connect to 127.0.0.1 port 8080 failed: Connection refused",
+            ),
+            check("smtp", CheckState::Up, 11_520_000, "220 mail.example ESMTP"),
+            check("uplink", CheckState::Down, 95_000, "it has no carrier"),
+        ],
         instances: vec![api(), cache(), db(), fresh(), mail(), web()],
         counters,
+    }
+}
+
+fn check(name: &str, state: CheckState, since_ms: u64, output: &str) -> CheckStatus {
+    CheckStatus {
+        name: CheckName::new(name),
+        state,
+        since: ago(since_ms),
+        duration: Duration::from_micros(4_200),
+        output: output.to_owned(),
+    }
+}
+
+fn hook(hook: HookKind, error: Option<&str>, output: &str) -> HookStatus {
+    HookStatus {
+        hook,
+        ended: ago(11_519_000),
+        duration: Duration::from_millis(40),
+        error: error.map(str::to_owned),
+        output: output.to_owned(),
     }
 }
 
@@ -75,12 +107,14 @@ fn instance(name: &str, vrid: u8, state: StateName, reason: Reason) -> InstanceS
         obstacles: Vec::new(),
         base_priority: Priority::new(150).unwrap(),
         effective_priority: Priority::new(150).unwrap(),
+        priority_terms: Vec::new(),
         addresses: Vec::new(),
         active_router: None,
         advert_interval: Duration::from_secs(1),
         active_down_interval: Duration::from_micros(3_414_062),
         drift: Vec::new(),
         conflicts: Vec::new(),
+        hooks: Vec::new(),
         counters: Counters::default(),
     }
 }
@@ -135,6 +169,10 @@ fn web() -> InstanceStatus {
             last_seen: ago(95_000),
             last_defended: ago(95_000),
         }],
+        hooks: vec![
+            hook(HookKind::Active, Some("exit code 127"), "mail: not found"),
+            hook(HookKind::Change, None, ""),
+        ],
         counters,
         ..instance("web", 51, StateName::Active, Reason::NoResponse)
     }
@@ -172,15 +210,19 @@ fn api() -> InstanceStatus {
 }
 
 fn mail() -> InstanceStatus {
+    let obstacle = |code, source: &str, text: &str| Obstacle {
+        code,
+        source: source.to_owned(),
+        since: ago(312_000),
+        text: text.to_owned(),
+    };
     InstanceStatus {
         since: ago(312_000),
         interface: "eth1".parse().unwrap(),
-        obstacles: vec![Obstacle {
-            code: "link-down",
-            source: "interface eth1".to_owned(),
-            since: ago(312_000),
-            text: "it has no carrier".to_owned(),
-        }],
+        obstacles: vec![
+            obstacle("link-down", "interface eth1", "it has no carrier"),
+            obstacle("check-failed", "check nginx", "exit code 1"),
+        ],
         addresses: vec![address("198.51.100.25/24", false, true)],
         ..instance("mail", 54, StateName::Fault, Reason::Obstacle)
     }
@@ -191,6 +233,10 @@ fn cache() -> InstanceStatus {
         version: Version::V2,
         base_priority: Priority::new(150).unwrap(),
         effective_priority: Priority::new(100).unwrap(),
+        priority_terms: vec![PriorityTerm {
+            source: "check uplink".to_owned(),
+            delta: -50,
+        }],
         addresses: vec![address("192.0.2.40/24", false, true)],
         active_router: router("192.0.2.2", false, 340),
         ..instance("cache", 55, StateName::Backup, Reason::Startup)

@@ -2,11 +2,15 @@
 //! client costs the protocol thread nothing but the clone of a status.
 //!
 //! One request for each connection. `GET /status` answers the document;
-//! everything else is an error as `{"error": "one sentence"}`.
+//! `POST /reload`, for those who may, applies the changed configuration and
+//! answers `{"summary": "one line", "warnings": ["one sentence"]}`. Everything
+//! else is an error as `{"error": "one sentence"}`; that of a configuration
+//! with faults (422) is their text, of many lines.
 
 use std::convert::Infallible;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -27,8 +31,10 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::admin::{Caller, PeerGroups};
 use super::document::{Context, Document, Identity, WallClock};
 use super::listener::{self, Access, ListenError, SocketFile};
+use super::reload::{self, Application, Desk, Judge, RELOAD_TIMEOUT, ReloadError, Trigger};
 use crate::agent::status::Status;
 use crate::agent::time::Instant;
 
@@ -42,18 +48,31 @@ pub const BODY_BYTES_MAX: usize = 4096;
 /// For the whole head to arrive.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 /// From the first byte to the last one; then the connection is closed,
-/// whatever it was doing.
+/// whatever it was doing. A reload that is permitted has its own time more.
 pub const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
 /// For the protocol loop to answer. Less than the second that clients wait,
 /// so that they learn the reason.
 pub const LOOP_TIMEOUT: Duration = Duration::from_millis(900);
 
-/// What the control thread asks of the protocol loop.
+/// What the control thread asks of the protocol loop; `C` is a configuration.
 #[derive(Debug)]
-pub enum Request {
+pub enum Request<C> {
     /// Asks for a copy of the present; it is not awaited by name, so a loop
     /// that finds the receiver gone need not care.
     Status(oneshot::Sender<StatusPicture>),
+    /// Hands over a configuration without a fault.
+    Apply(Application<C>),
+}
+
+/// What a server is given.
+pub struct Setup<C> {
+    pub access: Access,
+    pub identity: Identity,
+    /// Ends at the protocol loop. When it is full, who asks for a status is
+    /// told to come again.
+    pub requests: mpsc::Sender<Request<C>>,
+    pub judge: Judge<C>,
+    pub peer_groups: PeerGroups,
 }
 
 /// The core's status, and when it was taken.
@@ -79,53 +98,72 @@ pub struct ControlServer {
     /// Dropped to stop.
     stop: Option<oneshot::Sender<Infallible>>,
     thread: Option<JoinHandle<()>>,
+    trigger: Trigger,
 }
 
 impl ControlServer {
     /// Binds the socket before it returns: whoever is told that the agent is
-    /// ready can connect. `requests` ends at the protocol loop; when it is
-    /// full the client is told to come again, nothing waits.
+    /// ready can connect.
     ///
     /// # Errors
     ///
     /// Nothing is left behind by a failed start.
-    pub fn start(
+    pub fn start<C: Send + 'static>(
         runtime_dir: &Path,
-        access: Access,
-        identity: Identity,
-        requests: mpsc::Sender<Request>,
+        setup: Setup<C>,
     ) -> Result<Self, StartError> {
+        let Setup {
+            access,
+            identity,
+            requests,
+            judge,
+            peer_groups,
+        } = setup;
         let (listener, file) = listener::listen(runtime_dir, &access)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
+            // For looking up users and groups and for reading the
+            // configuration; what is more waits within its time-outs.
+            .max_blocking_threads(4)
             .build()
             .map_err(StartError::Thread)?;
         let listener = {
             let _inside = runtime.enter();
             UnixListener::from_std(listener).map_err(StartError::Thread)?
         };
+        let identity = Arc::new(Mutex::new(identity));
+        let (reloads, trigger, work) = reload::open(judge, requests.clone(), Arc::clone(&identity));
         let shared = Arc::new(Shared {
             identity,
             requests,
             clock: Mutex::new(None),
+            reloads,
+            admin_group: access.admin_group,
+            peer_groups,
         });
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             // The agent's memory is locked: a default stack would be 2 MiB of it.
             .stack_size(512 * 1024)
-            .spawn(move || serve(&runtime, listener, shared, stopped))
+            .spawn(move || serve(runtime, listener, shared, work, stopped))
             .map_err(StartError::Thread)?;
         Ok(Self {
             file,
             stop: Some(stop),
             thread: Some(thread),
+            trigger,
         })
     }
 
     pub fn path(&self) -> &Path {
         self.file.path()
+    }
+
+    /// Reloads as `POST /reload` does; for SIGHUP.
+    pub fn trigger(&self) -> Trigger {
+        self.trigger.clone()
     }
 }
 
@@ -140,17 +178,20 @@ impl Drop for ControlServer {
     }
 }
 
-#[derive(Debug)]
-struct Shared {
-    identity: Identity,
-    requests: mpsc::Sender<Request>,
+struct Shared<C> {
+    identity: Arc<Mutex<Identity>>,
+    requests: mpsc::Sender<Request<C>>,
     clock: Mutex<Option<WallClock>>,
+    reloads: Desk,
+    admin_group: Option<String>,
+    peer_groups: PeerGroups,
 }
 
-fn serve(
-    runtime: &Runtime,
+fn serve<C: Send + 'static>(
+    runtime: Runtime,
     listener: UnixListener,
-    shared: Arc<Shared>,
+    shared: Arc<Shared<C>>,
+    reloads: impl Future<Output = ()> + Send,
     stopped: oneshot::Receiver<Infallible>,
 ) {
     runtime.block_on(async move {
@@ -158,12 +199,15 @@ fn serve(
             // Ends when the sender is dropped.
             _ = stopped => {}
             () = accept(listener, shared) => {}
+            () = reloads => {}
         }
     });
+    // A configuration on a file system that hangs must not hold up the stop.
+    runtime.shutdown_background();
 }
 
 /// Never returns; dropping it drops every connection.
-async fn accept(listener: UnixListener, shared: Arc<Shared>) {
+async fn accept<C: Send + 'static>(listener: UnixListener, shared: Arc<Shared<C>>) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
@@ -207,10 +251,22 @@ fn refuse(stream: &UnixStream) {
     let _ = stream.try_write(answer.as_bytes());
 }
 
-async fn converse(stream: UnixStream, shared: Arc<Shared>) {
-    let service = service_fn(move |request| {
-        let shared = Arc::clone(&shared);
-        async move { Ok::<_, Infallible>(answer(&shared, request).await) }
+async fn converse<C: Send + 'static>(stream: UnixStream, shared: Arc<Shared<C>>) {
+    let caller = match Caller::of(&stream, shared.peer_groups) {
+        Ok(caller) => caller,
+        Err(error) => {
+            tracing::warn!("cannot tell who asks on the control socket: {error}; not answered");
+            return;
+        }
+    };
+    let reloads = Arc::new(AtomicBool::new(false));
+    let service = service_fn({
+        let reloads = Arc::clone(&reloads);
+        move |request| {
+            let (shared, caller, reloads) =
+                (Arc::clone(&shared), caller.clone(), Arc::clone(&reloads));
+            async move { Ok::<_, Infallible>(answer(&shared, caller, &reloads, request).await) }
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -220,7 +276,12 @@ async fn converse(stream: UnixStream, shared: Arc<Shared>) {
         .max_buf_size(2 * HEAD_BYTES_MAX)
         .header_read_timeout(HEAD_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service);
-    match timeout(CONNECTION_TIMEOUT, connection).await {
+    let mut connection = std::pin::pin!(connection);
+    let mut outcome = timeout(CONNECTION_TIMEOUT, connection.as_mut()).await;
+    if outcome.is_err() && reloads.load(Ordering::Relaxed) {
+        outcome = timeout(RELOAD_TIMEOUT, connection).await;
+    }
+    match outcome {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!("control connection ended: {error}"),
         Err(_) => tracing::debug!("control connection was too slow; closed"),
@@ -229,30 +290,88 @@ async fn converse(stream: UnixStream, shared: Arc<Shared>) {
 
 type Answer = Response<Full<Bytes>>;
 
-async fn answer(shared: &Shared, request: hyper::Request<Incoming>) -> Answer {
+async fn answer<C: Send + 'static>(
+    shared: &Shared<C>,
+    caller: Caller,
+    reloads: &AtomicBool,
+    request: hyper::Request<Incoming>,
+) -> Answer {
     let (head, body) = request.into_parts();
     if let Err(refusal) = discard_body(body).await {
         return refusal;
     }
     match (head.uri.path(), &head.method) {
         ("/status", &Method::GET) => status(shared).await,
-        ("/status", method) => {
-            let mut answer = error(
-                StatusCode::METHOD_NOT_ALLOWED,
-                &format!("{method} is not possible on /status; use GET"),
-            );
-            let allow = HeaderValue::from_static("GET");
-            answer.headers_mut().insert(ALLOW, allow);
-            answer
-        }
+        ("/reload", &Method::POST) => match permit(shared, &caller).await {
+            Ok(()) => {
+                reloads.store(true, Ordering::Relaxed);
+                reload(shared, &caller).await
+            }
+            Err(refusal) => refusal,
+        },
+        ("/status", method) => not_allowed(method, "/status", "GET"),
+        ("/reload", method) => not_allowed(method, "/reload", "POST"),
         (path, _) => error(
             StatusCode::NOT_FOUND,
-            &format!("there is no {path} here; GET /status is what this agent answers"),
+            &format!(
+                "there is no {path} here; GET /status and POST /reload are what this agent answers"
+            ),
         ),
     }
 }
 
-/// Reads a body to its end within the bound; no request has a use for it yet.
+fn not_allowed(method: &Method, path: &str, allowed: &'static str) -> Answer {
+    let mut answer = error(
+        StatusCode::METHOD_NOT_ALLOWED,
+        &format!("{method} is not possible on {path}; use {allowed}"),
+    );
+    let allow = HeaderValue::from_static(allowed);
+    answer.headers_mut().insert(ALLOW, allow);
+    answer
+}
+
+/// Looking up groups can wait for a directory service, so it is done on
+/// another thread.
+async fn permit<C>(shared: &Shared<C>, caller: &Caller) -> Result<(), Answer> {
+    let admin_group = shared.admin_group.clone();
+    let caller = caller.clone();
+    let verdict =
+        tokio::task::spawn_blocking(move || caller.may_command(admin_group.as_deref())).await;
+    match verdict {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(sentence)) => Err(error(StatusCode::FORBIDDEN, &sentence)),
+        Err(fault) => Err(error(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            &format!("cannot tell who may: {fault}; nothing was changed, please report it"),
+        )),
+    }
+}
+
+async fn reload<C>(shared: &Shared<C>, caller: &Caller) -> Answer {
+    match shared.reloads.reload(caller.to_string()).await {
+        Ok(reloaded) => {
+            let warnings = reloaded.warnings;
+            let body = json!({ "summary": reloaded.summary, "warnings": warnings });
+            respond(StatusCode::OK, format!("{body}\n"))
+        }
+        Err(fault) => {
+            let status = match fault {
+                ReloadError::Faulty(_) => StatusCode::UNPROCESSABLE_ENTITY,
+                ReloadError::Refused(_) | ReloadError::Busy => StatusCode::CONFLICT,
+                ReloadError::Unread | ReloadError::Untaken | ReloadError::Unfinished => {
+                    StatusCode::GATEWAY_TIMEOUT
+                }
+                ReloadError::Broken => StatusCode::INTERNAL_SERVER_ERROR,
+                ReloadError::Stopping | ReloadError::StoppedMeanwhile => {
+                    StatusCode::SERVICE_UNAVAILABLE
+                }
+            };
+            error(status, &fault.to_string())
+        }
+    }
+}
+
+/// Reads a body to its end within the bound; no request has a use for it.
 async fn discard_body(body: Incoming) -> Result<(), Answer> {
     let too_large = || {
         error(
@@ -274,7 +393,7 @@ async fn discard_body(body: Incoming) -> Result<(), Answer> {
     }
 }
 
-async fn status(shared: &Shared) -> Answer {
+async fn status<C>(shared: &Shared<C>) -> Answer {
     let unavailable = |sentence| error(StatusCode::SERVICE_UNAVAILABLE, sentence);
     let (reply, picture) = oneshot::channel();
     match shared.requests.try_send(Request::Status(reply)) {
@@ -293,7 +412,7 @@ async fn status(shared: &Shared) -> Answer {
     }
 }
 
-fn render(shared: &Shared, picture: &StatusPicture) -> Answer {
+fn render<C>(shared: &Shared<C>, picture: &StatusPicture) -> Answer {
     let wall = Timestamp::now();
     let clock = {
         let mut kept = shared.clock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -304,8 +423,10 @@ fn render(shared: &Shared, picture: &StatusPicture) -> Answer {
         *kept = Some(clock);
         clock
     };
+    let identity = shared.identity.lock();
+    let identity = identity.unwrap_or_else(PoisonError::into_inner).clone();
     let context = Context {
-        identity: &shared.identity,
+        identity: &identity,
         now: picture.now,
         clock,
     };

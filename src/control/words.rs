@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::document::Priority;
 use crate::agent::status::Counter;
 
 /// What a reason means in a state; `None` for one of a newer agent.
@@ -54,6 +55,48 @@ pub fn counter(name: &str) -> Option<&'static str> {
         }
         Counter::SendError => "advertisements of ours that could not be sent",
     })
+}
+
+/// The effective priority, and how it came about: `100 (150 - 50 check uplink)`.
+pub fn priority(priority: &Priority) -> String {
+    let Priority {
+        base,
+        effective,
+        terms,
+    } = priority;
+    if terms.is_empty() {
+        return if base == effective {
+            effective.to_string()
+        } else {
+            format!("{effective} (configured: {base})")
+        };
+    }
+    let mut text = format!("{effective} ({base}");
+    let mut sum = i64::from(*base);
+    for term in terms {
+        let sign = if term.delta < 0 { '-' } else { '+' };
+        let size = term.delta.unsigned_abs();
+        text.push_str(&format!(" {sign} {size} {}", term.source));
+        sum = sum.saturating_add(term.delta);
+    }
+    if sum != i64::from(*effective) {
+        text.push_str(match base {
+            255 => "; an owner's stays 255",
+            _ => "; held within 1 to 254",
+        });
+    }
+    text.push(')');
+    text
+}
+
+/// At most so many characters, on one line; what is cut off shows as `...`.
+pub fn cut(text: &str, width: usize) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    if line.chars().count() <= width && line.len() == text.trim_end().len() {
+        return line.to_owned();
+    }
+    let kept: String = line.chars().take(width.saturating_sub(3)).collect();
+    format!("{}...", kept.trim_end())
 }
 
 /// A span in at most two units, cut off: `340 ms`, `3.6 s`, `5 min 12 s`.
@@ -115,6 +158,7 @@ pub fn count(number: usize, one: &str, many: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::document::Term;
     use rstest::rstest;
 
     #[test]
@@ -147,6 +191,50 @@ mod tests {
     #[case(40_950, "40.95 s")]
     fn exact(#[case] ms: u64, #[case] words: &str) {
         assert_eq!(exact_ms(ms), words);
+    }
+
+    #[rstest]
+    #[case(150, 150, &[], "150")]
+    #[case(150, 100, &[], "100 (configured: 150)")]
+    #[case(150, 100, &[("check uplink", -50)], "100 (150 - 50 check uplink)")]
+    #[case(
+        150,
+        90,
+        &[("check a", -70), ("check flag", 10)],
+        "90 (150 - 70 check a + 10 check flag)"
+    )]
+    #[case(100, 1, &[("check a", -200)], "1 (100 - 200 check a; held within 1 to 254)")]
+    #[case(255, 255, &[("check a", -50)], "255 (255 - 50 check a; an owner's stays 255)")]
+    #[case(9, 1, &[("a", i64::MIN), ("b", -1)], "1 (9 - 9223372036854775808 a - 1 b; held within 1 to 254)")]
+    fn priorities(
+        #[case] base: u8,
+        #[case] effective: u8,
+        #[case] terms: &[(&str, i64)],
+        #[case] words: &str,
+    ) {
+        let term = |(source, delta): &(&str, i64)| Term {
+            source: (*source).to_owned(),
+            delta: *delta,
+        };
+        let terms = terms.iter().map(term).collect();
+        let shown = Priority {
+            base,
+            effective,
+            terms,
+        };
+        assert_eq!(priority(&shown), words);
+    }
+
+    #[rstest]
+    #[case("", 5, "")]
+    #[case("abcde", 5, "abcde")]
+    #[case("abcdef", 5, "ab...")]
+    #[case("ab\ncd", 8, "ab...")]
+    #[case("ab\n", 8, "ab")]
+    #[case("a cdef", 5, "a...")]
+    #[case("\u{e9}\u{e9}\u{e9}\u{e9}", 4, "\u{e9}\u{e9}\u{e9}\u{e9}")]
+    fn cuts(#[case] text: &str, #[case] width: usize, #[case] shown: &str) {
+        assert_eq!(cut(text, width), shown);
     }
 
     #[rstest]

@@ -5,6 +5,7 @@ use std::io;
 use std::net::IpAddr;
 
 use super::sockets::Sockets;
+use super::work::Work;
 use crate::agent::action::{Action, AddressOrder};
 use crate::agent::event::{Event, InterfaceState, V2Authentication};
 use crate::agent::ladder::group;
@@ -19,6 +20,7 @@ use crate::wire::announcement;
 pub struct Effects {
     netlink: Netlink,
     announcements: AnnounceSocket,
+    work: Work,
     /// As last reported; where announcements go and what they carry.
     interfaces: BTreeMap<InterfaceName, InterfaceState>,
     outboxes: BTreeMap<InstanceId, Outbox>,
@@ -48,19 +50,34 @@ impl Outbox {
 }
 
 impl Effects {
-    pub fn new<'s>(
-        netlink: Netlink,
-        announcements: AnnounceSocket,
-        instances: impl Iterator<Item = (InstanceId, &'s InstanceSettings)>,
-    ) -> Self {
-        let outboxes = instances.map(|(id, settings)| (id, Outbox::new(settings)));
+    pub fn new(netlink: Netlink, announcements: AnnounceSocket, work: Work) -> Self {
         Self {
             netlink,
             announcements,
+            work,
             interfaces: BTreeMap::new(),
-            outboxes: outboxes.collect(),
+            outboxes: BTreeMap::new(),
             message: Vec::with_capacity(2048),
         }
+    }
+
+    /// Sends for these instances from now on.
+    pub fn serve<'s>(
+        &mut self,
+        instances: impl Iterator<Item = (InstanceId, &'s InstanceSettings)>,
+    ) {
+        let outboxes = instances.map(|(id, settings)| (id, Outbox::new(settings)));
+        self.outboxes = outboxes.collect();
+    }
+
+    pub fn work(&mut self) -> &mut Work {
+        &mut self.work
+    }
+
+    /// Every interface that was reported, as it last was.
+    pub fn interfaces(&self) -> Vec<(InterfaceName, InterfaceState)> {
+        let known = self.interfaces.iter();
+        known.map(|(name, state)| (*name, state.clone())).collect()
     }
 
     pub fn set_interface(&mut self, name: InterfaceName, state: Option<&InterfaceState>) {
@@ -112,6 +129,7 @@ impl Effects {
                 }
                 None
             }
+            Action::Start(job) => self.work.start(job),
             Action::Solicit {
                 interface,
                 source,

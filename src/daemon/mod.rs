@@ -2,37 +2,48 @@
 //! sockets and the files; it decides nothing.
 
 mod effects;
-mod log;
+pub(crate) mod log;
+pub mod probes;
 mod protocol_loop;
+mod service;
 mod signals;
 mod sockets;
+mod work;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::agent::Agent;
-use crate::config::{HostSettings, Loaded};
+use crate::config::{self, HostSettings, Loaded};
 use crate::control::document::Identity;
 use crate::control::listener::Access;
 use crate::control::lock::RuntimeLock;
-use crate::control::server::ControlServer;
+use crate::control::reload::{Judge, Prepared};
+use crate::control::server::{ControlServer, Setup};
 use crate::net::announce_socket::AnnounceSocket;
 use crate::net::kernel::{Monitor, Netlink};
+use crate::net::peer;
 use crate::net::rights;
 use crate::net::timer::{self, Timer};
 use effects::Effects;
 use protocol_loop::{Ending, ProtocolLoop};
+use service::Service;
 use signals::Signals;
 use sockets::Sockets;
+use work::Work;
 
 /// Reports of the kernel that may wait for the loop. At the bound the
 /// kernel's threads wait; the loop never does.
 const KERNEL_REPORTS: usize = 16_384;
+/// Results of checks and hooks that may wait for the loop. At the bound
+/// whoever runs them waits.
+const RESULTS: usize = 4096;
 /// Requests that may wait for the loop; more are refused by the server.
 const REQUESTS: usize = 16;
 
@@ -94,15 +105,34 @@ async fn serve(loaded: Loaded, runtime_dir: &std::path::Path) -> anyhow::Result<
     let node = loaded.settings.node.clone();
     let agent = Agent::new(loaded.settings, timer::now());
     let interfaces: BTreeSet<_> = agent.interfaces().collect();
-    let sockets = Sockets::new(agent.instances().map(|(_, settings)| settings))
-        .context("cannot make the poller")?;
+    let mut sockets = Sockets::new().context("cannot make the poller")?;
+    sockets.serve(agent.instances().map(|(_, settings)| settings));
     let (reports, kernel) = mpsc::channel(KERNEL_REPORTS);
     let netlink = Netlink::start(reports.clone()).context("cannot start the address worker")?;
     let announcements = AnnounceSocket::open().context("cannot open the announcement socket")?;
-    let effects = Effects::new(netlink, announcements, agent.instances());
+    let (results, done) = mpsc::channel(RESULTS);
+    let mut work = Work::new(
+        results,
+        runtime_dir.to_owned(),
+        identity.config_path.clone(),
+    );
+    work.serve(&loaded.work)
+        .context("cannot start what runs checks and hooks")?;
+    let mut effects = Effects::new(netlink, announcements, work);
+    effects.serve(agent.instances());
     let (asks, requests) = mpsc::channel(REQUESTS);
-    let _control = ControlServer::start(runtime_dir, access(&loaded.host), identity, asks)?;
-    let _monitor = Monitor::start(interfaces, reports).context("cannot watch the interfaces")?;
+    let control = ControlServer::start(
+        runtime_dir,
+        Setup {
+            access: access(&loaded.host),
+            judge: judge(identity.config_path.clone()),
+            identity,
+            requests: asks,
+            peer_groups: peer::groups,
+        },
+    )?;
+    let monitor = Monitor::start(interfaces, reports).context("cannot watch the interfaces")?;
+    let service = Service::start().context("cannot speak to the service manager")?;
     let timer = Timer::new().context("cannot make the timer")?;
     // Every other thread exists by now and keeps its ordinary scheduling.
     prefer_this_thread();
@@ -118,10 +148,27 @@ async fn serve(loaded: Loaded, runtime_dir: &std::path::Path) -> anyhow::Result<
         effects,
         timer,
         kernel,
+        done,
         requests,
         signals,
+        monitor,
+        reload: control.trigger(),
+        service,
     };
     protocol_loop.run().await
+}
+
+/// Reads the configuration file anew.
+fn judge(path: PathBuf) -> Judge<Loaded> {
+    Arc::new(move || {
+        let loaded = config::load(&path).map_err(|faults| faults.to_string())?;
+        Ok(Prepared {
+            node: loaded.settings.node.clone(),
+            digest: loaded.digest.clone(),
+            warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
+            config: loaded,
+        })
+    })
 }
 
 /// Unless told otherwise the group `vipward` may read, where there is one.

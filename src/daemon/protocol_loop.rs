@@ -9,13 +9,20 @@ use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::effects::Effects;
+use super::service::Service;
 use super::signals::{Signal, Signals};
 use super::sockets::Sockets;
 use crate::agent::Agent;
 use crate::agent::action::Action;
 use crate::agent::event::Event;
+use crate::agent::jobs::{JobId, JobResult};
+use crate::agent::settings::InstanceSettings;
 use crate::agent::time::Instant;
+use crate::agent::values::InstanceId;
+use crate::config::Loaded;
+use crate::control::reload::Trigger;
 use crate::control::server::{Request, StatusPicture};
+use crate::net::kernel::Monitor;
 use crate::net::poller::READY_MAX;
 use crate::net::timer::{self, Timer};
 
@@ -42,8 +49,13 @@ pub struct ProtocolLoop {
     pub effects: Effects,
     pub timer: Timer,
     pub kernel: mpsc::Receiver<Event<'static>>,
-    pub requests: mpsc::Receiver<Request>,
+    pub done: mpsc::Receiver<(JobId, JobResult)>,
+    pub requests: mpsc::Receiver<Request<Loaded>>,
     pub signals: Signals,
+    pub monitor: Monitor,
+    /// Reads and judges the file elsewhere; what is sound comes as a request.
+    pub reload: Trigger,
+    pub service: Service,
 }
 
 /// How the loop ended.
@@ -64,11 +76,14 @@ struct Turns {
     failures: VecDeque<Event<'static>>,
     housekeeping: Interval,
     stop_by: Option<Instant>,
+    /// The service manager was told that we are.
+    ready: bool,
 }
 
 impl ProtocolLoop {
     pub async fn run(mut self) -> anyhow::Result<Ending> {
-        let mut housekeeping = interval(HOUSEKEEPING);
+        let pace = self.service.pace().unwrap_or(HOUSEKEEPING);
+        let mut housekeeping = interval(pace.min(HOUSEKEEPING));
         housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut turns = Turns {
             tokens: Vec::new(),
@@ -77,6 +92,7 @@ impl ProtocolLoop {
             failures: VecDeque::new(),
             housekeeping,
             stop_by: None,
+            ready: false,
         };
         loop {
             let deadline = self.agent.deadline().map(|(at, _)| at);
@@ -88,15 +104,21 @@ impl ProtocolLoop {
                     let event = event.context("the threads that speak with the kernel ended")?;
                     self.kernel_reports(event, &mut turns);
                 }
-                Some(request) = self.requests.recv() => self.answer(request),
+                Some((job, result)) = self.done.recv() => self.job_done(job, result, &mut turns),
+                Some(request) = self.requests.recv() => self.answer(request, &mut turns),
                 signal = self.signals.next() => self.on_signal(signal, &mut turns),
                 _ = turns.housekeeping.tick() => {
+                    self.service.alive();
                     let events = self.sockets.retry();
                     self.handle_all(events, &mut turns);
                 }
             }
             self.hear(&mut turns)?;
             self.wake(&mut turns);
+            if !turns.ready && self.agent.knows_its_interfaces() {
+                turns.ready = true;
+                self.service.ready();
+            }
             if self.agent.is_finished() {
                 return Ok(Ending::Finished);
             }
@@ -172,6 +194,37 @@ impl ProtocolLoop {
         self.handle_all(opened, turns);
     }
 
+    fn job_done(&mut self, job: JobId, result: JobResult, turns: &mut Turns) {
+        self.handle(Event::JobDone { job, result }, turns);
+        for _ in 1..REPORTS_PER_TURN {
+            match self.done.try_recv() {
+                Ok((job, result)) => self.handle(Event::JobDone { job, result }, turns),
+                Err(_) => break,
+            }
+        }
+    }
+
+    /// Applies a new configuration. The shell learns of the instances between
+    /// the core's decision and its actions: they may speak of new ones, and
+    /// of old ones that still have something to send.
+    fn apply(&mut self, loaded: Loaded, turns: &mut Turns) -> std::io::Result<String> {
+        self.effects.work().serve(&loaded.work)?;
+        let summary = difference(self.agent.instances(), &loaded.settings.instances);
+        let event = Event::Reload(Box::new(loaded.settings));
+        self.agent
+            .handle_into(timer::now(), event, &mut turns.actions);
+        self.sockets
+            .serve(self.agent.instances().map(|(_, settings)| settings));
+        self.effects.serve(self.agent.instances());
+        self.perform(turns);
+        for (interface, state) in self.effects.interfaces() {
+            let opened = self.sockets.follow(interface, Some(&state));
+            self.handle_all(opened, turns);
+        }
+        self.monitor.watch(self.agent.interfaces().collect());
+        Ok(summary)
+    }
+
     fn handle_all(&mut self, events: Vec<Event<'static>>, turns: &mut Turns) {
         for event in events {
             self.handle(event, turns);
@@ -200,7 +253,7 @@ impl ProtocolLoop {
         }
     }
 
-    fn answer(&mut self, request: Request) {
+    fn answer(&mut self, request: Request<Loaded>, turns: &mut Turns) {
         match request {
             Request::Status(reply) => {
                 let picture = StatusPicture {
@@ -210,6 +263,20 @@ impl ProtocolLoop {
                 // The asker may have gone; that concerns nobody.
                 let _ = reply.send(picture);
             }
+            Request::Apply(application) => {
+                let Some((loaded, accepted)) = application.accept() else {
+                    return;
+                };
+                match self.apply(*loaded, turns) {
+                    Ok(summary) => {
+                        tracing::info!("new configuration applied: {summary}");
+                        accepted.done(summary);
+                    }
+                    Err(error) => accepted.refused(format!(
+                        "what runs checks and hooks cannot be started: {error}; nothing was changed"
+                    )),
+                }
+            }
         }
     }
 
@@ -217,6 +284,7 @@ impl ProtocolLoop {
         match (signal, turns.stop_by) {
             (Signal::Stop, None) => {
                 tracing::info!("stopping: resigning, and answering until relieved");
+                self.service.stopping();
                 turns.stop_by = Some(timer::now() + STOP_LONGEST);
                 self.handle(Event::Stop, turns);
             }
@@ -225,10 +293,8 @@ impl ProtocolLoop {
                 self.handle(Event::StopNow, turns);
             }
             (Signal::Reload, _) => {
-                tracing::warn!(
-                    "SIGHUP: reloading is not yet supported by this version; nothing changed, \
-                     restart to apply a changed configuration"
-                );
+                tracing::info!("SIGHUP: reading the configuration again");
+                self.reload.reload();
             }
         }
     }
@@ -241,4 +307,19 @@ impl ProtocolLoop {
             .map(|address| format!("{} on {}", address.network, address.interface))
             .collect()
     }
+}
+
+/// What a new configuration changes, for the log and for who asked for it.
+fn difference<'s>(
+    before: impl Iterator<Item = (InstanceId, &'s InstanceSettings)>,
+    after: &[InstanceSettings],
+) -> String {
+    let before: Vec<&InstanceSettings> = before.map(|(_, settings)| settings).collect();
+    let named = |all: &[&InstanceSettings], name| all.iter().any(|i| &i.name == name);
+    let after: Vec<&InstanceSettings> = after.iter().collect();
+    let added = after.iter().filter(|i| !named(&before, &i.name)).count();
+    let removed = before.iter().filter(|i| !named(&after, &i.name)).count();
+    let same = after.iter().filter(|i| before.contains(i)).count();
+    let changed = after.len() - same - added;
+    format!("{added} instances added, {removed} removed, {changed} changed, {same} as before")
 }

@@ -3,7 +3,7 @@
 //! announcements of others. They follow their interface when it is deleted
 //! and created again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -17,13 +17,14 @@ use crate::net::poller::Poller;
 
 pub struct Sockets {
     poller: Poller,
-    ears: Vec<Ear>,
-    /// Where an interface's advertisement socket stands in `ears`.
-    adverts: BTreeMap<(InterfaceName, Family), usize>,
+    /// By their tokens in the poller, which are never used again.
+    ears: BTreeMap<u64, Ear>,
+    next_token: u64,
+    /// The advertisement socket of an interface.
+    adverts: BTreeMap<(InterfaceName, Family), u64>,
 }
 
-/// One socket that should be open whenever its interface exists. Its place
-/// in the list is its token in the poller.
+/// One socket that should be open whenever its interface exists.
 struct Ear {
     interface: InterfaceName,
     family: Family,
@@ -33,7 +34,7 @@ struct Ear {
     open: Option<Open>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Adverts { multicast: bool },
     Watch,
@@ -54,37 +55,42 @@ impl AsFd for Open {
 }
 
 impl Sockets {
-    /// Decides which sockets the instances need; none is open yet.
-    pub fn new<'s>(instances: impl Iterator<Item = &'s InstanceSettings>) -> io::Result<Self> {
-        let mut multicast = BTreeMap::new();
-        let mut watches = BTreeMap::new();
-        for instance in instances {
-            let key = (instance.interface, instance.family);
-            *multicast.entry(key).or_insert(false) |= instance.unicast_peers.is_empty();
-            for address in &instance.addresses {
-                let family = Family::of(address.network.addr());
-                watches.insert((address.interface, family), ());
-            }
-        }
-        let ear = |(interface, family), kind| Ear {
-            interface,
-            family,
-            kind,
-            index: None,
-            open: None,
-        };
-        let mut ears = Vec::new();
-        let mut adverts = BTreeMap::new();
-        for (key, multicast) in multicast {
-            adverts.insert(key, ears.len());
-            ears.push(ear(key, Kind::Adverts { multicast }));
-        }
-        ears.extend(watches.into_keys().map(|key| ear(key, Kind::Watch)));
+    pub fn new() -> io::Result<Self> {
         Ok(Self {
             poller: Poller::new()?,
-            ears,
-            adverts,
+            ears: BTreeMap::new(),
+            next_token: 0,
+            adverts: BTreeMap::new(),
         })
+    }
+
+    /// Decides which sockets the instances need. Those that stay needed stay
+    /// open; new ones open when their interface is next reported by
+    /// [`Sockets::follow`].
+    pub fn serve<'s>(&mut self, instances: impl Iterator<Item = &'s InstanceSettings>) {
+        let mut needed = needs(instances);
+        self.ears.retain(|_, ear| {
+            let stays = needed.remove(&(ear.interface, ear.family, ear.kind));
+            if !stays {
+                ear.close(&self.poller);
+            }
+            stays
+        });
+        for (interface, family, kind) in needed {
+            let ear = Ear {
+                interface,
+                family,
+                kind,
+                index: None,
+                open: None,
+            };
+            self.ears.insert(self.next_token, ear);
+            self.next_token += 1;
+        }
+        let adverts = self.ears.iter().filter(|(_, ear)| ear.kind != Kind::Watch);
+        self.adverts = adverts
+            .map(|(token, ear)| ((ear.interface, ear.family), *token))
+            .collect();
     }
 
     /// Opens, closes or reopens the sockets of an interface. What came of it
@@ -96,11 +102,11 @@ impl Sockets {
     ) -> Vec<Event<'static>> {
         let index = state.map(|state| state.index);
         let mut events = Vec::new();
-        for (token, ear) in (0..).zip(&mut self.ears) {
+        for (token, ear) in &mut self.ears {
             if ear.interface == interface && ear.index != index {
                 ear.close(&self.poller);
                 ear.index = index;
-                events.extend(ear.open(&self.poller, token));
+                events.extend(ear.open(&self.poller, *token));
             }
         }
         events
@@ -109,9 +115,9 @@ impl Sockets {
     /// Tries again to open what could not be opened.
     pub fn retry(&mut self) -> Vec<Event<'static>> {
         let mut events = Vec::new();
-        for (token, ear) in (0..).zip(&mut self.ears) {
+        for (token, ear) in &mut self.ears {
             if ear.open.is_none() {
-                events.extend(ear.open(&self.poller, token));
+                events.extend(ear.open(&self.poller, *token));
             }
         }
         events
@@ -129,8 +135,7 @@ impl Sockets {
 
     /// The next packet of one socket; `None` when there is none.
     pub fn receive<'b>(&self, token: u64, buffer: &'b mut [u8]) -> io::Result<Option<Event<'b>>> {
-        let position = usize::try_from(token).ok();
-        let Some(ear) = position.and_then(|position| self.ears.get(position)) else {
+        let Some(ear) = self.ears.get(&token) else {
             return Ok(None);
         };
         match &ear.open {
@@ -158,7 +163,7 @@ impl Sockets {
         destination: IpAddr,
     ) -> io::Result<()> {
         let key = (interface, Family::of(source));
-        let ear = self.adverts.get(&key).and_then(|at| self.ears.get(*at));
+        let ear = self.adverts.get(&key).and_then(|at| self.ears.get(at));
         match ear.and_then(|ear| ear.open.as_ref()) {
             Some(Open::Adverts(socket)) => socket.send(message, source, destination),
             Some(Open::Watch(_)) | None => Err(io::Error::new(
@@ -167,6 +172,27 @@ impl Sockets {
             )),
         }
     }
+}
+
+/// Every socket that these instances need, each once. One multicast instance
+/// makes the shared socket a member of the group.
+fn needs<'s>(
+    instances: impl Iterator<Item = &'s InstanceSettings>,
+) -> BTreeSet<(InterfaceName, Family, Kind)> {
+    let mut multicast = BTreeMap::new();
+    let mut needed = BTreeSet::new();
+    for instance in instances {
+        let key = (instance.interface, instance.family);
+        *multicast.entry(key).or_insert(false) |= instance.unicast_peers.is_empty();
+        for address in &instance.addresses {
+            let family = Family::of(address.network.addr());
+            needed.insert((address.interface, family, Kind::Watch));
+        }
+    }
+    for ((interface, family), multicast) in multicast {
+        needed.insert((interface, family, Kind::Adverts { multicast }));
+    }
+    needed
 }
 
 impl Ear {

@@ -5,9 +5,11 @@
 pub mod advert_socket;
 pub mod announce_socket;
 pub mod announcement_watch;
+pub mod child;
 pub mod kernel;
 pub mod links;
 pub mod namespace;
+pub mod peer;
 pub mod poller;
 pub mod rights;
 pub mod socket;

@@ -3,6 +3,7 @@
 //! reviewed with `cargo insta review`.
 
 mod files;
+mod health;
 
 use std::path::{Path, PathBuf};
 
@@ -150,5 +151,8 @@ fn the_example_is_sound_and_says_the_true_defaults() {
     whole.addresses = shipped.addresses.clone();
     whole.unicast_peers = shipped.unicast_peers.clone();
     whole.source = shipped.source;
+    assert_eq!((whole.checks.len(), whole.hooks.len()), (2, 4));
+    whole.checks.clear();
+    whole.hooks.clear();
     assert_eq!(&whole, shipped);
 }

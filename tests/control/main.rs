@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,10 +20,12 @@ use vipward::agent::time::Instant;
 use vipward::agent::values::{Family, InstanceName, Priority, Version, Vrid};
 use vipward::control::document::Identity;
 use vipward::control::listener::Access;
-use vipward::control::server::{ControlServer, Request, StatusPicture};
+use vipward::control::reload::Prepared;
+use vipward::control::server::{ControlServer, Request, Setup, StatusPicture};
 use vipward::control::socket_path;
 
 mod command;
+mod reload;
 mod requests;
 mod socket_file;
 
@@ -45,6 +48,7 @@ fn instance(name: &str, state: StateName) -> InstanceStatus {
         obstacles: Vec::new(),
         base_priority: Priority::new(150).unwrap(),
         effective_priority: Priority::new(150).unwrap(),
+        priority_terms: Vec::new(),
         addresses: vec![AddressStatus {
             network: "192.0.2.10/24".parse().unwrap(),
             interface: "eth0".parse().unwrap(),
@@ -62,6 +66,7 @@ fn instance(name: &str, state: StateName) -> InstanceStatus {
         active_down_interval: Duration::from_micros(3_414_062),
         drift: Vec::new(),
         conflicts: Vec::new(),
+        hooks: Vec::new(),
         counters: Counters::default(),
     }
 }
@@ -70,6 +75,7 @@ fn picture(instances: Vec<InstanceStatus>) -> StatusPicture {
     StatusPicture {
         status: Status {
             instances,
+            checks: Vec::new(),
             counters: Counters::default(),
         },
         now: Instant::from_nanos(100_000_000_000),
@@ -88,6 +94,26 @@ fn identity() -> Identity {
     }
 }
 
+/// A configuration is any text here; this one is always found good.
+fn setup(requests: mpsc::Sender<Request<String>>) -> Setup<String> {
+    Setup {
+        access: Access::default(),
+        identity: identity(),
+        requests,
+        judge: Arc::new(|| Ok(prepared("new"))),
+        peer_groups: vipward::net::peer::groups,
+    }
+}
+
+fn prepared(config: &str) -> Prepared<String> {
+    Prepared {
+        config: config.to_owned(),
+        node: "lb1".to_owned(),
+        digest: format!("digest of {config}"),
+        warnings: Vec::new(),
+    }
+}
+
 /// An agent without a protocol: a server, and a thread in the loop's place.
 struct Agent {
     directory: TempDir,
@@ -97,24 +123,43 @@ struct Agent {
 
 impl Agent {
     fn start(instances: Vec<InstanceStatus>) -> Self {
+        Self::started(instances, setup)
+    }
+
+    /// With a loop that answers and applies at once.
+    fn started(
+        instances: Vec<InstanceStatus>,
+        setup: impl FnOnce(mpsc::Sender<Request<String>>) -> Setup<String>,
+    ) -> Self {
         let (sender, mut requests) = mpsc::channel(4);
         let picture = picture(instances);
         let fake_loop = std::thread::spawn(move || {
-            while let Some(Request::Status(reply)) = requests.blocking_recv() {
-                let _ = reply.send(picture.clone());
+            while let Some(request) = requests.blocking_recv() {
+                match request {
+                    Request::Status(reply) => {
+                        let _ = reply.send(picture.clone());
+                    }
+                    Request::Apply(application) => {
+                        if let Some((config, accepted)) = application.accept() {
+                            accepted.done(format!("applied {config}"));
+                        }
+                    }
+                }
             }
         });
-        let mut agent = Self::with_loop(sender);
+        let mut agent = Self::with_setup(setup(sender));
         agent.fake_loop = Some(fake_loop);
         agent
     }
 
-    fn with_loop(requests: mpsc::Sender<Request>) -> Self {
+    fn with_loop(requests: mpsc::Sender<Request<String>>) -> Self {
+        Self::with_setup(setup(requests))
+    }
+
+    fn with_setup(setup: Setup<String>) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let server =
-            ControlServer::start(directory.path(), Access::default(), identity(), requests);
         Self {
-            server: Some(server.unwrap()),
+            server: Some(ControlServer::start(directory.path(), setup).unwrap()),
             directory,
             fake_loop: None,
         }

@@ -55,6 +55,10 @@ fn other_requests_are_refused_with_a_sentence() {
     assert_eq!(status_line(&answer), "HTTP/1.1 405 Method Not Allowed");
     assert!(answer.contains("allow: GET"), "{answer}");
     assert!(error_of(&answer).contains("DELETE"), "{answer}");
+
+    let answer = agent.say(b"GET /reload HTTP/1.1\r\nhost: x\r\n\r\n");
+    assert_eq!(status_line(&answer), "HTTP/1.1 405 Method Not Allowed");
+    assert!(answer.contains("allow: POST"), "{answer}");
 }
 
 #[test]
@@ -190,7 +194,9 @@ fn a_loop_that_does_not_answer_is_reported_in_time() {
     assert!(elapsed >= LOOP_TIMEOUT, "{elapsed:?}");
     assert!(elapsed < LOOP_TIMEOUT + ROOM, "{elapsed:?}");
     // The request had arrived, and nobody waits for it any more.
-    let Request::Status(reply) = requests.try_recv().unwrap();
+    let Request::Status(reply) = requests.try_recv().unwrap() else {
+        panic!("not what was asked");
+    };
     assert!(reply.is_closed());
 
     let output = agent.vipward(&[]);

@@ -12,14 +12,14 @@ use nix::unistd::{Gid, Group, Uid};
 use tokio::sync::mpsc;
 use vipward::control::client::{ClientError, fetch_status};
 use vipward::control::listener::{Access, ListenError};
-use vipward::control::server::{ControlServer, Request, StartError};
+use vipward::control::server::{ControlServer, Request, Setup, StartError};
 use vipward::control::socket_path;
 
-use super::{Agent, PATIENCE, ROOM, code, identity, picture, stderr, vipward};
+use super::{Agent, PATIENCE, ROOM, code, picture, setup, stderr, vipward};
 
 fn start_in(directory: &Path) -> Result<ControlServer, StartError> {
     let (sender, _) = mpsc::channel(1);
-    ControlServer::start(directory, Access::default(), identity(), sender)
+    ControlServer::start(directory, setup(sender))
 }
 
 #[test]
@@ -116,7 +116,14 @@ fn an_unknown_group_leaves_the_socket_to_root() {
         admin_group: Some("root".to_owned()),
     };
     let (sender, _) = mpsc::channel(1);
-    let server = ControlServer::start(directory.path(), access, identity(), sender).unwrap();
+    let server = ControlServer::start(
+        directory.path(),
+        Setup {
+            access,
+            ..setup(sender)
+        },
+    )
+    .unwrap();
     let mode = std::fs::metadata(server.path())
         .unwrap()
         .permissions()
@@ -174,7 +181,14 @@ fn the_group_may_read_and_others_are_told_who_may() {
         read_group: Some(group.name.clone()),
         admin_group: None,
     };
-    let server = ControlServer::start(directory.path(), access, identity(), sender).unwrap();
+    let server = ControlServer::start(
+        directory.path(),
+        Setup {
+            access,
+            ..setup(sender)
+        },
+    )
+    .unwrap();
     let found = std::fs::metadata(server.path()).unwrap();
     assert_eq!(found.permissions().mode() & 0o7777, 0o660);
     assert_eq!(found.gid(), group.gid.as_raw());

@@ -68,7 +68,7 @@ fn loses_no_probe(best: Router, second: Router, address: IpAddr) {
     assert_span("the end", ended - stopped, ms(0), second.interval + ms(100));
     std::thread::sleep(ms(500));
     let report = prober.stop();
-    assert_eq!(report.lost, 0, "{report:?}");
+    report.assert_none_lost();
     assert!(report.sent > 300, "{report:?}");
     assert_eq!(client.neighbour(address), Some(b.mac("eth0").to_string()));
     let after = lab.observer.adverts(farewell + ms(1), "a");
@@ -168,7 +168,7 @@ fn many_addresses() {
     let probers = [all[0], all[11], all[12], all[23]].map(|address| {
         let prober = Prober::start(&client, address);
         prober.wait_answered(LONG);
-        (address, prober)
+        prober
     });
     let stopped = Instant::now();
     first.signal(Signal::SIGTERM);
@@ -177,8 +177,8 @@ fn many_addresses() {
         a.watch.wait(stopped, *address, false, LONG);
     }
     std::thread::sleep(ms(300));
-    for (address, prober) in probers {
+    for prober in probers {
         let report = prober.stop();
-        assert_eq!(report.lost, 0, "{address}: {report:?}");
+        report.assert_none_lost();
     }
 }

@@ -10,6 +10,7 @@ mod agent_addresses;
 mod agent_adverts;
 mod agent_control;
 mod agent_failure;
+mod agent_health;
 mod agent_preempt;
 mod agent_start;
 mod agent_stop;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(SIDE_BY_SIDE);
     let mut trials = Vec::new();
     trials.extend(lab_itself::trials());
+    trials.extend(agent_health::trials());
     trials.extend(agent_addresses::trials());
     trials.extend(agent_adverts::trials());
     trials.extend(agent_control::trials());

@@ -281,3 +281,26 @@ fn an_owner_that_loses_a_tie_keeps_its_own_address() {
     assert_eq!(lab.removed(a), []);
     assert_eq!(lab.sent(a), [(ms(0), 255)], "the parting advert at once");
 }
+
+/// One of two addresses announced by the successor: the other is not its yet.
+#[test]
+fn it_is_relieved_when_every_address_was_announced() {
+    let mut lab = Lab::new();
+    let mut settings = web(150);
+    settings.addresses.push(address("192.0.2.101/24"));
+    let a = lab.host(vec![settings]);
+    lab.start(a);
+    lab.run(secs(5));
+    lab.stop(a);
+    lab.mark();
+    for (announced, removed) in [("192.0.2.101", 0), ("192.0.2.101", 0), ("192.0.2.100", 2)] {
+        lab.run(ms(1));
+        let announcement = crate::kit::host::Input::Announcement {
+            interface: interface("eth0"),
+            address: announced.parse().expect("an address"),
+            hardware_address: vipward::agent::values::MacAddress([2, 0, 0, 0, 0, 9]),
+        };
+        lab.feed(a, announcement);
+        assert_eq!(lab.removed(a).len(), removed, "after {announced}");
+    }
+}

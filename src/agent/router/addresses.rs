@@ -118,9 +118,22 @@ impl VirtualRouter {
         }
         match self.state {
             State::Initialize(_) | State::Backup(_) => {}
-            // The successor has the address; every answer of ours now harms.
-            State::Resigning(_) => self.relieved(turn),
+            State::Resigning(_) => self.on_relief(turn, address),
             State::Active(_) => self.defend(turn, interface, address, hardware_address),
+        }
+    }
+
+    /// The successor has this address. When it has announced every one, each
+    /// further answer of ours harms; until then those that it has not reached
+    /// yet still need us.
+    fn on_relief(&mut self, turn: &mut Turn<'_>, address: IpAddr) {
+        self.taken_over.insert(address);
+        let remains = self.holdings.iter().any(|holding| {
+            let address = holding.settings().network.addr();
+            holding.is_present() && !self.taken_over.contains(&address)
+        });
+        if !remains {
+            self.relieved(turn);
         }
     }
 

@@ -51,7 +51,7 @@ impl VirtualRouter {
             self.state = State::Backup(backup);
             return;
         }
-        let ours = self.settings.priority;
+        let ours = self.priority;
         let losing = advert.priority < ours.get();
         let preempt = if ours.is_owner() {
             Preempt::Immediately
@@ -83,7 +83,7 @@ impl VirtualRouter {
         let Some(source) = self.source else {
             return;
         };
-        let ours = (self.settings.priority.get(), source);
+        let ours = (self.priority.get(), source);
         let theirs = (advert.priority, advert.source);
         // Silent for longer than anyone's patience, we are no longer Active
         // in their eyes; whoever speaks now is (PROTOCOL section 6).

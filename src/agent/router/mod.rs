@@ -4,11 +4,15 @@
 
 mod addresses;
 mod adverts;
+mod health;
 mod picture;
+mod reload;
 mod timers;
 
+use health::Told;
 pub use timers::Timer;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -17,12 +21,15 @@ use super::announcer::Announcer;
 use super::election::{active_down_interval, losing_priority, skew_time};
 use super::event::Added;
 use super::holdings::{AddOutcome, Holdings};
+use super::hooks::Hooks;
 use super::obstacles::Obstacles;
 use super::report::Fact;
 use super::settings::InstanceSettings;
-use super::status::{ActiveRouter, Conflict, Counter, Counters, Drift, Reason, StateName};
+use super::status::{
+    ActiveRouter, Conflict, Counter, Counters, Drift, PriorityTerm, Reason, StateName,
+};
 use super::time::Instant;
-use super::values::{AddressIndex, InstanceId, InterfaceName, MacAddress, Version};
+use super::values::{AddressIndex, InstanceId, InterfaceName, MacAddress, Priority, Version};
 use super::world::Turn;
 
 /// A resigning router answers for its addresses no longer than this.
@@ -36,6 +43,12 @@ const RELIEF: Duration = Duration::from_millis(50);
 pub(super) struct VirtualRouter {
     id: InstanceId,
     settings: InstanceSettings,
+    /// The configured priority with the terms of failing checks.
+    priority: Priority,
+    terms: Vec<PriorityTerm>,
+    hooks: Hooks,
+    /// What the hooks were told last.
+    told: Option<Told>,
     /// What our advertisements list.
     advertised: Vec<IpAddr>,
     state: State,
@@ -57,6 +70,8 @@ pub(super) struct VirtualRouter {
     last_send_report: Option<(Instant, u64)>,
     drift_lines: Allowance,
     stall_lines: Allowance,
+    /// What a successor has announced since we resigned.
+    taken_over: BTreeSet<IpAddr>,
     /// No further part in the election.
     stopping: bool,
 }
@@ -144,6 +159,10 @@ impl VirtualRouter {
     pub fn new(id: InstanceId, settings: InstanceSettings, now: Instant) -> Self {
         Self {
             id,
+            priority: settings.priority,
+            terms: Vec::new(),
+            hooks: Hooks::new(&settings),
+            told: None,
             advertised: settings.advertised().collect(),
             state: State::Initialize(Initialize::default()),
             since: now,
@@ -160,6 +179,7 @@ impl VirtualRouter {
             last_send_report: None,
             drift_lines: Allowance::new(now),
             stall_lines: Allowance::new(now),
+            taken_over: BTreeSet::new(),
             stopping: false,
             settings,
         }
@@ -196,17 +216,13 @@ impl VirtualRouter {
     }
 
     fn skew(&self, active_interval: Duration) -> Duration {
-        skew_time(
-            self.settings.version,
-            self.settings.priority,
-            active_interval,
-        )
+        skew_time(self.settings.version, self.priority, active_interval)
     }
 
     fn down_interval(&self, active_interval: Duration) -> Duration {
         active_down_interval(
             self.settings.version,
-            self.settings.priority,
+            self.priority,
             active_interval,
             self.settings.down_after,
         )
@@ -239,6 +255,7 @@ impl VirtualRouter {
     /// nothing stands in the way, gives everything up when something does.
     fn refresh(&mut self, turn: &mut Turn<'_>) {
         let from = self.state_name();
+        self.reprioritize(turn);
         self.source = turn.world.source(&self.settings);
         self.obstacles =
             self.obstacles
@@ -291,7 +308,7 @@ impl VirtualRouter {
         if at > turn.now {
             return;
         }
-        if self.settings.priority.is_owner() {
+        if self.priority.is_owner() {
             self.become_active(turn, Reason::Startup);
         } else {
             self.become_backup(turn, Reason::Startup, self.own_interval(), None);
@@ -302,7 +319,7 @@ impl VirtualRouter {
     /// announced when the kernel has confirmed them.
     fn become_active(&mut self, turn: &mut Turn<'_>, reason: Reason) {
         let from = self.state_name();
-        self.advertise(turn, self.settings.priority.get());
+        self.advertise(turn, self.priority.get());
         let active = Active {
             advert_at: turn.now + self.own_interval(),
             answers: Allowance::new(turn.now),
@@ -400,6 +417,7 @@ impl VirtualRouter {
             State::Active(_) => {
                 self.advertise(turn, 0);
                 self.announcer.end_all();
+                self.taken_over.clear();
                 let longest = self.own_interval().min(RESIGNATION_LONGEST);
                 let state = if planned {
                     State::Resigning(Resigning {
@@ -424,11 +442,14 @@ impl VirtualRouter {
         let from = self.state_name();
         let state = State::Initialize(Initialize::default());
         self.enter(turn, from, state, Reason::Shutdown);
-        self.mend(turn);
+        self.refresh(turn);
     }
 
     /// Stopped, and nothing of ours is left on the host.
     pub fn is_finished(&self) -> bool {
-        self.stopping && matches!(self.state, State::Initialize(_)) && self.holdings.are_gone()
+        self.stopping
+            && matches!(self.state, State::Initialize(_))
+            && self.holdings.are_gone()
+            && self.hooks.are_given()
     }
 }

@@ -21,13 +21,15 @@ impl VirtualRouter {
             reason: self.reason,
             obstacles: self.obstacles.status(),
             base_priority: settings.priority,
-            effective_priority: settings.priority,
+            effective_priority: self.priority,
+            priority_terms: self.terms.clone(),
             addresses: self.holdings.status(),
             active_router: self.active_router(),
             advert_interval: self.own_interval(),
             active_down_interval: self.down_interval(active_interval),
             drift: self.drift.clone(),
             conflicts: self.conflicts.clone(),
+            hooks: self.hooks.status(),
             counters: self.counters.clone(),
         }
     }
@@ -36,7 +38,7 @@ impl VirtualRouter {
         match &self.state {
             State::Active(_) => self.source.map(|address| ActiveRouter {
                 address,
-                priority: self.settings.priority.get(),
+                priority: self.priority.get(),
                 last_advert: self.last_sent,
                 ourselves: true,
                 checksum: None,

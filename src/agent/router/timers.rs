@@ -14,6 +14,10 @@ pub enum Timer {
     Announcement,
     /// An address to be tried again or confirmed.
     Address,
+    /// A hook that was not answered for.
+    Hook,
+    /// A check to be started, or not answered for.
+    Check,
 }
 
 impl VirtualRouter {
@@ -35,7 +39,8 @@ impl VirtualRouter {
         };
         let announcement = self.announcer.next().map(|at| (at, Timer::Announcement));
         let address = self.holdings.next(now).map(|at| (at, Timer::Address));
-        [first, second, announcement, address]
+        let hook = self.hooks.next().map(|at| (at, Timer::Hook));
+        [first, second, announcement, address, hook]
             .into_iter()
             .flatten()
             .min()
@@ -56,6 +61,7 @@ impl VirtualRouter {
             self.holdings.expire(turn.now);
             self.refresh(turn);
         }
+        self.hooks.on_wake(turn);
         self.announce_due(turn);
     }
 
@@ -87,7 +93,7 @@ impl VirtualRouter {
         let interval = self.own_interval();
         let late = turn.now.since(active.advert_at);
         if active.advert_at <= turn.now {
-            self.advertise(turn, self.settings.priority.get());
+            self.advertise(turn, self.priority.get());
             // On schedule, so that lateness does not add up; but what was
             // missed is not made up for.
             active.advert_at = if late < interval {

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use vipward::agent::Agent;
 use vipward::agent::event::{Added, Event, InterfaceState};
+use vipward::agent::jobs::{JobId, JobResult};
 use vipward::agent::settings::Settings;
 use vipward::agent::values::{AddressIndex, Family, InstanceId, InterfaceName, MacAddress};
 
@@ -66,6 +67,12 @@ pub enum Input {
         instance: InstanceId,
         error: String,
     },
+    /// A check or hook ended.
+    Done {
+        job: JobId,
+        result: JobResult,
+    },
+    Reload(Box<Settings>),
     Stop,
     StopNow,
 }
@@ -81,6 +88,8 @@ impl Input {
             | Input::Removed { .. }
             | Input::NotSent { .. }
             | Input::Stop
+            | Input::Done { .. }
+            | Input::Reload(_)
             | Input::StopNow => false,
         }
     }
@@ -131,6 +140,8 @@ impl Input {
             },
             Input::NotSent { instance, error } => Event::AdvertNotSent { instance, error },
             Input::Stop => Event::Stop,
+            Input::Done { job, result } => Event::JobDone { job, result },
+            Input::Reload(settings) => Event::Reload(settings),
             Input::StopNow => Event::StopNow,
         }
     }
@@ -176,6 +187,8 @@ impl Input {
             } => format!("remove #{}.{} done: {outcome:?}", instance.0, address.0),
             Input::NotSent { error, .. } => format!("could not send: {error}"),
             Input::Stop => "is told to stop".to_owned(),
+            Input::Done { job, result } => format!("job {} ended: {:?}", job.0, result.verdict),
+            Input::Reload(_) => "is given a new configuration".to_owned(),
             Input::StopNow => "is told to stop at once".to_owned(),
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use vipward::agent::Agent;
 use vipward::agent::action::{Action, AddressOrder};
 use vipward::agent::event::InterfaceState;
-use vipward::agent::status::{InstanceStatus, StateName};
+use vipward::agent::status::StateName;
 use vipward::agent::time::Instant;
 use vipward::agent::values::{AddressIndex, InstanceId, InterfaceName};
 
@@ -54,12 +54,17 @@ pub struct Seen {
 
 impl Seen {
     pub fn of(agent: &Agent) -> Self {
-        let ids = agent.instances().map(|(id, _)| id);
-        let seen = |status: InstanceStatus| (status.state, status.effective_priority.get());
-        let all = agent.status().instances.into_iter().map(seen);
+        let shown = agent.status().instances;
+        // One that the configuration no longer has is about to go, unseen.
+        let leaving = (StateName::Initialize, 0);
+        let all = agent.instances().map(|(id, settings)| {
+            let status = shown.iter().find(|status| status.name == settings.name);
+            let seen = status.map(|status| (status.state, status.effective_priority.get()));
+            (id, seen.unwrap_or(leaving))
+        });
         Self {
             deadline: agent.deadline().map(|(at, _)| at),
-            instances: ids.zip(all).collect(),
+            instances: all.collect(),
         }
     }
 
@@ -110,6 +115,8 @@ pub fn told(lab: &mut Lab, id: HostId, input: &Input) {
         | Input::Announcement { .. }
         | Input::Socket { .. }
         | Input::NotSent { .. }
+        | Input::Done { .. }
+        | Input::Reload(_)
         | Input::Stop
         | Input::StopNow => {}
     }
@@ -148,6 +155,7 @@ pub fn action(lab: &mut Lab, turn: &Turn, action: &Action) {
                 lab.fail(&format!("{address} announced before it was acknowledged"));
             }
         }
+        Action::Start(_) => {}
         Action::Solicit {
             interface, target, ..
         } => {
@@ -273,7 +281,9 @@ pub fn after_turn(lab: &mut Lab, turn: &Turn, input: &Input, actions: &[Action])
             ledger.parting.remove(&instance);
         }
         match input {
-            Input::Stop if was == Some(StateName::Active) => {
+            Input::Stop | Input::Reload(_)
+                if was == Some(StateName::Active) && is != Some(StateName::Active) =>
+            {
                 let until = now + interval.min(RESIGNATION_LONGEST);
                 ledger.resigning.insert(instance, until);
             }

@@ -3,7 +3,7 @@
 //! to whatever comes next. Everything is deterministic. After every step the
 //! [`invariants`] are judged, in every story.
 
-mod host;
+pub mod host;
 pub mod invariants;
 mod kernel;
 mod queries;
@@ -92,6 +92,7 @@ impl Lab {
             name: (*name).to_owned(),
             number,
             settings: Settings {
+                checks: Vec::new(),
                 node: (*name).to_owned(),
                 instances,
             },
@@ -111,7 +112,7 @@ impl Lab {
         self.now
     }
 
-    fn at(&self, id: HostId) -> &Host {
+    pub fn at(&self, id: HostId) -> &Host {
         self.hosts.get(id.0).expect("a host of this lab")
     }
 
@@ -284,6 +285,7 @@ impl Lab {
                 };
                 self.transmit(id, interface, |_| Some(input.clone()));
             }
+            Action::Start(job) => self.note(id, What::Started(job)),
             Action::Solicit { target, .. } => self.note(id, What::Asked(target)),
             Action::Report(report) => self.note(id, What::Reported(report)),
         }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use vipward::agent::action::AddressOrder;
+use vipward::agent::jobs::Job;
 use vipward::agent::report::Fact;
 use vipward::agent::status::{Counter, InstanceStatus, Reason, StateName};
 use vipward::agent::values::{InstanceId, InterfaceName};
@@ -99,7 +100,16 @@ impl Lab {
             What::Remove(order) => Some((at, format!("remove {}", order.network))),
             What::Announced { address, .. } => Some((at, format!("announce {address}"))),
             What::Asked(target) => Some((at, format!("ask {target}"))),
-            What::Reported(_) | What::Got(_) | What::Story(_) => None,
+            What::Started(_) | What::Reported(_) | What::Got(_) | What::Story(_) => None,
+        });
+        all.collect()
+    }
+
+    /// The checks and hooks that were ordered.
+    pub fn started(&self, host: HostId) -> Vec<(Duration, Job)> {
+        let all = self.record(host).filter_map(|(at, what)| match what {
+            What::Started(job) => Some((at, job.clone())),
+            _ => None,
         });
         all.collect()
     }

@@ -57,6 +57,8 @@ pub const WEB6: &str = "2001:db8::100";
 /// Version 3, IPv4, multicast, one second: the default configuration.
 pub fn web(value: u8) -> InstanceSettings {
     InstanceSettings {
+        checks: Vec::new(),
+        hooks: Default::default(),
         name: InstanceName::new("web"),
         interface: interface("eth0"),
         vrid: Vrid::new(51).expect("a VRID"),

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use vipward::agent::action::AddressOrder;
+use vipward::agent::jobs::Job;
 use vipward::agent::report::Report;
 use vipward::agent::time::Instant;
 use vipward::agent::values::{InstanceId, InterfaceName};
@@ -35,6 +36,8 @@ pub enum What {
     Remove(AddressOrder),
     /// For the hardware address of a peer.
     Asked(IpAddr),
+    /// A check or hook, not answered by itself.
+    Started(Job),
     Reported(Report),
     /// What the agent was told.
     Got(String),
@@ -81,6 +84,7 @@ impl fmt::Display for What {
                 "  -> remove #{} {} from {}",
                 order.instance.0, order.network, order.interface
             ),
+            What::Started(job) => write!(f, "  -> start {:?}", job.task),
             What::Asked(target) => write!(f, "  -> who has {target}?"),
             What::Reported(report) => {
                 let name = report.instance.as_ref().map_or("-", |name| name.as_str());

@@ -1,0 +1,113 @@
+//! A new configuration for a living agent: the difference is applied, and
+//! whatever did not change does not notice.
+
+use std::collections::BTreeMap;
+
+use super::Agent;
+use super::action::Action;
+use super::router::VirtualRouter;
+use super::settings::{CheckSettings, CheckSource, Settings};
+use super::time::Instant;
+use super::values::{Family, InstanceId, InterfaceName, Vrid};
+
+impl Agent {
+    /// An instance is known by its interface, family and VRID, which are what
+    /// other hosts know it by: a new name changes nothing for them. Addresses
+    /// are given up before any is claimed, so that one can move from one
+    /// instance to another.
+    pub(super) fn reload(&mut self, now: Instant, settings: Settings, actions: &mut Vec<Action>) {
+        let known: BTreeMap<_, _> = self.routers.iter().map(|(id, r)| (key(r), *id)).collect();
+        let mut leaving: Vec<InstanceId> = self.routers.keys().copied().collect();
+        let mut staying = Vec::new();
+        let mut arriving = Vec::new();
+        for instance in settings.instances {
+            let key = (instance.interface, instance.family, instance.vrid);
+            match known.get(&key) {
+                Some(id) => staying.push((*id, instance)),
+                None => arriving.push(instance),
+            }
+        }
+        leaving.retain(|id| staying.iter().all(|(stays, _)| stays != id));
+        self.retired = leaving.iter().copied().collect();
+        let addressed = staying.iter().map(|(_, instance)| instance);
+        self.world.set_instances(addressed.chain(&arriving));
+
+        self.each(now, actions, &leaving, VirtualRouter::retire);
+        for (id, instance) in staying {
+            let mut instance = Some(instance);
+            self.each(now, actions, &[id], |router, turn| {
+                if let Some(instance) = instance.take() {
+                    router.reconfigure(turn, instance);
+                }
+            });
+        }
+        for instance in arriving {
+            self.adopt(instance, now);
+        }
+        self.index(&settings.checks);
+        self.with_checks(now, actions, |checks, turn| {
+            checks.reconfigure(&settings.checks, turn.now);
+            checks.observe(turn);
+            true
+        });
+        let all: Vec<InstanceId> = self.routers.keys().copied().collect();
+        self.each(now, actions, &all, VirtualRouter::on_reconfigured);
+    }
+
+    /// Finds again who belongs to what.
+    pub(super) fn index(&mut self, checks: &[CheckSettings]) {
+        self.by_vrid.clear();
+        self.by_interface.clear();
+        self.by_check.clear();
+        for (id, router) in &self.routers {
+            let settings = router.settings();
+            self.by_vrid.insert(key(router), *id);
+            let others = settings.addresses.iter().map(|address| address.interface);
+            for interface in others.chain([settings.interface]) {
+                let users = self.by_interface.entry(interface).or_default();
+                if users.last() != Some(id) {
+                    users.push(*id);
+                }
+            }
+            for check in &settings.checks {
+                let listeners = self.by_check.entry(check.name.clone()).or_default();
+                listeners.push(*id);
+            }
+        }
+        for check in checks {
+            if let CheckSource::Interface(interface) = check.source {
+                self.by_interface.entry(interface).or_default();
+            }
+        }
+        self.world
+            .set_instances(self.routers.values().map(VirtualRouter::settings));
+        for (name, verdict) in self.checks.verdicts() {
+            self.world.set_check(name, verdict);
+        }
+        self.check_deadline = self.checks.deadline();
+    }
+
+    /// Lets go of the retired instances that have nothing left.
+    pub(super) fn forget_retired(&mut self) {
+        let routers = &mut self.routers;
+        let schedule = &mut self.schedule;
+        let by_vrid = &mut self.by_vrid;
+        self.retired.retain(|id| {
+            let Some(router) = routers.get(id) else {
+                return false;
+            };
+            if !router.is_finished() {
+                return true;
+            }
+            by_vrid.remove(&key(router));
+            routers.remove(id);
+            schedule.set(*id, None);
+            false
+        });
+    }
+}
+
+fn key(router: &VirtualRouter) -> (InterfaceName, Family, Vrid) {
+    let settings = router.settings();
+    (settings.interface, settings.family, settings.vrid)
+}

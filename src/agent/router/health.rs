@@ -1,0 +1,139 @@
+//! What failing checks do to the priority, and what the hooks are told.
+
+use super::*;
+use crate::agent::jobs::{HookCall, HookKind, JobId, JobResult};
+use crate::agent::settings::CheckUse;
+use crate::agent::status::CheckState;
+
+/// The words that hooks know, which are keepalived's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    Master,
+    Backup,
+    Fault,
+    Stop,
+}
+
+impl Told {
+    fn word(self) -> &'static str {
+        match self {
+            Told::Master => "MASTER",
+            Told::Backup => "BACKUP",
+            Told::Fault => "FAULT",
+            Told::Stop => "STOP",
+        }
+    }
+
+    /// The hook of its own beside `change`. One that stops demotes.
+    fn hook(self) -> HookKind {
+        match self {
+            Told::Master => HookKind::Active,
+            Told::Backup | Told::Stop => HookKind::Backup,
+            Told::Fault => HookKind::Fault,
+        }
+    }
+
+    fn state(self) -> StateName {
+        match self {
+            Told::Master => StateName::Active,
+            Told::Backup => StateName::Backup,
+            Told::Fault => StateName::Fault,
+            Told::Stop => StateName::Initialize,
+        }
+    }
+}
+
+impl VirtualRouter {
+    /// The base with the terms of the checks that fail, within 1..=254; an
+    /// owner's stays 255. A Backup's timer moves by the change of its skew,
+    /// an Active's next advertisement carries the new value.
+    pub(super) fn reprioritize(&mut self, turn: &mut Turn<'_>) {
+        let failing = |check: &&CheckUse| {
+            let verdict = turn.world.check(&check.name);
+            verdict.is_some_and(|verdict| verdict.state == CheckState::Down)
+        };
+        let terms = self.settings.checks.iter().filter(failing);
+        let terms = terms.filter_map(|check| {
+            Some(PriorityTerm {
+                source: format!("check {}", check.name),
+                delta: check.weight?,
+            })
+        });
+        self.terms = terms.collect();
+        let before = self.priority;
+        self.priority = effective(self.settings.priority, &self.terms);
+        if self.priority == before {
+            return;
+        }
+        let (from, to) = (before.get(), self.priority.get());
+        turn.report(Some(&self.settings.name), Fact::Priority { from, to });
+        if let State::Backup(backup) = &mut self.state {
+            let version = self.settings.version;
+            let skew = |priority| skew_time(version, priority, backup.active_interval);
+            let (old, new) = (skew(before), skew(self.priority));
+            backup.down_at = (backup.down_at + new).minus(old);
+        }
+    }
+
+    /// The checks were weighed afresh.
+    pub fn on_checks(&mut self, turn: &mut Turn<'_>) {
+        self.refresh(turn);
+    }
+
+    /// Tells the hooks what the instance now is, if that is news. A router
+    /// that resigns is still the one that answers; one that initializes
+    /// without an obstacle is a Backup to them.
+    pub fn tell(&mut self, turn: &mut Turn<'_>) {
+        let now = match self.state {
+            State::Active(_) | State::Resigning(_) => Told::Master,
+            State::Backup(_) => Told::Backup,
+            State::Initialize(_) if self.stopping => Told::Stop,
+            State::Initialize(_) if self.obstacles.block() => Told::Fault,
+            State::Initialize(_) if self.told.is_none() => return,
+            State::Initialize(_) => Told::Backup,
+        };
+        match self.told.replace(now) {
+            None => self.call_hooks(turn, now, StateName::Initialize),
+            Some(before) if before != now => self.call_hooks(turn, now, before.state()),
+            Some(_) => {}
+        }
+    }
+
+    fn call_hooks(&mut self, turn: &mut Turn<'_>, now: Told, previous: StateName) {
+        let demoted_already = now == Told::Stop && previous == StateName::Backup;
+        let own = (!demoted_already).then(|| now.hook());
+        let settings = &self.settings;
+        let addresses = settings.addresses.iter();
+        let addresses: Vec<IpAddr> = addresses.map(|a| a.network.addr()).collect();
+        let (reason, priority) = (self.reason.name(), self.priority.get());
+        self.hooks.on_transition(turn, own, |hook| HookCall {
+            instance: settings.name.clone(),
+            hook,
+            word: now.word(),
+            state: now.state().name(),
+            previous: previous.name(),
+            reason,
+            priority,
+            addresses: addresses.clone(),
+        });
+    }
+
+    /// The job is a hook of ours that runs.
+    pub fn awaits(&self, job: JobId) -> bool {
+        self.hooks.awaits(job)
+    }
+
+    pub fn on_hook_done(&mut self, turn: &mut Turn<'_>, job: JobId, result: &JobResult) {
+        self.hooks.on_result(turn, job, result);
+    }
+}
+
+fn effective(base: Priority, terms: &[PriorityTerm]) -> Priority {
+    if base.is_owner() {
+        return base;
+    }
+    let sum: i32 = terms.iter().map(|term| i32::from(term.delta)).sum();
+    let value = (i32::from(base.get()) + sum).clamp(1, 254);
+    let value = u8::try_from(value).ok();
+    value.and_then(Priority::new).unwrap_or(base)
+}

@@ -1,0 +1,61 @@
+//! A new configuration for a router that goes on.
+
+use super::*;
+use crate::agent::settings::Preempt;
+
+impl VirtualRouter {
+    /// Applies new settings that agree with the present ones in interface,
+    /// family and VRID. The state, the timers and what did not change stay.
+    /// Orders the removal of addresses that are no longer listed; what is
+    /// missing is ordered by the refresh that follows.
+    pub fn reconfigure(&mut self, turn: &mut Turn<'_>, settings: InstanceSettings) {
+        if self.settings == settings && !self.stopping {
+            return;
+        }
+        self.stopping = false;
+        let old_down = self.own_down_interval();
+        self.settings = settings;
+        self.advertised = self.settings.advertised().collect();
+        self.hooks.reconfigure(&self.settings);
+        self.announcer.reconfigure(self.settings.announce);
+        for index in self.holdings.reconfigure(&self.settings) {
+            self.announcer.end(index);
+        }
+        self.holdings.release_departing(turn);
+        self.reprioritize(turn);
+        let new_down = self.own_down_interval();
+        let interval = self.own_interval();
+        match &mut self.state {
+            // A shorter patience counts from the last advertisement, too.
+            State::Backup(backup) => {
+                backup.down_at = (backup.down_at + new_down).minus(old_down);
+                if !matches!(self.settings.preempt, Preempt::After(_)) {
+                    backup.preempt_at = None;
+                }
+            }
+            State::Active(active) => {
+                active.advert_at = active.advert_at.min(turn.now + interval);
+            }
+            State::Initialize(_) | State::Resigning(_) => {}
+        }
+        turn.report(Some(&self.settings.name), Fact::Reconfigured);
+    }
+
+    fn own_down_interval(&self) -> Duration {
+        let interval = match &self.state {
+            State::Backup(backup) => backup.active_interval,
+            State::Initialize(_) | State::Active(_) | State::Resigning(_) => self.own_interval(),
+        };
+        self.down_interval(interval)
+    }
+
+    /// The configuration no longer has this instance.
+    pub fn retire(&mut self, turn: &mut Turn<'_>) {
+        self.stop(turn, true);
+    }
+
+    /// After every router was reconfigured: draw the conclusions.
+    pub fn on_reconfigured(&mut self, turn: &mut Turn<'_>) {
+        self.refresh(turn);
+    }
+}

@@ -1,0 +1,236 @@
+//! Checks, hooks and what they run, for the properties.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::check::Task;
+use super::command::Written;
+use super::fault::Sources;
+use super::properties::interface;
+use super::work::probe::{HostPort, HttpProbe, Probe, ProbeKind, Trust};
+use super::work::{self, Script, Work};
+use super::{check, yaml};
+use crate::agent::jobs::{CheckName, HookKind};
+use crate::agent::settings::{CheckSettings, CheckSource, CheckUse, InstanceSettings};
+use crate::agent::status::CheckState;
+use crate::agent::values::InterfaceName;
+
+/// Words of a command that a writer must put into quotes, and others.
+fn command() -> impl Strategy<Value = Vec<String>> {
+    let traps = vec![
+        "no",
+        "7",
+        "-5",
+        "010",
+        "1e3",
+        "~",
+        "--fast",
+        "- a",
+        "a: b",
+        "a:",
+        "#x",
+        "x #y",
+        "",
+        " ",
+        "*",
+        "&a",
+        "!t",
+        "%d",
+        "@",
+        "`",
+        "|",
+        ">",
+        "{}",
+        "[",
+        "\\",
+        "'",
+        "\"",
+        "a\nb",
+        "\t",
+        "\u{85}",
+        "\u{2028}",
+        "\u{feff}",
+        "\u{1b}",
+        "\u{7f}",
+        "é",
+        "\u{1f600}",
+        "<<",
+        "=",
+        "?",
+        "1:20",
+    ];
+    let argument = prop_oneof![
+        select(traps).prop_map(str::to_owned),
+        any::<String>().prop_map(|text| text.replace('\0', "")),
+        "[ -~]{0,12}",
+    ];
+    ("/[a-z][ -~]{0,8}", vec(argument, 0..4)).prop_map(|(path, arguments)| {
+        let mut words = vec![path];
+        words.extend(arguments);
+        words
+    })
+}
+
+fn user() -> impl Strategy<Value = Option<String>> {
+    let users = vec!["nobody", "on", "1e3", "root"];
+    option::of(select(users).prop_map(str::to_owned))
+}
+
+pub(super) fn hooks() -> impl Strategy<Value = BTreeMap<HookKind, Script>> {
+    let script = (command(), user(), 100..=600_000u64).prop_map(|(command, user, millis)| Script {
+        command,
+        user,
+        timeout: Duration::from_millis(millis),
+    });
+    let kinds = select(HookKind::ALL.to_vec());
+    proptest::collection::btree_map(kinds, script, 0..3)
+}
+
+/// A kind of check, its time-out to be filled in.
+#[derive(Clone, Debug)]
+enum Asked {
+    Interface(InterfaceName),
+    Script(Vec<String>, Option<String>),
+    Probe(ProbeKind),
+}
+
+fn host_and_port() -> impl Strategy<Value = HostPort> {
+    let hosts = vec![
+        "127.0.0.1:1",
+        "[2001:db8::1]:443",
+        "db.example.net:80",
+        "a_b.:65535",
+    ];
+    select(hosts).prop_map(|text| work::parse::tcp(text).unwrap())
+}
+
+fn http() -> impl Strategy<Value = HttpProbe> {
+    let urls = vec![
+        "http://127.0.0.1/",
+        "https://a.example:8443/x?y=1&z=%20#f",
+        "https://[::1]/",
+        "http://a:443?q",
+    ];
+    let status = vec![100..=100, 200..=299, 404..=404, 300..=599];
+    let hosts = vec!["www.example.net", "::1", "10.0.0.1"];
+    let trust = prop_oneof![
+        Just(Trust::System),
+        Just(Trust::Anyone),
+        select(vec!["/etc/ca.pem", "/a: b"]).prop_map(|path| Trust::File(path.into())),
+    ];
+    let parts = (
+        select(urls),
+        vec(select(status), 1..4),
+        option::of(select(hosts)),
+        trust,
+    );
+    parts.prop_map(|(url, status, host, trust)| {
+        let url = work::parse::http(url).unwrap();
+        HttpProbe {
+            trust: if url.tls() { trust } else { Trust::System },
+            url,
+            status,
+            host: host.map(|host| work::parse::host(host).unwrap()),
+        }
+    })
+}
+
+fn asked() -> impl Strategy<Value = Asked> {
+    prop_oneof![
+        interface().prop_map(Asked::Interface),
+        (command(), user()).prop_map(|(command, user)| Asked::Script(command, user)),
+        host_and_port().prop_map(|target| Asked::Probe(ProbeKind::Tcp { target })),
+        http().prop_map(|http| Asked::Probe(ProbeKind::Http(http))),
+    ]
+}
+
+/// A check, with its entry in the work.
+pub(super) fn check(name: String) -> impl Strategy<Value = (CheckSettings, Work)> {
+    let initial = option::of(select(vec![CheckState::Up, CheckState::Down]));
+    let times = (100..=3_600_000u64, 10..=3_600_000u64);
+    let counts = (1..=255u8, 1..=255u8);
+    (asked(), times, counts, initial).prop_map(
+        move |(asked, (interval, timeout), (rise, fall), initial)| {
+            let name = CheckName::new(&name);
+            let timeout = Duration::from_millis(timeout);
+            let mut work = Work::default();
+            let task = match asked {
+                Asked::Interface(interface) => {
+                    return (check::follows(name, interface, initial), work);
+                }
+                Asked::Script(command, user) => {
+                    let script = Script {
+                        command,
+                        user,
+                        timeout,
+                    };
+                    work.scripts.insert(name.clone(), script.clone());
+                    let words = Vec::new();
+                    Task::Script(Written { script, words })
+                }
+                Asked::Probe(kind) => {
+                    let probe = Probe { kind, timeout };
+                    work.probes.insert(name.clone(), probe.clone());
+                    let nowhere = yaml::read(Sources::default().add(Path::new(""), ""), "");
+                    Task::Probe(probe, nowhere.unwrap().place)
+                }
+            };
+            let settings = CheckSettings {
+                name,
+                source: CheckSource::Elsewhere {
+                    question: check::question(&task),
+                },
+                interval: Duration::from_millis(interval),
+                timeout,
+                rise,
+                fall,
+                initial,
+            };
+            (settings, work)
+        },
+    )
+}
+
+/// Which instance uses which check, and how, by bits and weights.
+pub(super) type Uses = Vec<Vec<Option<Option<i16>>>>;
+
+/// Checks that no instance uses are not printed, so they are taken out.
+pub(super) fn wired(
+    mut instances: Vec<InstanceSettings>,
+    hooks: Vec<BTreeMap<HookKind, Script>>,
+    checks: Vec<(CheckSettings, Work)>,
+    uses: &Uses,
+) -> (Vec<InstanceSettings>, Vec<CheckSettings>, Work) {
+    let mut work = Work::default();
+    let mut settings = Vec::new();
+    for (index, (check, own)) in checks.into_iter().enumerate() {
+        let mut used = false;
+        for (instance, uses) in instances.iter_mut().zip(uses) {
+            if let Some(Some(weight)) = uses.get(index) {
+                used = true;
+                instance.checks.push(CheckUse {
+                    name: check.name.clone(),
+                    weight: *weight,
+                });
+            }
+        }
+        if used {
+            work.scripts.extend(own.scripts);
+            work.probes.extend(own.probes);
+            settings.push(check);
+        }
+    }
+    for (instance, hooks) in instances.iter_mut().zip(hooks) {
+        for (kind, script) in hooks {
+            instance.hooks.insert(kind, script.timeout);
+            work.hooks.insert((instance.name.clone(), kind), script);
+        }
+    }
+    (instances, settings, work)
+}

@@ -1,0 +1,98 @@
+//! Who carries out checks and hooks: probes are asked by a thread of ours,
+//! scripts and hooks are started by the runner.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::probes::Probes;
+use crate::agent::event::Event;
+use crate::agent::jobs::{CheckName, Job, JobId, JobResult, Task, Verdict};
+use crate::config::{self, work::probe::Probe};
+use crate::runner::client::RunnerClient;
+
+/// Each of the two is started when something first needs it: a host without
+/// checks and hooks has neither.
+pub struct Work {
+    results: mpsc::Sender<(JobId, JobResult)>,
+    runtime_dir: PathBuf,
+    config_path: PathBuf,
+    probes: BTreeMap<CheckName, Arc<Probe>>,
+    prober: Option<Probes>,
+    runner: Option<RunnerClient>,
+}
+
+impl Work {
+    pub fn new(
+        results: mpsc::Sender<(JobId, JobResult)>,
+        runtime_dir: PathBuf,
+        config_path: PathBuf,
+    ) -> Self {
+        Self {
+            results,
+            runtime_dir,
+            config_path,
+            probes: BTreeMap::new(),
+            prober: None,
+            runner: None,
+        }
+    }
+
+    /// Serves these checks and hooks from now on, and starts whoever is
+    /// needed for that. Makes threads, which takes well under a millisecond.
+    pub fn serve(&mut self, work: &config::work::Work) -> io::Result<()> {
+        let probes = work.probes.iter();
+        let probes = probes.map(|(name, probe)| (name.clone(), Arc::new(probe.clone())));
+        self.probes = probes.collect();
+        let scripts = !work.scripts.is_empty() || !work.hooks.is_empty();
+        if self.prober.is_none() && !self.probes.is_empty() {
+            self.prober = Some(Probes::start(self.results.clone())?);
+        }
+        match &self.runner {
+            // It reads the same file itself.
+            Some(runner) => drop(runner.reload()),
+            None if scripts => {
+                let runner = RunnerClient::start(
+                    self.runtime_dir.clone(),
+                    self.config_path.clone(),
+                    self.results.clone(),
+                    !is_managed(),
+                )?;
+                self.runner = Some(runner);
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Passes an order on. An event is returned where nobody could take it.
+    pub fn start(&self, job: Job) -> Option<Event<'static>> {
+        let id = job.id;
+        let probe = match &job.task {
+            Task::Check(name) => self.probes.get(name),
+            Task::Hook(_) => None,
+        };
+        let taken = match (probe, &self.prober, &self.runner) {
+            (Some(probe), Some(prober), _) => prober.submit(id, Arc::clone(probe)).is_ok(),
+            (None, _, Some(runner)) => runner.submit(job).is_ok(),
+            (Some(_), None, _) | (None, _, None) => false,
+        };
+        (!taken).then(|| Event::JobDone {
+            job: id,
+            result: JobResult {
+                verdict: Verdict::NotRun("too many others wait to be run".to_owned()),
+                duration: Duration::ZERO,
+                output: String::new(),
+            },
+        })
+    }
+}
+
+/// A service manager runs the runner as a unit of its own.
+fn is_managed() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some()
+}

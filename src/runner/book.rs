@@ -1,0 +1,165 @@
+//! What names stand for: the catalog as it was read last.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+
+use super::catalog::{Catalog, Script};
+use super::crew::Name;
+use super::message::Call;
+use super::start::{Accounts, Launch};
+use crate::agent::jobs::{CheckName, HookKind, Verdict};
+use crate::agent::values::InstanceName;
+
+/// Reads the configuration file: every program that may be started. Called
+/// on a thread of its own; it may block.
+pub type Loader = dyn Fn() -> Result<Catalog, String> + Send + Sync;
+
+pub struct Book {
+    loader: Arc<Loader>,
+    /// Nothing until the file was read for the first time, an error until it
+    /// was good; a bad one later changes nothing.
+    catalog: watch::Sender<Option<Result<Arc<Catalog>, String>>>,
+    accounts: Arc<Accounts>,
+}
+
+impl Book {
+    /// Nothing was read yet.
+    pub fn new(loader: Arc<Loader>) -> Self {
+        Self {
+            loader,
+            catalog: watch::Sender::new(None),
+            accounts: Arc::default(),
+        }
+    }
+
+    /// The old catalog stays when the new one has a fault.
+    pub async fn reload(&self) -> Result<(), String> {
+        let loader = Arc::clone(&self.loader);
+        let read = spawn_blocking(move || loader()).await;
+        let outcome = read.unwrap_or_else(|error| Err(format!("reading it failed: {error}")));
+        // Users may have changed as well.
+        self.accounts.forget();
+        match outcome {
+            Ok(catalog) => {
+                let _ = self.catalog.send_replace(Some(Ok(Arc::new(catalog))));
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!("the configuration was not taken over: {error}");
+                self.catalog.send_if_modified(|catalog| {
+                    let none = !matches!(catalog, Some(Ok(_)));
+                    if none {
+                        *catalog = Some(Err(error.clone()));
+                    }
+                    none
+                });
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits for the file to be read for the first time, whatever comes of it.
+    pub async fn opened(&self) {
+        // The sender is ours and lives.
+        let _ = self.catalog.subscribe().wait_for(Option::is_some).await;
+    }
+
+    fn catalog(&self) -> Result<Arc<Catalog>, Verdict> {
+        let catalog = self.catalog.borrow().clone();
+        catalog
+            .unwrap_or_else(|| Err("it was not read yet".to_owned()))
+            .map_err(|error| Verdict::NotRun(format!("the runner has no configuration: {error}")))
+    }
+
+    /// What a check's name stands for.
+    pub fn check(&self, name: &CheckName) -> Result<(Name, Launch), Verdict> {
+        let catalog = self.catalog()?;
+        let script = catalog
+            .checks
+            .get(name)
+            .ok_or_else(|| unknown(format!("there is no script check {:?}", name.as_str())))?;
+        let environment = vec![("VIPWARD_CHECK", name.as_str().to_owned())];
+        let launch = self.launch(script, Vec::new(), environment);
+        Ok((Name::Check(name.clone()), launch))
+    }
+
+    /// What a hook's call stands for, with the arguments and the environment
+    /// that existing scripts know.
+    pub fn hook(&self, call: &Call) -> Result<(Name, Launch), Verdict> {
+        let catalog = self.catalog()?;
+        let instance = InstanceName::new(&call.instance);
+        let kind = HookKind::ALL
+            .into_iter()
+            .find(|kind| kind.name() == call.hook);
+        let script = kind.and_then(|kind| catalog.hooks.get(&(instance.clone(), kind)));
+        let (Some(kind), Some(script)) = (kind, script) else {
+            let (hook, name) = (&call.hook, &call.instance);
+            return Err(unknown(format!("there is no hook {hook:?} of {name:?}")));
+        };
+        judge_words(call)?;
+        let priority = call.priority.to_string();
+        let arguments = match kind {
+            HookKind::Change => vec![
+                "INSTANCE".to_owned(),
+                call.instance.clone(),
+                call.word.clone(),
+                priority.clone(),
+            ],
+            HookKind::Active | HookKind::Backup | HookKind::Fault => Vec::new(),
+        };
+        let addresses: Vec<_> = call.addresses.iter().map(ToString::to_string).collect();
+        let environment = vec![
+            ("VIPWARD_INSTANCE", call.instance.clone()),
+            ("VIPWARD_STATE", call.state.clone()),
+            ("VIPWARD_PREVIOUS", call.previous.clone()),
+            ("VIPWARD_REASON", call.reason.clone()),
+            ("VIPWARD_PRIORITY", priority),
+            ("VIPWARD_ADDRESSES", addresses.join(" ")),
+        ];
+        Ok((
+            Name::Hook(instance),
+            self.launch(script, arguments, environment),
+        ))
+    }
+
+    fn launch(
+        &self,
+        script: &Script,
+        arguments: Vec<String>,
+        environment: Vec<(&'static str, String)>,
+    ) -> Launch {
+        Launch {
+            script: Arc::new(script.clone()),
+            arguments,
+            environment,
+            accounts: Arc::clone(&self.accounts),
+        }
+    }
+}
+
+fn unknown(what: String) -> Verdict {
+    Verdict::Refused(format!(
+        "{what} in the configuration that the runner has read; it may be older than the agent's"
+    ))
+}
+
+/// Nothing but words of ours reaches a program that may run as root.
+fn judge_words(call: &Call) -> Result<(), Verdict> {
+    let is_word = |text: &String| {
+        text.len() <= 32
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+    };
+    let words = [&call.state, &call.previous, &call.reason];
+    let known = ["MASTER", "BACKUP", "FAULT", "STOP"];
+    if words.into_iter().all(is_word) && known.contains(&call.word.as_str()) {
+        return Ok(());
+    }
+    Err(Verdict::Refused(format!(
+        "the agent described the change in words that do not exist: {:?} {words:?}",
+        call.word
+    )))
+}
