@@ -434,6 +434,12 @@ fn what_others_could_exchange() {
     symlink(host.path("good"), &nobodys).unwrap();
     std::os::unix::fs::lchown(&nobodys, Some(65534), None).unwrap();
     assert!(inspect(&nobodys, true).is_err());
+    let theirs = host.path("directory");
+    fs::create_dir(&theirs).unwrap();
+    fs::copy(host.path("good"), theirs.join("good")).unwrap();
+    assert_eq!(inspect(&theirs.join("good"), true), Ok(()));
+    chown(&theirs, Some(65534), None).unwrap();
+    assert!(inspect(&theirs.join("good"), true).is_err());
     // Unless only the owner of a file there may replace it.
     mode(&shared, 0o1777);
     assert_eq!(inspect(&shared.join("good"), true), Ok(()));
