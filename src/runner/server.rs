@@ -40,6 +40,8 @@ const ANSWERS: usize = 2 * (WAITING_MAX + RUNNING_MAX);
 /// configuration. A start that hangs holds its place, and its thread.
 const THREADS: usize = RUNNING_MAX + 4;
 
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 #[derive(Clone, Debug)]
 pub struct Options {
     pub runtime_dir: PathBuf,
@@ -75,6 +77,8 @@ pub fn run(options: Options, loader: Arc<Loader>) -> Result<(), ServeError> {
         .enable_all()
         .max_blocking_threads(THREADS)
         .thread_stack_size(256 * 1024)
+        // The end of a thread would be the end of the checks it started.
+        .thread_keep_alive(FOR_EVER)
         .build()
         .map_err(failed("start its runtime"))?;
     let outcome = runtime.block_on(async {

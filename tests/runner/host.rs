@@ -72,8 +72,8 @@ fn catalog(value: &Value) -> Catalog {
     let checks = value["checks"].as_object().cloned().unwrap_or_default();
     let hooks = value["hooks"].as_array().cloned().unwrap_or_default();
     let kind = |name: &Value| {
-        let kinds = HookKind::ALL.into_iter();
-        kinds.filter(|kind| name == kind.name()).next().unwrap()
+        let mut kinds = HookKind::ALL.into_iter();
+        kinds.find(|kind| name == kind.name()).unwrap()
     };
     Catalog {
         checks: checks
