@@ -168,7 +168,8 @@ const NOTES: &str = r#"
 out=$SHARED/$(basename "$0")
 tr '\0' '\n' < /proc/$$/environ > "$out.env"
 tr '\0' '\n' < /proc/$$/cmdline > "$out.args"
-cat /proc/$$/status > "$out.status"
+# Not by another program: the shell blocks signals while it starts one.
+while IFS= read -r line; do echo "$line"; done < /proc/$$/status > "$out.status"
 cat /proc/$$/stat > "$out.stat"
 cat /proc/$$/limits > "$out.limits"
 readlink /proc/$$/cwd /proc/$$/fd/0 > "$out.places"
