@@ -124,17 +124,20 @@ impl Program {
 /// `user: root` would be a root that may do nothing. Without an identity the
 /// program stays who we are.
 ///
+/// `dies_with_us`: it is killed when the *thread* that started it ends, and so
+/// when this process does, however that happens.
+///
 /// What cannot be done fails the start with the kernel's error, except for
 /// what costs no safety: a raised nice value stays where it may not be lowered,
 /// and the bounding set where CAP_SETPCAP is missing.
-pub fn confined(program: Program, identity: Option<Identity>) -> Command {
+pub fn confined(program: Program, identity: Option<Identity>, dies_with_us: bool) -> Command {
     let mut command = Command::new("/");
     // SAFETY: `apply` and `execute` make only system calls, bare or through
     // wrappers that are async-signal-safe; they neither allocate nor take
     // locks, and what is captured is only read.
     unsafe {
         command.pre_exec(move || {
-            apply(identity.as_ref())?;
+            apply(identity.as_ref(), dies_with_us)?;
             Err(program.execute())
         });
     }
@@ -157,7 +160,7 @@ pub fn detach(command: &mut Command) {
     }
 }
 
-fn apply(identity: Option<&Identity>) -> io::Result<()> {
+fn apply(identity: Option<&Identity>, dies_with_us: bool) -> io::Result<()> {
     own_session()?;
     default_signals();
     ordinary_scheduling()?;
@@ -178,6 +181,11 @@ fn apply(identity: Option<&Identity>) -> io::Result<()> {
         become_user(identity)?;
     }
     set_capabilities(unprivileged)?;
+    if dies_with_us {
+        // After the change of user, which would undo it.
+        let signal = c_ulong::from(libc::SIGKILL.unsigned_abs());
+        prctl(libc::PR_SET_PDEATHSIG, signal, 0)?;
+    }
     prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0)
 }
 

@@ -343,6 +343,7 @@ mod tests {
             arguments: Vec::new(),
             environment: Vec::new(),
             accounts: Arc::default(),
+            dies_with_us: false,
         };
         Order {
             id: 1,

@@ -23,9 +23,6 @@ use super::place::{self, PlaceError};
 use crate::agent::jobs::CheckName;
 use crate::net::child;
 
-/// Reading and judging a configuration goes deep, deepest without
-/// optimization.
-const LOADER_STACK: usize = 2 * 1024 * 1024;
 /// What hooks are left with when the runner is told to stop.
 pub const HOOKS_MAY_TAKE: Duration = Duration::from_secs(5);
 /// For what was killed to be gone; what is stuck in the kernel stays.
@@ -42,6 +39,8 @@ const ANSWERS: usize = 2 * (WAITING_MAX + RUNNING_MAX);
 /// Threads that start programs, one for each and a few for reading the
 /// configuration. A start that hangs holds its place, and its thread.
 const THREADS: usize = RUNNING_MAX + 4;
+
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -77,7 +76,10 @@ pub fn run(options: Options, loader: Arc<Loader>) -> Result<(), ServeError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(THREADS)
-        .thread_stack_size(LOADER_STACK)
+        // Judging a configuration goes deep, deepest without optimization.
+        .thread_stack_size(2 * 1024 * 1024)
+        // The end of a thread would be the end of the checks it started.
+        .thread_keep_alive(FOR_EVER)
         .build()
         .map_err(failed("start its runtime"))?;
     let outcome = runtime.block_on(async {

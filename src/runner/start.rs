@@ -33,6 +33,8 @@ pub struct Launch {
     /// Beside PATH and LANG; names that begin with VIPWARD_.
     pub environment: Vec<(&'static str, String)>,
     pub accounts: Arc<Accounts>,
+    /// Killed when the runner is; what it started itself is not.
+    pub dies_with_us: bool,
 }
 
 /// A program under way, and the reading end of what it prints.
@@ -115,7 +117,7 @@ impl Launch {
             .chain(told);
         let executed = Program::new(program, arguments, environment)
             .map_err(|_| Verdict::Refused(format!("the command of {program} holds a zero byte")))?;
-        let mut command = child::confined(executed, identity);
+        let mut command = child::confined(executed, identity, self.dies_with_us);
         command
             .current_dir("/")
             .stdin(Stdio::null())

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use vipward::agent::jobs::{HookKind, Verdict};
 
 use crate::Test;
-use crate::host::{Host, is_alive, of_group, wait_until};
+use crate::host::{Host, is_alive, of_group, wait, wait_until};
 
 pub const TESTS: &[Test] = &[
     (
@@ -51,7 +51,7 @@ fn a_killed_runner_is_started_again() {
     host.check("parent", 5000, "echo $PPID").check(
         "hung",
         60_000,
-        "echo run > $SHARED/hung; exec sleep 20",
+        "echo $$ > $SHARED/hung; exec sleep 1000",
     );
     host.save();
     let mut agent = host.agent(true);
@@ -63,12 +63,16 @@ fn a_killed_runner_is_started_again() {
     assert_eq!(of_group(first).first(), Some(&first));
 
     let hung = agent.order_check("hung");
-    wait_until("the hung check", || host.shared().join("hung").exists());
+    let hung_pid = wait("the hung check", || {
+        let text = fs::read_to_string(host.shared().join("hung")).ok()?;
+        text.strip_suffix('\n').map(pid)
+    });
     kill(Pid::from_raw(first), Signal::SIGKILL).unwrap();
     match agent.result(hung).verdict {
         Verdict::NotRun(why) => assert!(why.contains("the runner went away"), "{why}"),
         other => panic!("{other:?}"),
     }
+    wait_until("the end of the hung check", || !is_alive(hung_pid));
     let second = agent.check_until_run("parent");
     assert_eq!(second.verdict, Verdict::Passed);
     let second = pid(&second.output);
@@ -203,9 +207,7 @@ fn told_twice_to_stop() {
         "echo $$ > $SHARED/hook; echo $$; trap '' TERM; sleep 1000",
     );
     host.hook("web", HookKind::Backup, 60_000, &path);
-    let quick = host.write("quick", "true");
-    host.hook("mail", HookKind::Backup, 60_000, &quick);
-    host.run();
+    host.check("quick", 5000, "exit 0").run();
     let mut wire = host.wire();
     wire.order_hook(1, "web", "backup");
     wait_until("the hook", || {
@@ -213,11 +215,8 @@ fn told_twice_to_stop() {
     });
     let told = Instant::now();
     host.signal(Signal::SIGTERM);
-    let mut order = 1;
-    wait_until("that it has taken notice", || {
-        order += 1;
-        wire.order_hook(order, "mail", "backup");
-        wire.done(order).verdict() == "not_run: the runner is stopping"
+    wait_until("it to take notice", || {
+        wire.check("quick").verdict() == "not_run: the runner is stopping"
     });
     host.signal(Signal::SIGTERM);
     let hook = wire.done(1);
