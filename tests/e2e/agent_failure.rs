@@ -50,9 +50,9 @@ fn silence() {
     let (mut first, _other) = pair(&lab, &a, &b, &best, &second);
     let prober = Prober::start(&client, vip());
     prober.wait_answered(LONG);
-    first.process.kill();
-    lab.cut_carrier(&a);
     let cut = Instant::now();
+    lab.cut_carrier(&a);
+    first.process.kill();
     let taken = lab.observer.wait_advert(first.started, "b", 100, LONG).at;
     let silent = last_advert(&lab, "a", first.started);
     let down = second.down_interval();
@@ -70,8 +70,8 @@ fn link() {
     let [a, b] = lab.hosts(["a", "b"]);
     let (best, second) = (Router::new(200), Router::new(100));
     let (first, _other) = pair(&lab, &a, &b, &best, &second);
-    lab.cut_carrier(&a);
     let cut = Instant::now();
+    lab.cut_carrier(&a);
     let gone = a.watch.wait(cut - ms(200), vip(), false, LONG);
     assert_span(
         "the release",
@@ -161,8 +161,8 @@ fn healed_cut() {
     let (first, other) = pair(&lab, &a, &b, &best, &second);
     let prober = Prober::start(&client, vip());
     prober.wait_answered(LONG);
-    lab.silence(&a);
     let cut = Instant::now();
+    lab.silence(&a);
     b.watch.wait(cut, vip(), true, LONG);
     client.watch.wait_neighbour(cut, vip(), b.mac("eth0"), LONG);
     assert_eq!(
@@ -219,8 +219,8 @@ fn three_hosts() {
     let (mut first, mut middle) = pair(&lab, &a, &b, &best, &second);
     let last = lab.agent(&c, std::slice::from_ref(&third));
     last.wait_state("web", "backup", LONG);
-    first.process.kill();
     lab.cut_carrier(&a);
+    first.process.kill();
     let taken = lab.observer.wait_advert(first.started, "b", 150, LONG).at;
     let silent = last_advert(&lab, "a", first.started);
     let down = second.down_interval();
@@ -231,8 +231,8 @@ fn three_hosts() {
         lab.observer.adverts(first.started, "c").is_empty(),
         "the third one spoke"
     );
-    middle.process.kill();
     lab.cut_carrier(&b);
+    middle.process.kill();
     let taken = lab.observer.wait_advert(first.started, "c", 10, LONG).at;
     let silent = last_advert(&lab, "b", first.started);
     let down = third.down_interval();

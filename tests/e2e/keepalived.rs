@@ -243,8 +243,8 @@ fn takeover_on_silence(carrier: Carrier, better: Better) {
     let pair = Pair::new(carrier, better, (200, 100));
     let (mut first, _other) = pair.settle();
     let prober = pair.probe();
-    first.kill();
     pair.lab.cut_carrier(&pair.a);
+    first.kill();
     let taken = pair.advert(pair.began, "b", 100);
     let silent = last_advert(&pair, "a");
     let down = pair.second.down_interval();
@@ -290,8 +290,8 @@ fn preemption(carrier: Carrier, better: Better) {
 fn equal_priorities(carrier: Carrier, better: Better) {
     let pair = Pair::new(carrier, better, (100, 100));
     let (_first, _other) = pair.settle();
-    pair.lab.silence(&pair.b);
     let cut = Instant::now();
+    pair.lab.silence(&pair.b);
     pair.b.watch.wait(cut, pair.address, true, LONG);
     let healed = Instant::now();
     pair.lab.heal(&pair.b);
@@ -364,8 +364,8 @@ fn healed_cut(carrier: Carrier, better: Better, speaks_next: &str) {
     }
     let (_first, _other) = pair.settle();
     let prober = pair.probe();
-    pair.lab.silence(&pair.a);
     let cut = Instant::now();
+    pair.lab.silence(&pair.a);
     pair.b.watch.wait(cut, pair.address, true, LONG);
     let loser = pair.b.mac("eth0");
     pair.client
@@ -377,8 +377,9 @@ fn healed_cut(carrier: Carrier, better: Better, speaks_next: &str) {
     assert_eq!(known, Some(loser.to_string()));
 
     let healed = if carrier == Carrier::V3Unicast {
+        let now = Instant::now();
         pair.lab.heal(&pair.a);
-        Instant::now()
+        now
     } else {
         heal_before(&pair, speaks_next)
     };
