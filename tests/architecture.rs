@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const ROOMS: [&str; 7] = ["agent", "wire", "config", "net", "control", "daemon", "cli"];
+const ROOMS: [&str; 8] = [
+    "agent", "wire", "config", "net", "control", "daemon", "runner", "cli",
+];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

@@ -10,11 +10,12 @@ use pnet_packet::util;
 use proptest::prelude::*;
 
 use vipward::agent::event::{Heard, Malformed, Message, Timing, V2Authentication};
+use vipward::agent::ladder::{GROUP_IPV4, GROUP_IPV6};
 use vipward::agent::values::Family::{self, Ipv4, Ipv6};
 use vipward::agent::values::Version::{self, V2, V3};
 use vipward::agent::values::{AdvertInterval, ChecksumForm, InterfaceName, Vrid};
 use vipward::wire::advertisement::{
-    EncodeError, GROUP_IPV4, GROUP_IPV6, Outgoing, PROTOCOL, decode_ipv4, decode_ipv6, encode,
+    EncodeError, Outgoing, PROTOCOL, decode_ipv4, decode_ipv6, encode,
 };
 use vipward::wire::announcement::{
     parse_gratuitous_arp, parse_unsolicited_neighbour_advertisement,

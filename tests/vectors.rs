@@ -10,12 +10,11 @@ use pnet_packet::util;
 use rstest::rstest;
 
 use vipward::agent::event::{Heard, Timing, V2Authentication};
+use vipward::agent::ladder::{GROUP_IPV4, GROUP_IPV6};
 use vipward::agent::values::{
     AdvertInterval, ChecksumForm, Family, InterfaceName, MacAddress, Version, Vrid,
 };
-use vipward::wire::advertisement::{
-    GROUP_IPV4, GROUP_IPV6, Outgoing, PROTOCOL, decode_ipv4, decode_ipv6, encode,
-};
+use vipward::wire::advertisement::{Outgoing, PROTOCOL, decode_ipv4, decode_ipv6, encode};
 use vipward::wire::announcement::{
     gratuitous_arp_reply, gratuitous_arp_request, parse_gratuitous_arp,
     parse_unsolicited_neighbour_advertisement, unsolicited_neighbour_advertisement,

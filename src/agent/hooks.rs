@@ -45,6 +45,7 @@ impl Hooks {
     }
 
     pub fn reconfigure(&mut self, settings: &InstanceSettings) {
+        self.instance.clone_from(&settings.name);
         self.timeouts.clone_from(&settings.hooks);
         let timeouts = &self.timeouts;
         self.waiting

@@ -57,6 +57,7 @@ pub struct Agent {
     world: World,
     schedule: Schedule,
     check_deadline: Option<Instant>,
+    stopping: bool,
     /// Handles and orders given so far.
     instances_made: u32,
     jobs: u64,
@@ -79,6 +80,7 @@ impl Agent {
             world: World::default(),
             schedule: Schedule::default(),
             check_deadline: None,
+            stopping: false,
             instances_made: 0,
             jobs: 0,
             quiet: Quiet::default(),
@@ -168,6 +170,10 @@ impl Agent {
                 address,
                 hardware_address,
             } => {
+                // Ours, come back by another interface on the same segment.
+                if self.world.has_hardware_address(hardware_address) {
+                    return;
+                }
                 let users = self.users(interface);
                 self.each(now, actions, &users, |router, turn| {
                     router.on_announcement(turn, interface, address, hardware_address);
@@ -387,6 +393,7 @@ impl Agent {
     }
 
     fn stop(&mut self, now: Instant, actions: &mut Vec<Action>, planned: bool) {
+        self.stopping = true;
         let all: Vec<InstanceId> = self.routers.keys().copied().collect();
         self.each(now, actions, &all, |router, turn| {
             router.stop(turn, planned);

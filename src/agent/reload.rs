@@ -1,7 +1,7 @@
 //! A new configuration for a living agent: the difference is applied, and
 //! whatever did not change does not notice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Agent;
 use super::action::Action;
@@ -15,7 +15,11 @@ impl Agent {
     /// other hosts know it by: a new name changes nothing for them. Addresses
     /// are given up before any is claimed, so that one can move from one
     /// instance to another.
+    /// An agent that stops goes on stopping.
     pub(super) fn reload(&mut self, now: Instant, settings: Settings, actions: &mut Vec<Action>) {
+        if self.stopping {
+            return;
+        }
         let known: BTreeMap<_, _> = self.routers.iter().map(|(id, r)| (key(r), *id)).collect();
         let mut leaving: Vec<InstanceId> = self.routers.keys().copied().collect();
         let mut staying = Vec::new();
@@ -27,7 +31,8 @@ impl Agent {
                 None => arriving.push(instance),
             }
         }
-        leaving.retain(|id| staying.iter().all(|(stays, _)| stays != id));
+        let stay: BTreeSet<InstanceId> = staying.iter().map(|(id, _)| *id).collect();
+        leaving.retain(|id| !stay.contains(id));
         self.retired = leaving.iter().copied().collect();
         let addressed = staying.iter().map(|(_, instance)| instance);
         self.world.set_instances(addressed.chain(&arriving));

@@ -10,7 +10,7 @@ use super::report::{Fact, Report};
 use super::settings::InstanceSettings;
 use super::status::CheckState;
 use super::time::Instant;
-use super::values::{Family, InstanceName, InterfaceName};
+use super::values::{Family, InstanceName, InterfaceName, MacAddress};
 
 /// Announcements sent in one turn at most. The rest stays due, so the loop
 /// comes back for it after looking at its sockets.
@@ -116,6 +116,16 @@ impl World {
     pub fn is_own(&self, interface: InterfaceName, source: IpAddr) -> bool {
         self.interface(interface)
             .is_some_and(|interface| interface.has(source))
+    }
+
+    /// Some interface of this host that we know has it.
+    pub fn has_hardware_address(&self, address: MacAddress) -> bool {
+        let states = self
+            .interfaces
+            .values()
+            .filter_map(|known| known.state.as_ref());
+        let mut own = states.filter_map(|state| state.hardware_address);
+        own.any(|own| own == address)
     }
 
     /// The source of an instance's advertisements: the configured one when

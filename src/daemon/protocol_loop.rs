@@ -216,11 +216,12 @@ impl ProtocolLoop {
         self.sockets
             .serve(self.agent.instances().map(|(_, settings)| settings));
         self.effects.serve(self.agent.instances());
-        self.perform(turns);
+        let mut opened = Vec::new();
         for (interface, state) in self.effects.interfaces() {
-            let opened = self.sockets.follow(interface, Some(&state));
-            self.handle_all(opened, turns);
+            opened.extend(self.sockets.follow(interface, Some(&state)));
         }
+        self.perform(turns);
+        self.handle_all(opened, turns);
         self.monitor.watch(self.agent.interfaces().collect());
         Ok(summary)
     }
@@ -267,6 +268,10 @@ impl ProtocolLoop {
                 let Some((loaded, accepted)) = application.accept() else {
                     return;
                 };
+                if turns.stop_by.is_some() {
+                    accepted.refused("the agent is stopping; nothing was changed".to_owned());
+                    return;
+                }
                 match self.apply(*loaded, turns) {
                     Ok(summary) => {
                         tracing::info!("new configuration applied: {summary}");

@@ -45,11 +45,8 @@ impl Work {
     /// Serves these checks and hooks from now on, and starts whoever is
     /// needed for that. Makes threads, which takes well under a millisecond.
     pub fn serve(&mut self, work: &config::work::Work) -> io::Result<()> {
-        let probes = work.probes.iter();
-        let probes = probes.map(|(name, probe)| (name.clone(), Arc::new(probe.clone())));
-        self.probes = probes.collect();
         let scripts = !work.scripts.is_empty() || !work.hooks.is_empty();
-        if self.prober.is_none() && !self.probes.is_empty() {
+        if self.prober.is_none() && !work.probes.is_empty() {
             self.prober = Some(Probes::start(self.results.clone())?);
         }
         match &self.runner {
@@ -66,6 +63,10 @@ impl Work {
             }
             None => {}
         }
+        // Last: where something could not be started nothing has changed.
+        let probes = work.probes.iter();
+        let probes = probes.map(|(name, probe)| (name.clone(), Arc::new(probe.clone())));
+        self.probes = probes.collect();
         Ok(())
     }
 

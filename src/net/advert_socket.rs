@@ -13,10 +13,9 @@ use super::socket::{
     signed_index,
 };
 use crate::agent::event::{Heard, Malformed};
+use crate::agent::ladder::{GROUP_IPV4, GROUP_IPV6};
 use crate::agent::values::{Family, InterfaceName};
-use crate::wire::advertisement::{
-    GROUP_IPV4, GROUP_IPV6, HOP_LIMIT, PROTOCOL, decode_ipv4, decode_ipv6,
-};
+use crate::wire::advertisement::{HOP_LIMIT, PROTOCOL, decode_ipv4, decode_ipv6};
 
 /// Internetwork control, as TOS or traffic class.
 const TRAFFIC_CLASS: u32 = 0xc0;

@@ -33,13 +33,11 @@ use pnet_packet::ipv4::Ipv4Packet;
 
 use super::checksum::Sum;
 use crate::agent::event::{AddressBytes, Heard, Malformed, Message, Timing, V2Authentication};
+use crate::agent::ladder::group;
 use crate::agent::values::{AdvertInterval, ChecksumForm, Family, InterfaceName, Version, Vrid};
 
 /// IP protocol number of VRRP.
 pub const PROTOCOL: u8 = 112;
-/// Where multicast advertisements go (RFC 9568 sections 5.1.1.2 and 5.1.2.2).
-pub const GROUP_IPV4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
-pub const GROUP_IPV6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
 /// TTL or hop limit of every advertisement.
 pub const HOP_LIMIT: u8 = 255;
 
@@ -255,10 +253,7 @@ fn message_sum(form: ChecksumForm, source: IpAddr, destination: IpAddr, message:
     let named = match form {
         ChecksumForm::MessageOnly => return Sum::default().bytes(message),
         ChecksumForm::PseudoHeader => destination,
-        ChecksumForm::PseudoHeaderOfGroup => match Family::of(source) {
-            Family::Ipv4 => GROUP_IPV4.into(),
-            Family::Ipv6 => GROUP_IPV6.into(),
-        },
+        ChecksumForm::PseudoHeaderOfGroup => group(Family::of(source)),
     };
     Sum::pseudo_header(source, named, PROTOCOL, message.len()).bytes(message)
 }

@@ -262,3 +262,30 @@ fn a_backup_and_a_stranger_to_the_address_say_nothing() {
     assert_eq!(lab.deeds(a), []);
     assert_eq!(lab.facts(a), []);
 }
+
+/// Two of our interfaces may stand on one segment.
+#[test]
+fn our_own_announcement_heard_by_another_interface_is_nobodys() {
+    let mut lab = Lab::new();
+    let a = lab.host(vec![web(150)]);
+    lab.start(a);
+    lab.run(secs(20));
+    lab.mark();
+    let own = lab.at(a).kernel.mac(interface("eth0"));
+    let announcement = |mac| crate::kit::host::Input::Announcement {
+        interface: interface("eth0"),
+        address: WEB.parse().expect("an address"),
+        hardware_address: mac,
+    };
+    lab.feed(a, announcement(own));
+    assert!(lab.announced(a, WEB).is_empty());
+    assert_eq!(lab.status(a).conflicts, []);
+    lab.stop(a);
+    lab.feed(a, announcement(own));
+    assert_eq!(lab.removed(a).len(), 0, "nobody has relieved it");
+    lab.feed(
+        a,
+        announcement(vipward::agent::values::MacAddress([2, 0, 0, 0, 0, 9])),
+    );
+    assert_eq!(lab.removed(a).len(), 1);
+}

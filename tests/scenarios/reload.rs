@@ -1,6 +1,7 @@
 //! A new configuration: the difference is applied, the rest does not notice.
 
-use vipward::agent::settings::{InstanceSettings, Settings};
+use vipward::agent::jobs::{CheckName, JobResult, Verdict};
+use vipward::agent::settings::{CheckSettings, CheckSource, CheckUse, InstanceSettings, Settings};
 use vipward::agent::status::StateName;
 use vipward::agent::values::{InstanceId, InstanceName, Vrid};
 
@@ -91,4 +92,120 @@ fn a_removed_instance_resigns_and_answers_until_it_is_relieved() {
     let names: Vec<_> = all.instances.iter().map(|i| i.name.as_str()).collect();
     assert_eq!(names, ["web"]);
     assert_eq!(all.instances[0].state, ACTIVE);
+}
+
+/// What is not known yet is no reason to give up what works.
+#[test]
+fn a_check_added_to_an_active_waits_for_its_result_in_office() {
+    let mut lab = Lab::new();
+    let a = lab.host(vec![web(150)]);
+    lab.start(a);
+    lab.run(secs(10));
+    lab.mark();
+    let name = CheckName::new("service");
+    lab.at_mut(a).settings.checks = vec![CheckSettings {
+        name: name.clone(),
+        source: CheckSource::Elsewhere {
+            question: "is it up?".to_owned(),
+        },
+        interval: secs(1),
+        timeout: secs(1),
+        rise: 2,
+        fall: 3,
+        initial: None,
+    }];
+    let mut checked = web(150);
+    checked.checks = vec![CheckUse { name, weight: None }];
+    reload(&mut lab, a, vec![checked]);
+    lab.run(ms(500));
+    assert_eq!(lab.transitions(a), []);
+    assert_eq!(lab.removed(a).len(), 0);
+    let (_, job) = lab.started(a).last().expect("it was ordered").clone();
+    let result = JobResult {
+        verdict: Verdict::Failed("exit code 1".to_owned()),
+        duration: ms(1),
+        output: String::new(),
+    };
+    lab.feed(
+        a,
+        Input::Done {
+            job: job.id,
+            result,
+        },
+    );
+    assert_eq!(lab.state(a), StateName::Fault, "the first result decides");
+}
+
+#[test]
+fn an_address_on_an_interface_not_reported_yet_is_waited_for_in_office() {
+    let mut lab = Lab::new();
+    let a = lab.host(vec![web(150)]);
+    lab.start(a);
+    lab.run(secs(10));
+    lab.mark();
+    let mut more = web(150);
+    more.addresses.push(address("198.51.100.9/24"));
+    more.addresses[1].interface = interface("eth7");
+    reload(&mut lab, a, vec![more]);
+    lab.run(ms(500));
+    assert_eq!(lab.transitions(a), []);
+    assert_eq!(lab.removed(a).len(), 0);
+}
+
+/// By its new skew, counted from the last advertisement heard.
+#[test]
+fn a_backup_waits_by_its_new_priority_once() {
+    for (before, after) in [(100, 50), (50, 100)] {
+        let mut lab = Lab::new();
+        let a = lab.host(vec![web(200)]);
+        let b = lab.host(vec![web(before)]);
+        lab.start_all();
+        lab.run(secs(10));
+        lab.power_off(a);
+        lab.mark();
+        let (_, status) = (lab.run(ms(1)), lab.status(b));
+        let heard = status.active_router.expect("a was heard").last_advert;
+        reload(&mut lab, b, vec![web(after)]);
+        lab.run_until(b, ACTIVE, secs(10));
+        assert_eq!(
+            lab.now().since(heard),
+            adi(after),
+            "from {before} to {after}"
+        );
+    }
+}
+
+/// A shorter patience that has passed already is no lateness of this host.
+#[test]
+fn a_patience_that_is_over_by_the_reload_ends_now() {
+    let mut lab = Lab::new();
+    let mut patient = web(100);
+    patient.down_after = 20;
+    let a = lab.host(vec![web(200)]);
+    let b = lab.host(vec![patient]);
+    lab.start(a);
+    lab.run(secs(5));
+    lab.start(b);
+    lab.run(secs(5));
+    lab.power_off(a);
+    lab.run(secs(12));
+    lab.mark();
+    reload(&mut lab, b, vec![web(100)]);
+    assert_eq!(lab.run_until(b, ACTIVE, secs(1)), ms(0));
+}
+
+#[test]
+fn a_reload_does_not_revive_an_agent_that_stops() {
+    let mut lab = Lab::new();
+    let a = lab.host(vec![web(150)]);
+    lab.start(a);
+    lab.run(secs(10));
+    lab.stop(a);
+    lab.mark();
+    lab.run(ms(100));
+    reload(&mut lab, a, vec![web(120)]);
+    // Long enough to claim again.
+    lab.run(secs(10));
+    assert_eq!(lab.removed(a).len(), 1);
+    assert!(lab.sent(a).is_empty());
 }

@@ -5,12 +5,13 @@ use std::net::IpAddr;
 
 use caps::CapSet;
 use vipward::agent::event::{Malformed, V2Authentication};
+use vipward::agent::ladder::{GROUP_IPV4, GROUP_IPV6};
 use vipward::agent::values::{AdvertInterval, ChecksumForm, Family, Version, Vrid};
 use vipward::net::advert_socket::AdvertSocket;
 use vipward::net::announce_socket::AnnounceSocket;
 use vipward::net::announcement_watch::AnnouncementWatch;
 use vipward::net::rights;
-use vipward::wire::advertisement::{GROUP_IPV4, GROUP_IPV6, Outgoing, encode};
+use vipward::wire::advertisement::{Outgoing, encode};
 
 use crate::Test;
 use crate::link::{Link, captured, hear, interface, ip, send_until_heard};

@@ -44,10 +44,17 @@ impl Told {
 }
 
 impl VirtualRouter {
-    /// The base with the terms of the checks that fail, within 1..=254; an
-    /// owner's stays 255. A Backup's timer moves by the change of its skew,
-    /// an Active's next advertisement carries the new value.
+    /// A Backup's timer moves by the change of its skew, an Active's next
+    /// advertisement carries the new value.
     pub(super) fn reprioritize(&mut self, turn: &mut Turn<'_>) {
+        let before = self.own_down_interval();
+        self.weigh(turn);
+        self.move_down_timer(turn.now, before);
+    }
+
+    /// The base with the terms of the checks that fail, within 1..=254; an
+    /// owner's stays 255.
+    pub(super) fn weigh(&mut self, turn: &mut Turn<'_>) {
         let failing = |check: &&CheckUse| {
             let verdict = turn.world.check(&check.name);
             verdict.is_some_and(|verdict| verdict.state == CheckState::Down)
@@ -67,11 +74,25 @@ impl VirtualRouter {
         }
         let (from, to) = (before.get(), self.priority.get());
         turn.report(Some(&self.settings.name), Fact::Priority { from, to });
-        if let State::Backup(backup) = &mut self.state {
-            let version = self.settings.version;
-            let skew = |priority| skew_time(version, priority, backup.active_interval);
-            let (old, new) = (skew(before), skew(self.priority));
-            backup.down_at = (backup.down_at + new).minus(old);
+    }
+
+    /// Active_Down_Interval as it now is.
+    pub(super) fn own_down_interval(&self) -> Duration {
+        let interval = match &self.state {
+            State::Backup(backup) => backup.active_interval,
+            State::Initialize(_) | State::Active(_) | State::Resigning(_) => self.own_interval(),
+        };
+        self.down_interval(interval)
+    }
+
+    /// The Active_Down_Timer counts from the last advertisement: it moves by
+    /// what the interval changed, and ends now where that is in the past.
+    pub(super) fn move_down_timer(&mut self, now: Instant, before: Duration) {
+        let after = self.own_down_interval();
+        if let State::Backup(backup) = &mut self.state
+            && after != before
+        {
+            backup.down_at = (backup.down_at + after).minus(before).max(now);
         }
     }
 

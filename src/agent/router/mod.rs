@@ -260,18 +260,23 @@ impl VirtualRouter {
         self.obstacles =
             self.obstacles
                 .survey(turn.now, turn.world, &self.settings, &self.holdings);
-        let able = self.obstacles.allow() && !self.stopping;
-        match (able, &self.state) {
-            (true, State::Initialize(Initialize { settled_at: None })) => {
+        // What is not known yet keeps an instance from beginning, and takes
+        // nothing from one that works.
+        let blocked = self.obstacles.block();
+        let may_begin = self.obstacles.allow() && !self.stopping;
+        match &self.state {
+            State::Initialize(Initialize { settled_at: None }) if may_begin => {
                 let settled_at = Some(turn.now + self.settings.settle);
                 let state = State::Initialize(Initialize { settled_at });
                 self.enter(turn, from, state, Reason::Startup);
                 self.start_if_settled(turn);
             }
-            (true, _) => {}
-            (false, State::Active(_)) => self.fall(turn, from),
-            (false, State::Resigning(_)) if self.obstacles.allow() => {}
-            (false, _) => {
+            State::Initialize(_) if may_begin => {}
+            State::Active(_) if blocked => self.fall(turn, from),
+            State::Active(_) => {}
+            State::Resigning(_) if !blocked => {}
+            State::Backup(_) if !blocked && !self.stopping => {}
+            State::Initialize(_) | State::Backup(_) | State::Resigning(_) => {
                 self.active_router = None;
                 let reason = if self.stopping {
                     Reason::Shutdown

@@ -6,10 +6,6 @@ use crate::agent::status::InstanceStatus;
 impl VirtualRouter {
     pub fn status(&self) -> InstanceStatus {
         let settings = &self.settings;
-        let active_interval = match &self.state {
-            State::Backup(backup) => backup.active_interval,
-            State::Initialize(_) | State::Active(_) | State::Resigning(_) => self.own_interval(),
-        };
         InstanceStatus {
             name: settings.name.clone(),
             interface: settings.interface,
@@ -26,7 +22,7 @@ impl VirtualRouter {
             addresses: self.holdings.status(),
             active_router: self.active_router(),
             advert_interval: self.own_interval(),
-            active_down_interval: self.down_interval(active_interval),
+            active_down_interval: self.own_down_interval(),
             drift: self.drift.clone(),
             conflicts: self.conflicts.clone(),
             hooks: self.hooks.status(),

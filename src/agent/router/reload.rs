@@ -13,7 +13,7 @@ impl VirtualRouter {
             return;
         }
         self.stopping = false;
-        let old_down = self.own_down_interval();
+        let patience = self.own_down_interval();
         self.settings = settings;
         self.advertised = self.settings.advertised().collect();
         self.hooks.reconfigure(&self.settings);
@@ -22,13 +22,11 @@ impl VirtualRouter {
             self.announcer.end(index);
         }
         self.holdings.release_departing(turn);
-        self.reprioritize(turn);
-        let new_down = self.own_down_interval();
+        self.weigh(turn);
+        self.move_down_timer(turn.now, patience);
         let interval = self.own_interval();
         match &mut self.state {
-            // A shorter patience counts from the last advertisement, too.
             State::Backup(backup) => {
-                backup.down_at = (backup.down_at + new_down).minus(old_down);
                 if !matches!(self.settings.preempt, Preempt::After(_)) {
                     backup.preempt_at = None;
                 }
@@ -39,14 +37,6 @@ impl VirtualRouter {
             State::Initialize(_) | State::Resigning(_) => {}
         }
         turn.report(Some(&self.settings.name), Fact::Reconfigured);
-    }
-
-    fn own_down_interval(&self) -> Duration {
-        let interval = match &self.state {
-            State::Backup(backup) => backup.active_interval,
-            State::Initialize(_) | State::Active(_) | State::Resigning(_) => self.own_interval(),
-        };
-        self.down_interval(interval)
     }
 
     /// The configuration no longer has this instance.
