@@ -375,6 +375,9 @@ impl Holding {
     }
 
     fn claim(&mut self, turn: &mut Turn<'_>, owner: bool, anew: bool) {
+        if self.departing {
+            return;
+        }
         if anew {
             self.confirmed = false;
         }
@@ -384,7 +387,7 @@ impl Holding {
         }
         let settled = self.present && self.confirmed;
         let too_soon = self.restoration().is_some_and(|at| at > turn.now);
-        if settled || too_soon || self.departing || !self.may_try(turn.now) {
+        if settled || too_soon || !self.may_try(turn.now) {
             return;
         }
         let Some(known) = turn.world.interface(self.settings.interface) else {

@@ -298,3 +298,16 @@ fn the_hooks_of_a_stop_are_told_when_the_addresses_go() {
     let calls: Vec<_> = lab.started(a).iter().map(|(_, job)| call(job)).collect();
     assert_eq!(calls, [(HookKind::Backup, "STOP")]);
 }
+
+/// Away twice with a result in between: each time it has its time-out.
+#[test]
+fn a_result_ends_the_time_in_which_a_check_was_not_run() {
+    let (mut lab, a) = active(None);
+    let away = || Verdict::NotRun("the runner is away".to_owned());
+    for _ in 0..3 {
+        next(&mut lab, a, away());
+        next(&mut lab, a, Verdict::Passed);
+        lab.run(ms(700));
+    }
+    assert_eq!(lab.state(a), ACTIVE);
+}

@@ -209,3 +209,74 @@ fn a_reload_does_not_revive_an_agent_that_stops() {
     assert_eq!(lab.removed(a).len(), 1);
     assert!(lab.sent(a).is_empty());
 }
+
+#[test]
+fn a_removed_address_goes_at_once_and_the_other_stays() {
+    let mut lab = Lab::new();
+    let mut two = web(150);
+    two.addresses.push(address("192.0.2.101/24"));
+    let a = lab.host(vec![two]);
+    lab.start(a);
+    lab.run(secs(10));
+    lab.mark();
+    reload(&mut lab, a, vec![web(150)]);
+    let removed: Vec<String> = lab.deeds(a).into_iter().map(|(_, deed)| deed).collect();
+    assert_eq!(removed, ["remove 192.0.2.101/32"]);
+    lab.run(secs(2));
+    assert_eq!(lab.transitions(a), []);
+    assert_eq!(lab.status(a).addresses.len(), 1);
+    assert!(lab.status(a).addresses[0].held);
+}
+
+/// Refused at first: it is tried again, although it is no longer listed.
+#[test]
+fn a_removed_address_that_will_not_go_is_tried_again() {
+    let mut lab = Lab::new();
+    let mut two = web(150);
+    two.addresses.push(address("192.0.2.101/24"));
+    let a = lab.host(vec![two]);
+    lab.start(a);
+    lab.run(secs(10));
+    lab.at_mut(a).kernel.refuse_remove = Some("Device or resource busy".to_owned());
+    reload(&mut lab, a, vec![web(150)]);
+    lab.run(ms(500));
+    lab.at_mut(a).kernel.refuse_remove = None;
+    lab.mark();
+    lab.run(secs(2));
+    assert_eq!(lab.removed(a).len(), 1);
+    assert!(
+        lab.at(a)
+            .kernel
+            .holds("192.0.2.101".parse().expect("it"))
+            .is_none()
+    );
+}
+
+/// Given up by the one before it is claimed by the other.
+#[test]
+fn an_address_moves_from_one_instance_to_another() {
+    let other = |addresses: &[&str]| {
+        let mut other = web(120);
+        other.name = InstanceName::new("other");
+        other.vrid = Vrid::new(52).expect("a VRID");
+        other.addresses = addresses.iter().map(|a| address(a)).collect();
+        other
+    };
+    let mut two = web(150);
+    two.addresses.push(address("192.0.2.101/24"));
+    let mut lab = Lab::new();
+    let a = lab.host(vec![other(&["192.0.2.120/24"]), two]);
+    lab.start(a);
+    lab.run(secs(10));
+    lab.mark();
+    let moved = other(&["192.0.2.120/24", "192.0.2.101/24"]);
+    reload(&mut lab, a, vec![moved, web(150)]);
+    lab.run(secs(3));
+    let deeds: Vec<String> = lab.deeds(a).into_iter().map(|(_, deed)| deed).collect();
+    let at = |word: &str| deeds.iter().position(|deed| deed == word);
+    let (gone, back) = (at("remove 192.0.2.101/32"), at("add 192.0.2.101/32"));
+    assert!(gone.is_some() && gone < back, "{deeds:?}");
+    let moved = "192.0.2.101".parse().expect("an address");
+    assert!(lab.at(a).kernel.holds(moved).is_some());
+    assert_eq!(lab.transitions(a), []);
+}

@@ -236,10 +236,13 @@ fn ordered(lab: &mut Lab, id: HostId, order: &AddressOrder, kind: Pending) {
     let fits = configured.is_some_and(|configured| {
         configured.interface == order.interface && configured.network.addr() == order.network.addr()
     });
-    if !fits {
+    let key = (order.instance, order.address);
+    let ledger = &lab.at(id).ledger;
+    let was_ours = ledger.acknowledged.contains(&key) || ledger.stuck.contains(&key);
+    let departs = kind == Pending::Remove && was_ours;
+    if !fits && !departs {
         lab.fail("an order for an address that is not configured");
     }
-    let key = (order.instance, order.address);
     let ledger = &mut lab.at_mut(id).ledger;
     ledger.acknowledged.remove(&key);
     ledger.stuck.remove(&key);
