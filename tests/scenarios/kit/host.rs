@@ -7,10 +7,13 @@ use std::rc::Rc;
 
 use vipward::agent::Agent;
 use vipward::agent::event::{Added, Event, InterfaceState};
-use vipward::agent::jobs::{JobId, JobResult};
+use vipward::agent::jobs::{Job, JobId, JobResult};
 use vipward::agent::settings::Settings;
+use vipward::agent::time::Instant;
 use vipward::agent::values::{AddressIndex, Family, InstanceId, InterfaceName, MacAddress};
 
+use super::clock::Clock;
+use super::foreign::Foreign;
 use super::invariants::Ledger;
 use super::kernel::Kernel;
 use super::wire::Packet;
@@ -26,6 +29,13 @@ pub struct Host {
     pub generation: u32,
     pub powered: bool,
     pub paused: bool,
+    /// It runs again, and what has waited is being told to it.
+    pub catching_up: bool,
+    pub clock: Clock,
+    /// Another program than ours runs here.
+    pub foreign: Option<Box<dyn Foreign>>,
+    /// Ordered by the agent, for whoever answers.
+    pub started: Vec<Job>,
     pub kernel: Kernel,
     /// Arrived while the host did not run: drained before timers are judged.
     pub sockets: VecDeque<Input>,
@@ -197,5 +207,16 @@ impl Input {
 impl Host {
     pub fn runs(&self) -> bool {
         self.agent.is_some() && !self.paused
+    }
+
+    /// When it wants to be woken, by the laboratory's clock.
+    pub fn wake_at(&self) -> Option<Instant> {
+        if self.paused {
+            return None;
+        }
+        let own = self.agent.as_ref().and_then(|agent| agent.deadline());
+        let foreign = self.foreign.as_ref().and_then(|other| other.deadline());
+        let at = own.map(|(at, _)| at).into_iter().chain(foreign).min()?;
+        Some(self.clock.woken(at))
     }
 }
