@@ -320,7 +320,7 @@ fn healed_cut_loser_first(carrier: Carrier, better: Better) {
 }
 
 /// After the cut the winner is heard first. A keepalived that loses then goes
-/// without a word, and nothing but the refresh can tell the clients.
+/// without a word; its kernel's answer to the winner's question was one.
 fn healed_cut_winner_first(carrier: Carrier, better: Better) {
     healed_cut(carrier, better, "a");
 }
@@ -353,15 +353,11 @@ fn last_advert(pair: &Pair, host: &str) -> Instant {
 /// Both were Active for a while. Within a second after that is over the
 /// client's neighbour entry is the winner's, and stays so.
 fn healed_cut(carrier: Carrier, better: Better, speaks_next: &str) {
-    let announce = "announce: { delay: 1s, refresh: 1s }";
     let mut pair = Pair::new(carrier, better, (200, 100));
     if carrier != Carrier::V2Multicast {
         // Wide enough apart to choose who speaks first.
         pair.best.interval = ms(500);
         pair.second.interval = ms(500);
-    }
-    if better == Better::Agent && speaks_next == "a" {
-        pair.best.extra.push(announce.to_owned());
     }
     let (_first, _other) = pair.settle();
     let prober = pair.probe();
