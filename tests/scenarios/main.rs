@@ -16,5 +16,6 @@ mod many;
 mod preempt;
 mod reload;
 mod resignation;
+mod rivals;
 mod stalls;
 mod timers;

@@ -46,7 +46,7 @@ impl Lab {
             _ => Vec::new(),
         };
         self.at_mut(id).foreign = Some(foreign);
-        if !matches!(input, Input::Announcement { .. }) {
+        if !matches!(input, Input::Claim { .. }) {
             self.note(id, || What::Got(input.words()));
         }
         for deed in deeds {
@@ -73,13 +73,7 @@ impl Lab {
                 });
             }
             Deed::Announce(interface, network) => {
-                let hardware_address = self.at(id).kernel.mac(interface);
-                let input = Input::Announcement {
-                    interface,
-                    address: network.addr(),
-                    hardware_address,
-                };
-                self.transmit(id, interface, |_| Some(input.clone()));
+                self.claim(id, interface, network.addr());
             }
             Deed::Add(interface, network) => {
                 self.at_mut(id).kernel.hold(interface, network);

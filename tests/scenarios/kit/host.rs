@@ -2,15 +2,14 @@
 //! sockets but not yet its agent.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::rc::Rc;
 
 use vipward::agent::Agent;
-use vipward::agent::event::{Added, Event, InterfaceState};
+use vipward::agent::event::{Added, Claim, Event, InterfaceState};
 use vipward::agent::jobs::{Job, JobId, JobResult};
 use vipward::agent::settings::Settings;
 use vipward::agent::time::Instant;
-use vipward::agent::values::{AddressIndex, Family, InstanceId, InterfaceName, MacAddress};
+use vipward::agent::values::{AddressIndex, Family, InstanceId, InterfaceName};
 
 use super::clock::Clock;
 use super::foreign::Foreign;
@@ -49,10 +48,9 @@ pub struct Host {
 pub enum Input {
     Wake,
     Packet(Rc<Packet>),
-    Announcement {
+    Claim {
         interface: InterfaceName,
-        address: IpAddr,
-        hardware_address: MacAddress,
+        claim: Claim,
     },
     Interface {
         interface: InterfaceName,
@@ -90,7 +88,7 @@ pub enum Input {
 impl Input {
     pub fn comes_by_socket(&self) -> bool {
         match self {
-            Input::Packet(_) | Input::Announcement { .. } => true,
+            Input::Packet(_) | Input::Claim { .. } => true,
             Input::Wake
             | Input::Interface { .. }
             | Input::Socket { .. }
@@ -111,15 +109,7 @@ impl Input {
                 Input::Packet(packet) => Event::Advert(packet.heard()),
                 _ => unreachable!("it was a packet"),
             },
-            Input::Announcement {
-                interface,
-                address,
-                hardware_address,
-            } => Event::Announcement {
-                interface,
-                address,
-                hardware_address,
-            },
+            Input::Claim { interface, claim } => Event::Claim { interface, claim },
             Input::Interface { interface, state } => Event::Interface { interface, state },
             Input::Socket {
                 interface,
@@ -164,11 +154,15 @@ impl Input {
                 "hears #{} priority {} from {}",
                 packet.vrid, packet.priority, packet.source
             ),
-            Input::Announcement {
-                interface,
-                address,
-                hardware_address,
-            } => format!("sees {hardware_address} announce {address} on {interface}"),
+            Input::Claim { interface, claim } => {
+                let verb = if claim.solicited {
+                    "answer for"
+                } else {
+                    "announce"
+                };
+                let (address, from) = (claim.address, claim.hardware_address);
+                format!("sees {from} {verb} {address} on {interface}")
+            }
             Input::Interface { interface, state } => match state {
                 None => format!("sees {interface} missing"),
                 Some(state) => {

@@ -160,7 +160,7 @@ pub fn told(lab: &mut Lab, id: HostId, input: &Input) {
         }
         Input::Wake
         | Input::Packet(_)
-        | Input::Announcement { .. }
+        | Input::Claim { .. }
         | Input::Socket { .. }
         | Input::NotSent { .. }
         | Input::Done { .. }
@@ -191,19 +191,17 @@ pub fn action(lab: &mut Lab, turn: &Turn, action: &Action) {
             address,
         } => {
             known_instance(lab, id, *instance);
-            let settings = lab.settings_of(id, *instance).expect("known");
-            let index = settings.addresses.iter().position(|configured| {
-                configured.network.addr() == *address && configured.interface == *interface
-            });
-            let Some(place) = index else {
-                lab.fail(&format!("{address} on {interface} is not of this instance"));
-            };
-            let configured = settings.addresses.get(place).expect("just found");
-            let index = lab.at(id).ledger.index_of(*instance, place, configured);
-            let key = (*instance, index);
-            if !lab.at(id).ledger.acknowledged.contains(&key) {
-                lab.fail(&format!("{address} announced before it was acknowledged"));
-            }
+            is_acknowledged(lab, id, *instance, *interface, *address);
+        }
+        Action::Probe {
+            instance,
+            source,
+            address,
+        } => {
+            known_instance(lab, id, *instance);
+            source_is_usable(lab, id, *instance, *source);
+            let interface = lab.settings_of(id, *instance).expect("known").interface;
+            is_acknowledged(lab, id, *instance, interface, *address);
         }
         Action::Start(_) => {}
         Action::Solicit {
@@ -215,6 +213,28 @@ pub fn action(lab: &mut Lab, turn: &Turn, action: &Action) {
             }
         }
         Action::Report(_) => {}
+    }
+}
+
+/// Nobody speaks of an address before the kernel has it.
+fn is_acknowledged(
+    lab: &Lab,
+    id: HostId,
+    instance: InstanceId,
+    interface: InterfaceName,
+    address: std::net::IpAddr,
+) {
+    let settings = lab.settings_of(id, instance).expect("known");
+    let index = settings.addresses.iter().position(|configured| {
+        configured.network.addr() == address && configured.interface == interface
+    });
+    let Some(place) = index else {
+        lab.fail(&format!("{address} on {interface} is not of this instance"));
+    };
+    let configured = settings.addresses.get(place).expect("just found");
+    let index = lab.at(id).ledger.index_of(instance, place, configured);
+    if !lab.at(id).ledger.acknowledged.contains(&(instance, index)) {
+        lab.fail(&format!("{address} announced before it was acknowledged"));
     }
 }
 

@@ -3,6 +3,7 @@
 //! to whatever comes next. Everything is deterministic. After every step the
 //! [`invariants`] are judged, in every story.
 
+mod claims;
 mod clock;
 pub mod foreign;
 pub mod host;
@@ -15,6 +16,7 @@ mod trace;
 pub mod wire;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use vipward::agent::action::{Action, AddressOrder};
@@ -43,6 +45,8 @@ enum Coming {
     News(u32, Input),
     /// The kernel carries out an order, for the agent of this generation.
     Order(u32, AddressOrder, Kind),
+    /// Does this host answer for an address?
+    Question(HostId, InterfaceName, IpAddr),
     /// A change that the kernel reports now, as it was then.
     Story(Change),
 }
@@ -239,6 +243,7 @@ impl Lab {
                 }
             }
             Coming::Order(generation, order, kind) => self.carry_out(host, generation, order, kind),
+            Coming::Question(by, interface, address) => self.asked(host, by, interface, address),
             Coming::Story(Change::Stop) => self.stop(host),
             Coming::Story(Change::StopNow) => self.stop_now(host),
         }
@@ -325,13 +330,13 @@ impl Lab {
                     interface,
                     address,
                 });
-                let hardware_address = self.at(id).kernel.mac(interface);
-                let input = Input::Announcement {
-                    interface,
-                    address,
-                    hardware_address,
-                };
-                self.transmit(id, interface, |_| Some(input.clone()));
+                self.claim(id, interface, address);
+            }
+            Action::Probe {
+                instance, address, ..
+            } => {
+                self.note(id, || What::Probed(address));
+                self.probe(id, instance, address);
             }
             Action::Start(job) => {
                 self.note(id, || What::Started(job.clone()));
@@ -349,7 +354,7 @@ impl Lab {
             .map(|(_, settings)| settings)
     }
 
-    fn send(&mut self, id: HostId, instance: InstanceId, source: std::net::IpAddr, priority: u8) {
+    fn send(&mut self, id: HostId, instance: InstanceId, source: IpAddr, priority: u8) {
         let Some(settings) = self.settings_of(id, instance).cloned() else {
             return;
         };
@@ -387,6 +392,18 @@ impl Lab {
         interface: InterfaceName,
         for_whom: impl Fn(&Host) -> Option<Input>,
     ) {
+        self.carry(from, interface, |receiver| {
+            for_whom(receiver).map(|input| Coming::News(receiver.generation, input))
+        });
+    }
+
+    /// The same for what a kernel, too, may take.
+    fn carry(
+        &mut self,
+        from: HostId,
+        interface: InterfaceName,
+        for_whom: impl Fn(&Host) -> Option<Coming>,
+    ) {
         let up = |host: &Host| {
             let state = host.kernel.state(interface);
             host.powered && state.is_some_and(|state| state.up)
@@ -399,10 +416,9 @@ impl Lab {
             if to == from || !up(receiver) {
                 continue;
             }
-            let generation = receiver.generation;
-            if let Some(input) = for_whom(receiver) {
+            if let Some(coming) = for_whom(receiver) {
                 for delay in self.wire.fate(from, to, self.now).into_iter().flatten() {
-                    self.later(delay, to, Coming::News(generation, input.clone()));
+                    self.later(delay, to, coming.clone());
                 }
             }
         }

@@ -36,6 +36,8 @@ pub enum What {
     Remove(AddressOrder),
     /// For the hardware address of a peer.
     Asked(IpAddr),
+    /// Who else answers for an address of ours.
+    Probed(IpAddr),
     /// A check or hook, not answered by itself.
     Started(Job),
     Reported(Report),
@@ -85,6 +87,7 @@ impl fmt::Display for What {
                 order.instance.0, order.network, order.interface
             ),
             What::Started(job) => write!(f, "  -> start {:?}", job.task),
+            What::Probed(address) => write!(f, "  -> who else has {address}?"),
             What::Asked(target) => write!(f, "  -> who has {target}?"),
             What::Reported(report) => {
                 let name = report.instance.as_ref().map_or("-", |name| name.as_str());
