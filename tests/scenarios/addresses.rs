@@ -254,6 +254,23 @@ fn a_refused_removal_is_tried_every_second_and_shown() {
     assert_eq!(lab.holds(a, WEB), None);
 }
 
+/// What is heard first, when both are due, must not make it forget the timer.
+#[test]
+fn a_refused_removal_is_tried_again_however_much_is_heard() {
+    let (mut lab, a) = active(web(100));
+    let b = lab.host(vec![web(200)]);
+    lab.at_mut(a).kernel.refuse_remove = Some("Device or resource busy".to_owned());
+    lab.forge(b, a, 200);
+    lab.run(ms(500));
+    lab.at_mut(a).kernel.refuse_remove = None;
+    lab.pause(a);
+    lab.run(ms(600));
+    lab.forge(b, a, 200);
+    lab.resume(a);
+    lab.run(ms(10));
+    assert_eq!(lab.holds(a, WEB), None);
+}
+
 /// The address never went; the new claim must make sure of it and announce.
 #[rstest]
 #[case::within_the_pause(ms(500))]
