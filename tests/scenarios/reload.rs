@@ -41,6 +41,29 @@ fn an_added_address_appears_and_nothing_else_moves() {
     assert_eq!(last - first, secs(4));
 }
 
+/// A dead agent's, from before its successor's configuration had it.
+#[test]
+fn an_added_address_that_stands_there_already_goes_from_a_backup() {
+    let mut lab = Lab::new();
+    let a = lab.host(vec![web(100)]);
+    let b = lab.host(vec![web(150)]);
+    let mut more = web(100);
+    more.addresses.push(address("192.0.2.101/24"));
+    lab.at_mut(a).settings.instances = vec![more.clone()];
+    lab.start(a);
+    lab.run(secs(5));
+    lab.kill(a);
+    assert!(lab.holds(a, "192.0.2.101").is_some(), "left behind");
+    lab.at_mut(a).settings.instances = vec![web(100)];
+    lab.start(b);
+    lab.start(a);
+    lab.run(secs(5));
+    assert_eq!(lab.holds(a, WEB), None);
+    reload(&mut lab, a, vec![more]);
+    lab.run(ms(10));
+    assert_eq!(lab.holds(a, "192.0.2.101"), None);
+}
+
 #[test]
 fn the_same_again_changes_nothing() {
     let mut lab = Lab::new();
