@@ -19,8 +19,6 @@ pub struct Bounds {
     pub double: Duration,
     /// From a stop until nothing is left.
     pub stop: Duration,
-    /// A packet takes no longer.
-    pub delay: Duration,
 }
 
 impl Bounds {
@@ -72,7 +70,6 @@ impl Bounds {
             // that resigns gives up unrelieved; and the removal.
             double: (unit + delay + kernel + cast.late_max * 4) * 102 / 100,
             stop: (unit.min(second * 2) + delay + kernel + cast.late_max * 4) * 102 / 100,
-            delay,
         }
     }
 

@@ -11,9 +11,7 @@ use vipward::agent::values::{Family, InstanceName, Version, Vrid};
 
 use crate::dice::Dice;
 use crate::fault::{Fault, Faults};
-use crate::kit::{
-    Way, centiseconds, interface, own_ipv4, own_ipv6, own_link_local, priority, web_by,
-};
+use crate::kit::{Way, centiseconds, interface, own_ipv4, own_ipv6, own_link_local, web_by};
 
 /// While it fails the instance is in fault.
 pub const SERVICE: &str = "service";

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use vipward::agent::values::{AdvertInterval, Family, Priority};
 
-use crate::bounds::Bounds;
 use crate::cast::virtual_address;
 use crate::keepalived::Keepalived;
 use crate::kit::foreign::Foreign;
@@ -13,6 +12,8 @@ use crate::kit::{HostId, Input, interface};
 use crate::plan::{Change, Deed, Health};
 use crate::sim::Sim;
 
+/// After a refused removal, with a clock that may be wrong.
+const REMOVAL_RETRIED: Duration = Duration::from_millis(1_050);
 const UNDISTURBED: Duration = Duration::from_millis(2);
 
 impl Sim {
@@ -95,6 +96,14 @@ impl Sim {
                 self.hosts[host].refuses_removal = refuses;
                 let error = refuses.then(|| "Device or resource busy".to_owned());
                 self.lab.at_mut(HostId(host)).kernel.refuse_remove = error;
+                if !refuses {
+                    // It is tried again once more.
+                    let tried_by = self.lab.now() + REMOVAL_RETRIED;
+                    self.disturbed = self.disturbed.max(tried_by);
+                    self.hosts[host].removes_from = tried_by;
+                    let stopping = &mut self.hosts[host].stopping;
+                    *stopping = stopping.map(|since| since.max(tried_by));
+                }
             }
             _ => {}
         }
@@ -130,6 +139,7 @@ impl Sim {
         self.lab.at_mut(id).foreign = None;
         self.lab.at_mut(id).paused = false;
         self.hosts[id.0].stopping = None;
+        self.hosts[id.0].removes_from = self.lab.now();
         self.hosts[id.0].refuses_add = false;
         self.hosts[id.0].refuses_removal = false;
         self.rules.borrow_mut().forget(id);
@@ -228,15 +238,10 @@ impl Sim {
         if self.lab.at(id).agent.is_some() {
             self.lab.feed(id, Input::Reload(Box::new(settings)));
             self.lab.open_sockets(id);
+            // The monitor reports what it is asked to watch.
+            for name in ["eth0", "eth1"].map(interface) {
+                self.lab.report(id, name);
+            }
         }
-    }
-
-    /// No order takes longer than the bounds say.
-    pub fn kernel_is_quick(&self) -> bool {
-        let most = Bounds::kernel_max(self.cast.unit);
-        self.lab
-            .hosts
-            .iter()
-            .all(|host| host.kernel.add_takes <= most)
     }
 }

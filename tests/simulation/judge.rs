@@ -11,7 +11,7 @@ use vipward::agent::time::Instant;
 use vipward::agent::values::InstanceId;
 
 use crate::cast::{Cast, speak_alike};
-use crate::kit::HostId;
+use crate::kit::{HostId, START};
 use crate::plan::Health;
 use crate::sim::Sim;
 
@@ -23,6 +23,8 @@ pub struct Judge {
     doubles: BTreeMap<(IpAddr, HostId, HostId), Instant>,
     /// How many addresses each host had.
     counts: Vec<usize>,
+    /// When this was done last.
+    last: Instant,
     /// Something may be different than it was.
     pub dirty: bool,
     /// The last look found everything agreed, since then.
@@ -42,6 +44,7 @@ impl Judge {
             addresses,
             doubles: BTreeMap::new(),
             counts: vec![0; cast.settings.len()],
+            last: START,
             dirty: true,
             agreed: false,
             agreements: 0,
@@ -74,7 +77,11 @@ pub fn judge(sim: &mut Sim) {
         .collect();
     let held = counts != sim.judge.counts;
     sim.judge.counts = counts;
-    if held || sim.judge.dirty {
+    let since = std::mem::replace(&mut sim.judge.last, sim.lab.now());
+    let mut fates = sim.hosts.iter();
+    let able_again =
+        fates.any(|fate| since < fate.removes_from && fate.removes_from <= sim.lab.now());
+    if held || sim.judge.dirty || able_again {
         find_doubles(sim);
     }
     doubles_end(sim);
@@ -381,7 +388,10 @@ fn are_connected(sim: &Sim, address: IpAddr, one: HostId, other: HostId) -> bool
     let (Some(one), Some(other)) = (find(one), find(other)) else {
         return false;
     };
-    let refuses = |able: &Able<'_>| sim.hosts[able.host.0].refuses_removal;
+    let refuses = |able: &Able<'_>| {
+        let fate = &sim.hosts[able.host.0];
+        fate.refuses_removal || sim.lab.now() < fate.removes_from
+    };
     hears(sim, one, other) && hears(sim, other, one) && !refuses(one) && !refuses(other)
 }
 

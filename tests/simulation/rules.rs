@@ -15,7 +15,7 @@ use vipward::agent::report::Fact;
 use vipward::agent::settings::{InstanceSettings, Preempt};
 use vipward::agent::status::StateName;
 use vipward::agent::time::Instant;
-use vipward::agent::values::{InstanceId, Version};
+use vipward::agent::values::{AddressIndex, InstanceId, Version};
 
 use crate::bounds::ROUNDING;
 use crate::cast::source;
@@ -25,11 +25,18 @@ use crate::kit::{HostId, Input, Lab, Observer, Packet};
 /// From a losing advertisement to the last of the announcements it causes.
 const REAFFIRMED_WITHIN: Duration = Duration::from_secs(1);
 
+/// After the first failure of an addition.
+const RETRIED_AFTER: Duration = Duration::from_secs(5);
+
 #[derive(Debug, Default)]
 pub struct Rules {
     watches: BTreeMap<(HostId, InstanceId), Watch>,
     /// States changed since this was last looked at.
     pub moves: Vec<Move>,
+    /// The pause after each addition that failed last time.
+    pauses: BTreeMap<(HostId, InstanceId, AddressIndex), Duration>,
+    /// When the last of them is over, by the laboratory's clock.
+    pub retried_by: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -154,6 +161,7 @@ impl Rules {
     /// The agent of this host is another now, or gone.
     pub fn forget(&mut self, host: HostId) {
         self.watches.retain(|(of, _), _| *of != host);
+        self.pauses.retain(|(of, _, _), _| *of != host);
     }
 
     pub fn announced(&self, host: HostId, instance: InstanceId, address: IpAddr) -> bool {
@@ -166,6 +174,7 @@ impl Rules {
             return;
         };
         let now = lab.local(turn.host);
+        self.refused(lab, turn.host, input);
         for (id, settings) in agent.instances() {
             let is = turn.after.state(id).unwrap_or(StateName::Initialize);
             let was = turn.before.state(id).unwrap_or(StateName::Initialize);
@@ -208,6 +217,29 @@ impl Rules {
                 });
             }
         }
+    }
+
+    /// An addition that failed is tried again after 5 s, then after twice as
+    /// long each time, up to 5 min; its host may leave and come back then.
+    fn refused(&mut self, lab: &Lab, host: HostId, input: &Input) {
+        let Input::Added {
+            instance,
+            address,
+            outcome,
+        } = input
+        else {
+            return;
+        };
+        let key = (host, *instance, *address);
+        if outcome.is_ok() {
+            self.pauses.remove(&key);
+            return;
+        }
+        let last = self.pauses.get(&key);
+        let pause = last.map_or(RETRIED_AFTER, |last| (*last * 2).min(RETRIED_AFTER * 60));
+        self.pauses.insert(key, pause);
+        let by = lab.now() + pause * 102 / 100;
+        self.retried_by = self.retried_by.max(Some(by));
     }
 
     /// Something should have been done by now.

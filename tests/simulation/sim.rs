@@ -47,6 +47,8 @@ pub struct Fate {
     pub stopping: Option<Instant>,
     pub refuses_add: bool,
     pub refuses_removal: bool,
+    /// What was refused before is tried again by then.
+    pub removes_from: Instant,
     pub pruned: Option<Instant>,
 }
 
@@ -96,6 +98,7 @@ impl Sim {
                 stopping: None,
                 refuses_add: false,
                 refuses_removal: false,
+                removes_from: START,
                 pruned: None,
             });
         }
@@ -117,8 +120,9 @@ impl Sim {
 
     /// To the end of the plan; panics at the first breach.
     pub fn run(&mut self) {
-        let end = START + self.plan.end;
         loop {
+            let calm = self.disturbed + self.bounds.agreement + self.cast.unit * 2;
+            let end = (START + self.plan.end).max(calm);
             let deed = self.plan.deeds.get(self.done);
             let deed_at = deed.map(|(after, _)| START + *after);
             let next = self.lab.next();
@@ -158,6 +162,8 @@ impl Sim {
             self.answer_jobs(id);
             self.let_go(id);
         }
+        let retried_by = self.rules.borrow().retried_by;
+        self.disturbed = self.disturbed.max(retried_by.unwrap_or(START));
         self.rules.borrow().overdue(&self.lab);
         crate::judge::judge(self);
     }

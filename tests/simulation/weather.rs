@@ -31,11 +31,6 @@ impl Conditions {
     pub fn lossy(&self) -> bool {
         self.loss_percent > 0 || self.burst_percent > 0
     }
-
-    /// No packet takes longer.
-    pub fn longest(&self) -> Duration {
-        self.delay + self.jitter + self.reorder_by
-    }
 }
 
 pub struct Sky {
