@@ -179,6 +179,11 @@ impl Holdings {
                 holding.release(turn);
             }
         }
+        self.forget_departed();
+    }
+
+    /// Whatever stands there later under such an address is somebody else's.
+    fn forget_departed(&mut self) {
         self.holdings.retain(|_, holding| {
             !holding.departing || holding.present || holding.pending.is_some()
         });
@@ -189,6 +194,7 @@ impl Holdings {
         for holding in self.holdings.values_mut().rev() {
             holding.release(turn);
         }
+        self.forget_departed();
     }
 
     pub fn added(
@@ -408,14 +414,22 @@ impl Holding {
     }
 
     fn added(&mut self, turn: &Turn<'_>, outcome: Result<Added, String>) -> AddOutcome {
+        let address = self.settings.network.addr();
+        let known = turn.world.interface(self.settings.interface);
+        let seen = known.is_some_and(|known| known.has(address));
+        let outcome = match outcome {
+            // One that never went, its removal having been refused, stands
+            // although the kernel would not add it again. Were it taken for
+            // absent, nobody would remove it. A report that is older than its
+            // disappearance is followed by one that is not.
+            Err(_) if self.present && seen => Ok(Added::AlreadyPresent),
+            outcome => outcome,
+        };
         match outcome {
             Ok(added) => {
                 self.present = true;
                 self.confirmed = true;
                 self.failure = None;
-                let address = self.settings.network.addr();
-                let known = turn.world.interface(self.settings.interface);
-                let seen = known.is_some_and(|known| known.has(address));
                 self.confirm_by = (!seen).then(|| turn.now + CONFIRM_WITHIN);
                 let restored = std::mem::take(&mut self.vanished) && added == Added::Fresh;
                 AddOutcome::Held { restored }

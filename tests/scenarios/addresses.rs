@@ -291,6 +291,27 @@ fn claimed_again_after_a_refused_removal(#[case] after: std::time::Duration) {
     assert!(lab.status(a).addresses[0].held);
 }
 
+/// It stands, though the kernel would not add it again: somebody has to
+/// remove it in the end.
+#[test]
+fn an_address_whose_removal_and_addition_were_refused_is_not_forgotten() {
+    let (mut lab, a) = active(web(100));
+    let b = lab.host(vec![web(200)]);
+    let refused = || Some("Cannot allocate memory".to_owned());
+    lab.at_mut(a).kernel.refuse_remove = refused();
+    lab.at_mut(a).kernel.refuse_add = refused();
+    lab.forge(b, a, 200);
+    lab.run(ms(500));
+    lab.forge(b, a, 0);
+    lab.run_until(a, ACTIVE, secs(1));
+    lab.run(ms(10));
+    assert_eq!(lab.state(a), ACTIVE);
+    lab.at_mut(a).kernel.refuse_remove = None;
+    lab.forge(b, a, 200);
+    lab.run(ms(10));
+    assert_eq!(lab.holds(a, WEB), None);
+}
+
 #[test]
 fn deleted_by_hand_after_a_refused_removal_it_is_no_fault() {
     let (mut lab, a) = active(web(100));

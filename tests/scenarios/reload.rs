@@ -10,6 +10,12 @@ use crate::kit::*;
 
 const ACTIVE: StateName = StateName::Active;
 
+fn two_of(value: u8) -> InstanceSettings {
+    let mut two = web(value);
+    two.addresses.push(address("192.0.2.101/24"));
+    two
+}
+
 fn reload(lab: &mut Lab, host: HostId, instances: Vec<InstanceSettings>) {
     let settings = Settings {
         instances,
@@ -62,6 +68,32 @@ fn an_added_address_that_stands_there_already_goes_from_a_backup() {
     reload(&mut lab, a, vec![more]);
     lab.run(ms(10));
     assert_eq!(lab.holds(a, "192.0.2.101"), None);
+}
+
+/// An address that was being removed when it left the list is forgotten, so
+/// that it can be another instance's.
+#[test]
+fn an_address_that_moves_while_its_removal_is_under_way_stays_where_it_went() {
+    let mut lab = Lab::new();
+    let a = lab.host(vec![two_of(100)]);
+    let b = lab.host(vec![web(200)]);
+    lab.start(a);
+    lab.run(secs(5));
+    lab.at_mut(a).kernel.remove_takes = ms(50);
+    lab.forge(b, a, 200);
+    let mut other = web(100);
+    other.name = InstanceName::new("other");
+    other.vrid = Vrid::new(52).expect("a VRID");
+    other.addresses = vec![address("192.0.2.101/24")];
+    reload(&mut lab, a, vec![other, web(100)]);
+    for _ in 0..10 {
+        lab.run(secs(1));
+        lab.forge(b, a, 200);
+    }
+    lab.mark();
+    lab.run(secs(1));
+    assert!(lab.holds(a, "192.0.2.101").is_some());
+    assert_eq!(lab.removed(a), []);
 }
 
 #[test]

@@ -67,6 +67,11 @@ impl Ledger {
         self.pending.contains_key(&(instance, address))
     }
 
+    /// An order about one of its addresses is not answered yet.
+    pub fn waits(&self, instance: InstanceId) -> bool {
+        self.pending.keys().any(|(of, _)| *of == instance)
+    }
+
     /// Its removal failed last time.
     pub fn is_stuck(&self, instance: InstanceId, address: AddressIndex) -> bool {
         self.stuck.contains(&(instance, address))
@@ -130,7 +135,8 @@ pub struct Turn {
 
 /// Keeps the ledger: the agent was just told this.
 pub fn told(lab: &mut Lab, id: HostId, input: &Input) {
-    let ledger = &mut lab.at_mut(id).ledger;
+    let host = lab.at_mut(id);
+    let ledger = &mut host.ledger;
     match input {
         Input::Added {
             instance,
@@ -139,7 +145,10 @@ pub fn told(lab: &mut Lab, id: HostId, input: &Input) {
         } => {
             let key = (*instance, *address);
             ledger.pending.remove(&key);
-            if outcome.is_ok() {
+            // One that never went stands, though it could not be added again.
+            let ordered = ledger.ordered.get(&key);
+            let stands = ordered.is_some_and(|(_, address)| host.kernel.may_be_ours(*address));
+            if outcome.is_ok() || stands {
                 ledger.acknowledged.insert(key);
             }
         }
