@@ -64,7 +64,12 @@ impl Sim {
     fn to_host(&mut self, deed: Deed) {
         match deed {
             Deed::Pause(host) if self.lab.at(HostId(host)).powered => self.lab.pause(HostId(host)),
-            Deed::Resume(host) if self.lab.at(HostId(host)).paused => self.lab.resume(HostId(host)),
+            Deed::Resume(host) if self.lab.at(HostId(host)).paused => {
+                self.lab.resume(HostId(host));
+                let now = self.lab.now();
+                let stopping = &mut self.hosts[host].stopping;
+                *stopping = stopping.map(|_| now);
+            }
             Deed::PowerOff(host) => self.power_off(HostId(host)),
             Deed::Kill(host) => {
                 self.lab.kill(HostId(host));

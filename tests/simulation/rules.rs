@@ -517,13 +517,9 @@ fn partings(watch: &mut Watch, part: &Part<'_>) {
         return;
     }
     let host = part.lab.at(part.host);
-    let mut places = part.settings.addresses.iter().enumerate();
-    let remains = places.any(|(place, address)| {
-        let index = host.ledger.index_of(part.id, place, address);
-        host.ledger.is_pending(part.id, index)
-            || host.kernel.holds(address.network.addr()).is_some()
-    });
-    if !remains {
+    let mut all = part.settings.addresses.iter();
+    let remains = all.any(|address| host.kernel.holds(address.network.addr()).is_some());
+    if !remains && !host.ledger.waits(part.id) {
         part.fail("all addresses are gone, and no parting advertisement");
     }
 }
