@@ -58,11 +58,16 @@ struct Watch {
     preempt_at: Option<Instant>,
     /// A late timer was forgiven until then.
     forgiven: Option<Instant>,
+    /// The priority changed since: how late an overdue timer is depends on
+    /// when it was looked at.
+    moved: bool,
     /// A parting advertisement is owed.
     parting: bool,
     /// Active.
     last_advert: Instant,
     advert_by: Instant,
+    /// The interval may have changed since the last periodic advertisement.
+    rescheduled: bool,
     /// Addresses to be announced again, and by when.
     owed: BTreeMap<IpAddr, Instant>,
     /// Announced at least once since the claim.
@@ -78,9 +83,11 @@ impl Watch {
             interval: Duration::ZERO,
             preempt_at: None,
             forgiven: None,
+            moved: false,
             parting: false,
             last_advert: now,
             advert_by: now,
+            rescheduled: false,
             owed: BTreeMap::new(),
             announced: BTreeMap::new(),
         }
@@ -91,6 +98,7 @@ impl Watch {
         self.resigned = false;
         self.interval = interval;
         self.forgiven = None;
+        self.moved = false;
     }
 
     /// When the Active_Down_Timer ends.
@@ -369,6 +377,7 @@ fn backup(
                 watch.resigned = true;
                 watch.preempt_at = None;
                 watch.forgiven = None;
+                watch.moved = false;
             }
             Preempt::Immediately if losing => {}
             Preempt::After(delay) if losing => {
@@ -391,8 +400,14 @@ fn backup(
         let at = (at + skew(part.priority)).minus(skew(priority));
         watch.forgiven = Some(at.max(part.now));
     }
+    watch.moved |= priority != part.priority;
     let down_at = watch.down_at(part.settings, part.priority);
-    let late = part.now.since(down_at) > watch.interval;
+    let most = if watch.moved {
+        Duration::ZERO
+    } else {
+        watch.interval
+    };
+    let late = part.now.since(down_at) > most;
     if part.is != StateName::Active {
         let timed = matches!(input, Input::Wake) && part.is == StateName::Backup;
         if timed && late && watch.forgiven.is_none() {
@@ -411,7 +426,7 @@ fn backup(
         let early = down_at.since(part.now);
         part.fail(&format!("claimed {early:?} before its time"));
     }
-    if part.now.since(down_at) > watch.interval + ROUNDING {
+    if part.now.since(down_at) > watch.interval + ROUNDING && !watch.moved {
         part.fail("claimed because it had been asleep itself");
     }
 }
@@ -423,8 +438,8 @@ fn active(watch: &mut Watch, part: &Part<'_>, packet: Option<&Packet>) {
     };
     let silent = part.now.since(watch.last_advert);
     let slack = part.late_max() * 2 + ROUNDING;
-    let awake = silent + slack < part.patience();
-    let asleep = silent > part.patience() + slack;
+    let awake = silent + slack < part.patience() && !watch.rescheduled;
+    let asleep = silent > part.patience() + slack && !watch.rescheduled;
     let number = part.lab.at(part.host).number;
     let ours = (part.priority, source(part.settings, number));
     let theirs = (packet.priority, packet.source);
@@ -517,8 +532,15 @@ fn partings(watch: &mut Watch, part: &Part<'_>) {
         return;
     }
     let host = part.lab.at(part.host);
+    // One that somebody else deleted is there until the agent hears of it.
     let mut all = part.settings.addresses.iter();
-    let remains = all.any(|address| host.kernel.holds(address.network.addr()).is_some());
+    let remains = all.any(|address| {
+        let known = host.ledger.interface(address.interface);
+        let known = known.into_iter().flat_map(|state| &state.addresses);
+        let wanted = address.network.addr();
+        host.kernel.holds(wanted).is_some()
+            || known.map(|own| own.network.addr()).any(|own| own == wanted)
+    });
     if !remains && !host.ledger.waits(part.id) {
         part.fail("all addresses are gone, and no parting advertisement");
     }
@@ -536,4 +558,6 @@ fn advertised(watch: &mut Watch, part: &Part<'_>, input: &Input) {
     } else if matches!(input, Input::Reload(_)) {
         watch.advert_by = watch.advert_by.min(next);
     }
+    watch.rescheduled |= matches!(input, Input::Reload(_));
+    watch.rescheduled &= !matches!(input, Input::Wake) || part.sent.is_empty();
 }

@@ -217,6 +217,7 @@ impl Sim {
             return;
         }
         if !agent.is_finished() {
+            let since = since.max(self.hosts[id.0].removes_from);
             if self.lab.now().since(since) > self.bounds.stop {
                 self.lab.fail(&format!("{} does not end", host.name));
             }
