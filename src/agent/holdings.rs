@@ -350,6 +350,11 @@ impl Holding {
         self.present
     }
 
+    /// No longer configured.
+    pub fn is_departing(&self) -> bool {
+        self.departing
+    }
+
     fn is_removable(&self) -> bool {
         self.present && !self.belongs_to_host
     }

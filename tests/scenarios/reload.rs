@@ -70,6 +70,20 @@ fn an_added_address_that_stands_there_already_goes_from_a_backup() {
     assert_eq!(lab.holds(a, "192.0.2.101"), None);
 }
 
+#[test]
+fn an_address_that_left_the_list_while_it_was_added_is_not_announced() {
+    let mut lab = Lab::new();
+    let a = lab.host(vec![web(100)]);
+    lab.start(a);
+    lab.run(secs(5));
+    lab.at_mut(a).kernel.refuse_remove = Some("Device or resource busy".to_owned());
+    reload(&mut lab, a, vec![two_of(100)]);
+    lab.run(ms(1));
+    reload(&mut lab, a, vec![web(100)]);
+    lab.run(secs(3));
+    assert_eq!(lab.announced(a, "192.0.2.101"), []);
+}
+
 /// An address that was being removed when it left the list is forgotten, so
 /// that it can be another instance's.
 #[test]
