@@ -128,6 +128,10 @@ impl Sim {
             let now = self.lab.local(id);
             let host = self.lab.at_mut(id);
             host.powered = true;
+            host.paused = false;
+            host.generation += 1;
+            host.sockets.clear();
+            host.channels.clear();
             let mut peer = Keepalived::start(&settings.instances, host.number, now);
             for name in ["eth0", "eth1"].map(interface) {
                 let up = host.kernel.state(name).is_some_and(|state| state.up);

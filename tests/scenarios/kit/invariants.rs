@@ -67,9 +67,11 @@ impl Ledger {
         self.pending.contains_key(&(instance, address))
     }
 
-    /// An order about one of its addresses is not answered yet.
+    /// An order about one of its addresses is not answered yet, or a removal
+    /// has to be tried again.
     pub fn waits(&self, instance: InstanceId) -> bool {
-        self.pending.keys().any(|(of, _)| *of == instance)
+        let mut all = self.pending.keys().chain(&self.stuck);
+        all.any(|(of, _)| *of == instance)
     }
 
     /// Its removal failed last time.
