@@ -23,6 +23,7 @@ mod frr;
 mod keepalived;
 mod lab;
 mod lab_itself;
+mod rollout;
 
 use lab::isolation;
 use lab::tools;
@@ -78,5 +79,6 @@ fn main() -> ExitCode {
     trials.extend(agent_variants::trials());
     trials.extend(keepalived::trials());
     trials.extend(frr::trials());
+    trials.extend(rollout::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
