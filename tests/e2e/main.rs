@@ -24,6 +24,7 @@ mod keepalived;
 mod lab;
 mod lab_itself;
 mod rollout;
+mod spacing;
 
 use lab::isolation;
 use lab::tools;
@@ -80,5 +81,6 @@ fn main() -> ExitCode {
     trials.extend(keepalived::trials());
     trials.extend(frr::trials());
     trials.extend(rollout::trials());
+    trials.extend(spacing::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -19,6 +19,7 @@ pub mod observer;
 pub mod prober;
 pub mod process;
 pub mod service;
+pub mod spacing;
 pub mod stall;
 pub mod tools;
 pub mod watch;
