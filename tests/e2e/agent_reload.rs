@@ -13,7 +13,7 @@ use crate::lab::agent::Agent;
 use crate::lab::config::{Router, yaml};
 use crate::lab::prober::Prober;
 use crate::lab::service::check;
-use crate::lab::{Host, LONG, Lab, assert_span, ms, vip, wait_until, write};
+use crate::lab::{Host, LONG, Lab, assert_span, ms, vip, vip6, wait_until, write};
 use crate::{Needs, trial};
 
 pub fn trials() -> Vec<Trial> {
@@ -135,17 +135,22 @@ impl Pair {
 
 fn address_added() {
     let pair = Pair::new(&yaml("a", &[router(200)]));
-    let asked = pair.reload(&yaml("a", &[router(200).addresses(&BOTH)]));
-    let added = pair.a.watch.wait(asked, second_vip(), true, LONG);
-    let what = "the new address announced";
-    let announced = pair.lab.observer.wait(asked, what, LONG, |frame| {
-        frame.host == "a" && frame.announces() == Some(second_vip())
-    });
-    // `added` is when this process heard of it, a moment after the kernel.
-    assert!(
-        announced.at + ms(20) > added,
-        "announced before it was there"
-    );
+    let [first, second] = BOTH;
+    // The other family rides along.
+    let three = router(200).addresses(&[first, second, "2001:db8::100/64"]);
+    let asked = pair.reload(&yaml("a", &[three]));
+    for address in [second_vip(), vip6()] {
+        let added = pair.a.watch.wait(asked, address, true, LONG);
+        let what = format!("{address} announced");
+        let announced = pair.lab.observer.wait(asked, &what, LONG, |frame| {
+            frame.host == "a" && frame.announces() == Some(address)
+        });
+        // `added` is when this process heard of it, a moment after the kernel.
+        assert!(
+            announced.at + ms(20) > added,
+            "announced before it was there"
+        );
+    }
     // The next advertisement lists it.
     let listed = pair
         .lab
