@@ -156,7 +156,9 @@ fn start(lab: &Lab, host: &Host, row: &Row, scripts: &Scripts) -> Process {
         Who::Keepalived | Who::KeepalivedRealTime => {
             let mut text = router.keepalived(host.v4());
             if matches!(row.who, Who::KeepalivedRealTime) {
-                let real_time = "global_defs {\n  vrrp_rt_priority 10\n";
+                // Its own limit of 10 ms of processor time kills it at the start.
+                let real_time = "global_defs {\n  vrrp_rt_priority 10\n  \
+                    vrrp_rlimit_rttime 10000000\n";
                 text = text.replacen("global_defs {\n", real_time, 1);
             }
             if with_scripts {

@@ -79,9 +79,15 @@ impl Pair {
         second.wait_state("web", "backup", LONG);
         let prober = Prober::start(&client, vip());
         prober.wait_answered(LONG);
+        let began = Instant::now();
+        // From here on a missing one shows.
+        let what = "an advertisement before the reload";
+        lab.observer.wait(began, what, LONG, |frame| {
+            frame.host == "a" && frame.advert().is_some()
+        });
         Self {
             transitions: [&best, &second].map(|agent| agent.transitions("web")),
-            began: Instant::now(),
+            began,
             lab,
             a,
             b,

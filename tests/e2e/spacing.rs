@@ -42,5 +42,6 @@ fn hundred_scripts() {
     assert!(lab.observer.adverts(began, "b").is_empty());
     let limit = ms(300) + stall::worst_since(began);
     assert!(spacing.count() > 20 && spacing.max() < limit, "{spacing}");
+    assert!(spacing.median() < ms(110), "{spacing}");
     assert_eq!(agent.state("web"), "active");
 }

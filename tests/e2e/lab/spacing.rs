@@ -85,6 +85,10 @@ impl Spacing {
         self.spans.len()
     }
 
+    pub fn median(&self) -> Duration {
+        self.quantile(500)
+    }
+
     pub fn max(&self) -> Duration {
         self.spans.last().copied().unwrap_or_default()
     }
