@@ -51,8 +51,11 @@ fn forks() {
     });
 }
 
+/// Nobody reads it after its deadline, which it does not mind.
 fn prints() {
-    hung(|marker| format!("yes {marker} &\nwhile :; do echo {marker}; done"));
+    hung(|marker| {
+        format!("trap '' PIPE TERM\n( yes {marker} ) &\nwhile :; do echo {marker}; done")
+    });
 }
 
 /// The script `text` fails at its deadline. It runs once an hour, so whatever

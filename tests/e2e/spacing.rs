@@ -42,6 +42,9 @@ fn hundred_scripts() {
     assert!(lab.observer.adverts(began, "b").is_empty());
     let limit = ms(300) + stall::worst_since(began);
     assert!(spacing.count() > 20 && spacing.max() < limit, "{spacing}");
-    assert!(spacing.median() < ms(110), "{spacing}");
+    // With real-time scheduling nine of ten are as they are at rest.
+    if !agent.process.log().contains("no real-time scheduling") {
+        assert!(spacing.quantile(900) < ms(110), "{spacing}");
+    }
     assert_eq!(agent.state("web"), "active");
 }

@@ -85,16 +85,12 @@ impl Spacing {
         self.spans.len()
     }
 
-    pub fn median(&self) -> Duration {
-        self.quantile(500)
-    }
-
     pub fn max(&self) -> Duration {
         self.spans.last().copied().unwrap_or_default()
     }
 
     /// Which span `per_mille` of them do not exceed.
-    fn quantile(&self, per_mille: usize) -> Duration {
+    pub fn quantile(&self, per_mille: usize) -> Duration {
         let last = self.spans.len().saturating_sub(1);
         let place = (last * per_mille).div_ceil(1000);
         self.spans.get(place).copied().unwrap_or_default()
