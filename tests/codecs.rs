@@ -17,9 +17,7 @@ use vipward::agent::values::{AdvertInterval, ChecksumForm, InterfaceName, Vrid};
 use vipward::wire::advertisement::{
     EncodeError, Outgoing, PROTOCOL, decode_ipv4, decode_ipv6, encode,
 };
-use vipward::wire::announcement::{
-    parse_gratuitous_arp, parse_unsolicited_neighbour_advertisement,
-};
+use vipward::wire::announcement::{parse_arp_claim, parse_neighbour_claim};
 
 fn interface() -> InterfaceName {
     "eth0".parse().expect("a plain name")
@@ -248,8 +246,8 @@ proptest! {
     ) {
         let _ = decode_ipv4(interface(), &bytes);
         let _ = decode_ipv6(interface(), source, destination, 1, &bytes);
-        let _ = parse_gratuitous_arp(&bytes);
-        let _ = parse_unsolicited_neighbour_advertisement(&bytes);
+        let _ = parse_arp_claim(&bytes);
+        let _ = parse_neighbour_claim(&bytes);
     }
 
     /// The same with headers that lead further in.

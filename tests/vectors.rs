@@ -16,8 +16,8 @@ use vipward::agent::values::{
 };
 use vipward::wire::advertisement::{Outgoing, PROTOCOL, decode_ipv4, decode_ipv6, encode};
 use vipward::wire::announcement::{
-    gratuitous_arp_reply, gratuitous_arp_request, parse_gratuitous_arp,
-    parse_unsolicited_neighbour_advertisement, unsolicited_neighbour_advertisement,
+    gratuitous_arp_reply, gratuitous_arp_request, parse_arp_claim, parse_neighbour_claim,
+    unsolicited_neighbour_advertisement,
 };
 
 const SENDER: MacAddress = MacAddress([0x22, 0x7f, 0xbb, 0x66, 0x43, 0x36]);
@@ -329,8 +329,12 @@ fn our_gratuitous_arp_is_the_captured_one(#[case] file: &str, #[case] expected: 
         if frame[12..14] != [0x08, 0x06] {
             continue;
         }
-        let (address, sender) = parse_gratuitous_arp(&frame[14..]).expect("gratuitous");
-        assert_eq!(sender, SENDER);
+        let claim = parse_arp_claim(&frame[14..]).expect("gratuitous");
+        let IpAddr::V4(address) = claim.address else {
+            panic!("{claim:?}")
+        };
+        let sender = claim.hardware_address;
+        assert_eq!((sender, claim.solicited), (SENDER, false));
         assert_eq!(gratuitous_arp_request(address, sender).as_slice(), frame);
         // The reply form differs in the operation and the target's hardware
         // address, and is understood by the same parser.
@@ -339,7 +343,7 @@ fn our_gratuitous_arp_is_the_captured_one(#[case] file: &str, #[case] expected: 
         changed[21] = 2;
         changed[32..38].copy_from_slice(&sender.0);
         assert_eq!(reply.as_slice(), changed);
-        assert_eq!(parse_gratuitous_arp(&reply[14..]), Some((address, sender)));
+        assert_eq!(parse_arp_claim(&reply[14..]), Some(claim));
         seen.push(address);
     }
     assert_eq!(seen.len(), expected);
@@ -363,9 +367,11 @@ fn our_neighbour_advertisement_is_the_captured_one(#[case] file: &str, #[case] e
         if solicitation_or_other {
             continue;
         }
-        let (address, sender) =
-            parse_unsolicited_neighbour_advertisement(&frame[54..]).expect("unsolicited");
-        assert_eq!(sender, Some(SENDER));
+        let claim = parse_neighbour_claim(&frame[54..]).expect("unsolicited");
+        let IpAddr::V6(address) = claim.address else {
+            panic!("{claim:?}")
+        };
+        assert_eq!((claim.hardware_address, claim.solicited), (SENDER, false));
         assert_eq!(
             unsolicited_neighbour_advertisement(address, SENDER, false).as_slice(),
             frame

@@ -38,6 +38,15 @@ pub enum Action {
         source: IpAddr,
         target: IpAddr,
     },
+    /// Ask whether another host answers for `address`, without telling anyone
+    /// that it is ours. Reaches those who hear the instance's advertisements;
+    /// answered by [`super::event::Event::Claim`], or not at all.
+    Probe {
+        instance: InstanceId,
+        /// Of our advertisements.
+        source: IpAddr,
+        address: IpAddr,
+    },
     /// For the log and the history.
     Report(Report),
 }

@@ -42,12 +42,10 @@ pub enum Event<'a> {
     },
     /// An advertisement could not be handed to the kernel.
     AdvertNotSent { instance: InstanceId, error: String },
-    /// Another host announced `address`: a gratuitous ARP or an unsolicited
-    /// NA that did not come from one of our own interfaces.
-    Announcement {
+    /// Another host claims `address`, not by one of our own interfaces.
+    Claim {
         interface: InterfaceName,
-        address: IpAddr,
-        hardware_address: MacAddress,
+        claim: Claim,
     },
     /// A check or hook that [`super::action::Action::Start`] ordered ended.
     JobDone { job: JobId, result: JobResult },
@@ -57,6 +55,15 @@ pub enum Event<'a> {
     Stop,
     /// Release everything at once.
     StopNow,
+}
+
+/// A gratuitous ARP or an unsolicited NA, or the answer to a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    pub address: IpAddr,
+    pub hardware_address: MacAddress,
+    /// It answers a question of this host; no other host heard it.
+    pub solicited: bool,
 }
 
 /// What an acknowledged addition changed.

@@ -165,18 +165,14 @@ impl Agent {
                     router.on_not_sent(turn, error);
                 });
             }
-            Event::Announcement {
-                interface,
-                address,
-                hardware_address,
-            } => {
+            Event::Claim { interface, claim } => {
                 // Ours, come back by another interface on the same segment.
-                if self.world.has_hardware_address(hardware_address) {
+                if self.world.has_hardware_address(claim.hardware_address) {
                     return;
                 }
                 let users = self.users(interface);
                 self.each(now, actions, &users, |router, turn| {
-                    router.on_announcement(turn, interface, address, hardware_address);
+                    router.on_claim(turn, interface, claim);
                 });
             }
             Event::JobDone { job, result } => self.on_job_done(now, actions, job, &result),

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::event::Claim;
 use super::jobs::{CheckName, HookKind};
 use super::status::{CheckState, Counter, Reason, StateName};
-use super::values::{Family, InstanceName, InterfaceName, MacAddress};
+use super::values::{Family, InstanceName, InterfaceName};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
@@ -65,10 +66,9 @@ pub enum Fact {
         address: IpNet,
         interface: InterfaceName,
     },
-    /// Another host announced an address that we hold.
-    ForeignAnnouncement {
-        address: IpAddr,
-        hardware_address: MacAddress,
+    /// Another host claims an address that we hold.
+    ForeignClaim {
+        claim: Claim,
         interface: InterfaceName,
     },
     NotSent {
@@ -132,7 +132,7 @@ impl Fact {
             Fact::Discarded { .. }
             | Fact::Drift { .. }
             | Fact::AddressRestored { .. }
-            | Fact::ForeignAnnouncement { .. }
+            | Fact::ForeignClaim { .. }
             | Fact::NotSent { .. }
             | Fact::Priority { .. }
             | Fact::HookFailed { .. }
@@ -208,13 +208,16 @@ impl fmt::Display for Fact {
                 f,
                 "{address} was deleted from {interface} by someone else; put back and announced again"
             ),
-            Fact::ForeignAnnouncement {
-                address,
-                hardware_address,
-                interface,
-            } => write!(
+            Fact::ForeignClaim { claim, interface } => write!(
                 f,
-                "{hardware_address} announced {address} on {interface} while it is ours; announced again"
+                "{} {} {} on {interface} while it is ours; announced again",
+                claim.hardware_address,
+                if claim.solicited {
+                    "answers for"
+                } else {
+                    "announced"
+                },
+                claim.address
             ),
             Fact::NotSent { error, repeated } => {
                 write!(

@@ -15,7 +15,7 @@ use crate::agent::values::{InstanceId, InterfaceName, MacAddress};
 use crate::net::announce_socket::AnnounceSocket;
 use crate::net::kernel::Netlink;
 use crate::wire::advertisement::{self, Outgoing};
-use crate::wire::announcement;
+use crate::wire::announcement::{self, BROADCAST, VRRP_GROUP};
 
 pub struct Effects {
     netlink: Netlink,
@@ -140,6 +140,16 @@ impl Effects {
                 }
                 None
             }
+            Action::Probe {
+                instance,
+                source,
+                address,
+            } => {
+                if let Err(error) = self.probe(instance, source, address) {
+                    tracing::debug!("cannot ask who else has {address}: {error}");
+                }
+                None
+            }
             Action::Report(report) => {
                 write_down(&report);
                 None
@@ -215,6 +225,24 @@ impl Effects {
             // The configuration refuses peers of another family.
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => Ok(()),
         }
+    }
+
+    fn probe(&self, instance: InstanceId, source: IpAddr, address: IpAddr) -> io::Result<()> {
+        let Some(outbox) = self.outboxes.get(&instance) else {
+            return Ok(());
+        };
+        let name = outbox.settings.interface;
+        let IpAddr::V4(address) = address else {
+            // Goes to those only who may have the address.
+            return self.solicit(name, source, address);
+        };
+        let Some((interface, sender)) = self.speaker(name)? else {
+            return Ok(());
+        };
+        let everyone = !outbox.settings.unicast_peers.is_empty();
+        let destination = if everyone { BROADCAST } else { VRRP_GROUP };
+        let frame = announcement::arp_probe(address, sender, destination);
+        self.announcements.send(interface.index, &frame)
     }
 
     fn announce(&self, name: InterfaceName, address: IpAddr) -> io::Result<()> {

@@ -143,13 +143,8 @@ impl Sockets {
             Some(Open::Adverts(socket)) => Ok(socket.recv(buffer)?.map(Event::Advert)),
             Some(Open::Watch(watch)) => {
                 let heard = watch.recv(buffer)?;
-                Ok(
-                    heard.map(|(address, hardware_address)| Event::Announcement {
-                        interface: ear.interface,
-                        address,
-                        hardware_address,
-                    }),
-                )
+                let interface = ear.interface;
+                Ok(heard.map(|claim| Event::Claim { interface, claim }))
             }
         }
     }

@@ -1,8 +1,8 @@
-//! Hears gratuitous ARP and unsolicited neighbour advertisements of other
-//! hosts. The kernel drops everything else before this process is woken.
+//! Hears who else claims an address: gratuitous ARP, answers to ARP probes,
+//! neighbour advertisements. The kernel drops everything else before this
+//! process is woken.
 
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use libc::{SKF_AD_OFF, SKF_AD_PKTTYPE, SKF_NET_OFF};
@@ -12,8 +12,9 @@ use super::socket::{
     Opening, SocketError, bind_to_index, discard_early_arrivals, link_address, read_packet,
     set_option,
 };
-use crate::agent::values::{Family, InterfaceName, MacAddress};
-use crate::wire::announcement::{parse_gratuitous_arp, parse_unsolicited_neighbour_advertisement};
+use crate::agent::event::Claim;
+use crate::agent::values::{Family, InterfaceName};
+use crate::wire::announcement::{parse_arp_claim, parse_neighbour_claim};
 
 const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
@@ -31,7 +32,7 @@ impl AnnouncementWatch {
     /// through the interface going down and up, not through its deletion.
     pub fn open(interface: InterfaceName, index: u32, family: Family) -> Result<Self, SocketError> {
         let purpose = match family {
-            Family::Ipv4 => "watch for the gratuitous ARP of other hosts",
+            Family::Ipv4 => "watch for the ARP of other hosts",
             Family::Ipv6 => "watch for the neighbour advertisements of other hosts",
         };
         let opening = Opening {
@@ -45,23 +46,19 @@ impl AnnouncementWatch {
         Ok(Self { socket, family })
     }
 
-    /// The next announcement; `None` when none waits, and also after a bound
-    /// of packets that were none: the socket then stays readable.
-    pub fn recv(&self, buffer: &mut [u8]) -> io::Result<Option<(IpAddr, MacAddress)>> {
+    /// The next claim; `None` when none waits, and also after a bound of
+    /// packets that were none: the socket then stays readable.
+    pub fn recv(&self, buffer: &mut [u8]) -> io::Result<Option<Claim>> {
         for _ in 0..PACKETS_MAX {
             let Some(packet) = read_packet(&self.socket, buffer)? else {
                 return Ok(None);
             };
-            let announcement = match self.family {
-                Family::Ipv4 => parse_gratuitous_arp(packet)
-                    .map(|(address, hardware)| (IpAddr::from(address), hardware)),
-                // RFC 4861 section 7.2.6 demands the hardware address in an
-                // unsolicited one.
-                Family::Ipv6 => parse_unsolicited_neighbour_advertisement(packet)
-                    .and_then(|(address, hardware)| Some((IpAddr::from(address), hardware?))),
+            let claim = match self.family {
+                Family::Ipv4 => parse_arp_claim(packet),
+                Family::Ipv6 => parse_neighbour_claim(packet),
             };
-            if announcement.is_some() {
-                return Ok(announcement);
+            if claim.is_some() {
+                return Ok(claim);
             }
         }
         Ok(None)
@@ -78,7 +75,7 @@ fn open_arp(opening: &Opening, index: u32) -> Result<Socket, SocketError> {
     // Deaf until it is bound, by which time the filter is in place.
     let socket = Socket::new(Domain::PACKET, Type::DGRAM.nonblocking(), None);
     let socket = opening.step("open a packet socket", socket)?;
-    let filter = socket.attach_filter(&gratuitous_arp_filter());
+    let filter = socket.attach_filter(&arp_claim_filter());
     opening.step("attach the filter", filter)?;
     let bound = link_address(index, ETHERTYPE_ARP).and_then(|address| socket.bind(&address));
     opening.step("bind to the interface", bound)?;
@@ -92,7 +89,7 @@ fn open_icmpv6(opening: &Opening, index: u32) -> Result<Socket, SocketError> {
     let passed = Icmp6Filter::passing(NEIGHBOUR_ADVERTISEMENT);
     let passed = set_option(&socket, libc::IPPROTO_ICMPV6, ICMP6_FILTER, &passed);
     opening.step("set the ICMPv6 filter", passed)?;
-    let filter = socket.attach_filter(&unsolicited_filter());
+    let filter = socket.attach_filter(&advertisement_filter());
     opening.step("attach the filter", filter)?;
     opening.step("bind to the interface", bind_to_index(&socket, index))?;
     discard_early_arrivals(&socket);
@@ -127,7 +124,6 @@ const MOVE_TO_X: u16 = 0x07;
 const EQUALS: u16 = 0x15;
 const EQUALS_X: u16 = 0x1d;
 const IS_ABOVE: u16 = 0x25;
-const HAS_BIT_OF: u16 = 0x45;
 const RETURN: u16 = 0x06;
 
 const fn load(width: u16, offset: u32) -> SockFilter {
@@ -153,7 +149,7 @@ const LOAD_DIRECTION: SockFilter = load(LOAD_BYTE, (SKF_AD_OFF + SKF_AD_PKTTYPE)
 const SKIP_UNLESS_OURS_OR_OTHERS: SockFilter = skip_unless(IS_ABOVE, 2);
 
 /// Begins with the ARP header.
-fn gratuitous_arp_filter() -> [SockFilter; 14] {
+fn arp_claim_filter() -> [SockFilter; 19] {
     [
         LOAD_DIRECTION,
         SKIP_UNLESS_OURS_OR_OTHERS,
@@ -162,20 +158,27 @@ fn gratuitous_arp_filter() -> [SockFilter; 14] {
         load(LOAD_WORD, 0),
         skip_if(EQUALS, 0x0001_0800),
         DROP,
-        // The sender's address is the target's, and there is one.
+        // The sender has an address.
         load(LOAD_WORD, 14),
         skip_unless(EQUALS, 0),
         DROP,
+        // The target's is the same: gratuitous.
         SockFilter::new(MOVE_TO_X, 0, 0, 0),
         load(LOAD_WORD, 24),
-        skip_if(EQUALS_X, 0),
+        skip_unless(EQUALS_X, 0),
+        PASS,
+        // Or there is none, in a reply: it answers a probe.
+        skip_if(EQUALS, 0),
+        DROP,
+        load(LOAD_HALF, 6),
+        skip_if(EQUALS, 2),
         DROP,
         PASS,
     ]
 }
 
 /// Begins with the ICMPv6 header.
-fn unsolicited_filter() -> [SockFilter; 13] {
+fn advertisement_filter() -> [SockFilter; 10] {
     [
         LOAD_DIRECTION,
         SKIP_UNLESS_OURS_OR_OTHERS,
@@ -187,10 +190,6 @@ fn unsolicited_filter() -> [SockFilter; 13] {
         // Type and code.
         load(LOAD_HALF, 0),
         skip_if(EQUALS, 0x8800),
-        DROP,
-        // Solicited is clear.
-        load(LOAD_BYTE, 4),
-        skip_unless(HAS_BIT_OF, 0x40),
         DROP,
         PASS,
     ]

@@ -1,8 +1,8 @@
 //! Gratuitous ARP and unsolicited neighbour advertisements, and the questions
-//! for a peer's hardware address: whole Ethernet frames going out, the payload
-//! behind the network header coming in.
+//! who has an address: whole Ethernet frames going out, the payload behind the
+//! network header coming in.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use pnet_base::MacAddr;
 use pnet_packet::arp::{
@@ -18,11 +18,16 @@ use pnet_packet::ip::IpNextHeaderProtocols;
 use pnet_packet::ipv6::MutableIpv6Packet;
 
 use super::checksum::Sum;
+use crate::agent::event::Claim;
 use crate::agent::values::MacAddress;
 
 const ETHERNET_HEADER: usize = 14;
 const IPV6_HEADER: usize = 40;
 const NA_HEADER: usize = 24;
+pub const BROADCAST: MacAddress = MacAddress([0xff; 6]);
+/// To which 224.0.0.18 maps (RFC 1112 section 6.4): whoever hears multicast
+/// advertisements of IPv4, and nobody else.
+pub const VRRP_GROUP: MacAddress = MacAddress([0x01, 0x00, 0x5e, 0x00, 0x00, 0x12]);
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 /// RFC 4861 section 7.1.2: a router has not passed it on.
 const HOP_LIMIT: u8 = 255;
@@ -36,6 +41,7 @@ pub type NeighbourFrame = [u8; 86];
 pub fn gratuitous_arp_request(address: Ipv4Addr, sender: MacAddress) -> ArpFrame {
     let everyone = MacAddr::broadcast();
     arp_frame(
+        BROADCAST,
         ArpOperations::Request,
         (address, sender),
         (address, everyone),
@@ -44,8 +50,18 @@ pub fn gratuitous_arp_request(address: Ipv4Addr, sender: MacAddress) -> ArpFrame
 
 /// A broadcast ARP request for `target`, from `source`.
 pub fn arp_request(source: Ipv4Addr, sender: MacAddress, target: Ipv4Addr) -> ArpFrame {
-    let unknown = MacAddr::zero();
-    arp_frame(ArpOperations::Request, (source, sender), (target, unknown))
+    question(BROADCAST, (source, sender), target)
+}
+
+/// The question whether somebody has `address`, which claims nothing (RFC 5227
+/// section 2.1.1). It need not be a broadcast.
+pub fn arp_probe(address: Ipv4Addr, sender: MacAddress, destination: MacAddress) -> ArpFrame {
+    question(destination, (Ipv4Addr::UNSPECIFIED, sender), address)
+}
+
+fn question(destination: MacAddress, sender: (Ipv4Addr, MacAddress), target: Ipv4Addr) -> ArpFrame {
+    let target = (target, MacAddr::zero());
+    arp_frame(destination, ArpOperations::Request, sender, target)
 }
 
 /// A broadcast ARP reply. It names the sender's hardware address as the
@@ -53,16 +69,23 @@ pub fn arp_request(source: Ipv4Addr, sender: MacAddress, target: Ipv4Addr) -> Ar
 /// it for a second after its entry was last updated.
 pub fn gratuitous_arp_reply(address: Ipv4Addr, sender: MacAddress) -> ArpFrame {
     let own = sender.0.into();
-    arp_frame(ArpOperations::Reply, (address, sender), (address, own))
+    arp_frame(
+        BROADCAST,
+        ArpOperations::Reply,
+        (address, sender),
+        (address, own),
+    )
 }
 
 fn arp_frame(
+    destination: MacAddress,
     operation: ArpOperation,
     sender: (Ipv4Addr, MacAddress),
     target: (Ipv4Addr, MacAddr),
 ) -> ArpFrame {
     let mut frame = [0; 42];
-    let body = ethernet_header(&mut frame, MacAddr::broadcast(), sender.1, EtherTypes::Arp);
+    let destination = destination.0.into();
+    let body = ethernet_header(&mut frame, destination, sender.1, EtherTypes::Arp);
     if let Some(mut arp) = MutableArpPacket::new(body) {
         arp.set_hardware_type(ArpHardwareTypes::Ethernet);
         arp.set_protocol_type(EtherTypes::Ipv4);
@@ -189,40 +212,49 @@ fn ethernet_header(
     frame.get_mut(ETHERNET_HEADER..).unwrap_or_default()
 }
 
-/// The address and the hardware address that a gratuitous ARP of either form
-/// announces; `None` for any other ARP and for what is no ARP. `payload`
-/// begins with the ARP header.
-pub fn parse_gratuitous_arp(payload: &[u8]) -> Option<(Ipv4Addr, MacAddress)> {
+/// What a gratuitous ARP of either form claims, or the answer to a probe;
+/// `None` for any other ARP and for what is no ARP. `payload` begins with the
+/// ARP header.
+pub fn parse_arp_claim(payload: &[u8]) -> Option<Claim> {
     let arp = ArpPacket::new(payload)?;
     let address = arp.get_sender_proto_addr();
+    let target = arp.get_target_proto_addr();
     let operation = arp.get_operation();
-    let gratuitous = arp.get_hardware_type() == ArpHardwareTypes::Ethernet
+    let reply = operation == ArpOperations::Reply;
+    // A probe's sender has no address yet, so that is whom the answer is for.
+    let solicited = reply && target.is_unspecified();
+    let claims = arp.get_hardware_type() == ArpHardwareTypes::Ethernet
         && arp.get_protocol_type() == EtherTypes::Ipv4
         && arp.get_hw_addr_len() == 6
         && arp.get_proto_addr_len() == 4
-        && (operation == ArpOperations::Request || operation == ArpOperations::Reply)
-        && arp.get_target_proto_addr() == address
+        && (reply || operation == ArpOperations::Request)
+        && (target == address || solicited)
         && !address.is_unspecified();
-    gratuitous.then(|| (address, MacAddress(arp.get_sender_hw_addr().octets())))
+    claims.then(|| Claim {
+        address: IpAddr::V4(address),
+        hardware_address: MacAddress(arp.get_sender_hw_addr().octets()),
+        solicited,
+    })
 }
 
-/// The target and, where the option is present, the hardware address of an
-/// unsolicited neighbour advertisement; `None` for a solicited one and for
-/// what RFC 4861 section 7.1.2 does not call valid. `payload` begins with the
-/// ICMPv6 header; hop limit and checksum are the receiver's to check.
-pub fn parse_unsolicited_neighbour_advertisement(
-    payload: &[u8],
-) -> Option<(Ipv6Addr, Option<MacAddress>)> {
+/// What a neighbour advertisement claims; `None` for one that lacks the
+/// hardware address, as only an unsolicited one must not (RFC 4861 section
+/// 7.2.6), and for what section 7.1.2 does not call valid. `payload` begins
+/// with the ICMPv6 header; hop limit and checksum are the receiver's to check.
+pub fn parse_neighbour_claim(payload: &[u8]) -> Option<Claim> {
     let (header, options) = payload.split_at_checked(NA_HEADER)?;
     let na = NeighborAdvertPacket::new(header)?;
     let target = na.get_target_addr();
-    let unsolicited = na.get_icmpv6_type() == Icmpv6Types::NeighborAdvert
+    let claims = na.get_icmpv6_type() == Icmpv6Types::NeighborAdvert
         && na.get_icmpv6_code().0 == 0
-        && na.get_flags() & NeighborAdvertFlags::Solicited == 0
         && !target.is_multicast()
         && !target.is_unspecified();
-    let hardware_address = target_link_layer_address(options)?;
-    unsolicited.then_some((target, hardware_address))
+    let hardware_address = target_link_layer_address(options)??;
+    claims.then(|| Claim {
+        address: IpAddr::V6(target),
+        hardware_address,
+        solicited: na.get_flags() & NeighborAdvertFlags::Solicited != 0,
+    })
 }
 
 /// Outer `None`: the options are malformed.
@@ -282,24 +314,59 @@ mod tests {
         ] {
             let mut other = arp;
             other[position] = value;
-            assert_eq!(parse_gratuitous_arp(&other[14..]), None, "byte {position}");
+            assert_eq!(parse_arp_claim(&other[14..]), None, "byte {position}");
         }
-        let probe = gratuitous_arp_request(Ipv4Addr::UNSPECIFIED, SENDER);
-        assert_eq!(parse_gratuitous_arp(&probe[14..]), None);
-        assert_eq!(parse_gratuitous_arp(&arp[14..41]), None);
+        let probe = arp_probe(Ipv4Addr::new(192, 0, 2, 10), SENDER, VRRP_GROUP);
+        assert_eq!(parse_arp_claim(&probe[14..]), None);
+        assert_eq!(parse_arp_claim(&arp[14..41]), None);
 
         let address = "2001:db8::10".parse().expect("an address");
         let na = unsolicited_neighbour_advertisement(address, SENDER, false);
-        // Type, code, solicited, multicast target, option of length zero, option
-        // longer than the packet.
-        for (position, value) in [(54, 135), (55, 1), (58, 0x60), (62, 0xff), (79, 0), (79, 2)] {
+        // Type, code, multicast target, option of length zero, option longer
+        // than the packet.
+        for (position, value) in [(54, 135), (55, 1), (62, 0xff), (79, 0), (79, 2)] {
             let mut other = na;
             other[position] = value;
-            let parsed = parse_unsolicited_neighbour_advertisement(&other[54..]);
+            let parsed = parse_neighbour_claim(&other[54..]);
             assert_eq!(parsed, None, "byte {position} as {value}");
         }
-        let bare = parse_unsolicited_neighbour_advertisement(&na[54..78]);
-        assert_eq!(bare, Some((address, None)));
-        assert_eq!(parse_unsolicited_neighbour_advertisement(&na[54..77]), None);
+        let bare = &na[54..78];
+        assert_eq!(parse_neighbour_claim(bare), None);
+        assert_eq!(parse_neighbour_claim(&na[54..77]), None);
+    }
+
+    #[test]
+    fn the_answer_to_a_question_is_told_from_an_announcement() {
+        let address = Ipv4Addr::new(192, 0, 2, 10);
+        let announced = Claim {
+            address: IpAddr::V4(address),
+            hardware_address: SENDER,
+            solicited: false,
+        };
+        let answered = Claim {
+            solicited: true,
+            ..announced
+        };
+        let mut reply = gratuitous_arp_reply(address, SENDER);
+        assert_eq!(parse_arp_claim(&reply[14..]), Some(announced));
+        reply[38..42].fill(0);
+        assert_eq!(parse_arp_claim(&reply[14..]), Some(answered));
+        // A request for no address is nothing.
+        reply[21] = 1;
+        assert_eq!(parse_arp_claim(&reply[14..]), None);
+
+        let address = "2001:db8::10".parse().expect("an address");
+        let mut na = unsolicited_neighbour_advertisement(address, SENDER, false);
+        let announced = Claim {
+            address: IpAddr::V6(address),
+            ..announced
+        };
+        assert_eq!(parse_neighbour_claim(&na[54..]), Some(announced));
+        na[58] |= 0x40;
+        let answered = Claim {
+            solicited: true,
+            ..announced
+        };
+        assert_eq!(parse_neighbour_claim(&na[54..]), Some(answered));
     }
 }

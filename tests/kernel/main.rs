@@ -20,11 +20,13 @@ use vipward::net::namespace;
 
 mod monitor;
 mod orders;
+mod reachable;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let obstacle = obstacle();
-    let tests = orders::tests().into_iter().chain(monitor::tests());
+    let tests = orders::tests().into_iter();
+    let tests = tests.chain(reachable::tests()).chain(monitor::tests());
     let trials = tests
         .map(|(name, body)| {
             let obstacle = obstacle.clone();

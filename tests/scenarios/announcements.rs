@@ -27,11 +27,7 @@ fn claimed(settings: InstanceSettings) -> (Lab, HostId) {
 }
 
 fn foreign(address: &str) -> Input {
-    Input::Announcement {
-        interface: interface("eth0"),
-        address: ip(address),
-        hardware_address: MacAddress([2, 0, 0, 0, 9, 9]),
-    }
+    Input::announcement("eth0", address, MacAddress([2, 0, 0, 0, 9, 9]))
 }
 
 #[rstest]
@@ -186,7 +182,7 @@ fn a_foreign_announcement_is_answered_once_in_ten_seconds() {
     }
     let expected = [secs(0), secs(10), secs(20)];
     assert_eq!(lab.announced(a, WEB), expected);
-    let told = lab.count_facts(a, |fact| matches!(fact, Fact::ForeignAnnouncement { .. }));
+    let told = lab.count_facts(a, |fact| matches!(fact, Fact::ForeignClaim { .. }));
     assert_eq!(told, 3);
     let conflicts = lab.status(a).conflicts;
     assert_eq!(conflicts.len(), 1);
@@ -272,20 +268,13 @@ fn our_own_announcement_heard_by_another_interface_is_nobodys() {
     lab.run(secs(20));
     lab.mark();
     let own = lab.at(a).kernel.mac(interface("eth0"));
-    let announcement = |mac| crate::kit::host::Input::Announcement {
-        interface: interface("eth0"),
-        address: WEB.parse().expect("an address"),
-        hardware_address: mac,
-    };
+    let announcement = |mac| Input::announcement("eth0", WEB, mac);
     lab.feed(a, announcement(own));
     assert!(lab.announced(a, WEB).is_empty());
     assert_eq!(lab.status(a).conflicts, []);
     lab.stop(a);
     lab.feed(a, announcement(own));
     assert_eq!(lab.removed(a).len(), 0, "nobody has relieved it");
-    lab.feed(
-        a,
-        announcement(vipward::agent::values::MacAddress([2, 0, 0, 0, 0, 9])),
-    );
+    lab.feed(a, announcement(MacAddress([2, 0, 0, 0, 0, 9])));
     assert_eq!(lab.removed(a).len(), 1);
 }

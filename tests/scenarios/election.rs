@@ -82,11 +82,7 @@ fn row_3_in_initialize_nothing_is_done(
     for value in [0, 1, 255] {
         lab.forge(b, a, value);
     }
-    let announcement = Input::Announcement {
-        interface: interface("eth0"),
-        address: ip(vip(way)),
-        hardware_address: MacAddress([2; 6]),
-    };
+    let announcement = Input::announcement("eth0", vip(way), MacAddress([2; 6]));
     lab.feed(a, announcement);
     lab.feed(a, Input::Wake);
     lab.run(secs(100));

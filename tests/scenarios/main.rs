@@ -1,5 +1,7 @@
 //! Stories in virtual time: agents, a clock and a wire, all simulated.
 
+// The simulation uses it too, each of them not all of it.
+#[allow(dead_code)]
 mod kit;
 
 mod addresses;
@@ -14,5 +16,6 @@ mod many;
 mod preempt;
 mod reload;
 mod resignation;
+mod rivals;
 mod stalls;
 mod timers;

@@ -135,11 +135,7 @@ fn an_announcement_of_another_address_is_no_relief() {
     lab.stop(a);
     lab.run(ms(100));
     for (name, address) in [("eth0", "192.0.2.101"), ("eth1", WEB)] {
-        let announcement = Input::Announcement {
-            interface: interface(name),
-            address: ip(address),
-            hardware_address: MacAddress([2; 6]),
-        };
+        let announcement = Input::announcement(name, address, MacAddress([2; 6]));
         lab.feed(a, announcement);
     }
     assert_eq!(lab.removed(a), []);
@@ -295,11 +291,7 @@ fn it_is_relieved_when_every_address_was_announced() {
     lab.mark();
     for (announced, removed) in [("192.0.2.101", 0), ("192.0.2.101", 0), ("192.0.2.100", 2)] {
         lab.run(ms(1));
-        let announcement = crate::kit::host::Input::Announcement {
-            interface: interface("eth0"),
-            address: announced.parse().expect("an address"),
-            hardware_address: vipward::agent::values::MacAddress([2, 0, 0, 0, 0, 9]),
-        };
+        let announcement = Input::announcement("eth0", announced, MacAddress([2; 6]));
         lab.feed(a, announcement);
         assert_eq!(lab.removed(a).len(), removed, "after {announced}");
     }

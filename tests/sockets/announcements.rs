@@ -4,20 +4,23 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use pnet_packet::icmpv6::{self, Icmpv6Packet};
 
+use vipward::agent::event::Claim;
 use vipward::agent::values::{Family, MacAddress};
 use vipward::net::announce_socket::AnnounceSocket;
 use vipward::wire::announcement::{
-    gratuitous_arp_reply, gratuitous_arp_request, unsolicited_neighbour_advertisement,
+    BROADCAST, VRRP_GROUP, arp_probe, gratuitous_arp_reply, gratuitous_arp_request,
+    neighbour_solicitation, unsolicited_neighbour_advertisement,
 };
 
 use crate::Test;
-use crate::link::{Host, Link, ip, mac, send_until_heard, wait, watched};
+use crate::link::{Host, Link, claim, ip, mac, send_until_heard, wait, watched};
 
 pub const TESTS: &[Test] = &[
     ("announcements::foreign_arp_is_seen_and_ours_is_not", arp),
     ("announcements::other_arp_is_not_seen", other_arp),
     ("announcements::foreign_na_is_seen_and_ours_is_not", na),
     ("announcements::other_na_is_not_seen", other_na),
+    ("announcements::a_kernel_answers_a_question", answers),
     (
         "announcements::watch_lives_through_down_and_up",
         down_and_up,
@@ -105,23 +108,20 @@ fn na() {
     assert_eq!(watch.recv(&mut [0; 1500]).expect("recv"), None);
 }
 
-/// Solicited, from behind a router, by another link: the marker after them is
-/// the first to come.
+/// From behind a router, a solicitation, by another link: the marker after
+/// them is the first to come.
 fn other_na() {
     let link = Link::new();
     let theirs = announce_socket(&link.b);
     let watch = link.a.watch("a0", Family::Ipv6);
     let index = link.b.index("b0");
     let good = unsolicited_neighbour_advertisement(na_address(), mac(0, 2), false);
-    let mut solicited = good;
-    solicited[58] |= 0x40;
-    repair_checksum(&mut solicited, na_address());
     let mut routed = good;
     routed[21] = 254;
     let mut solicitation = good;
     solicitation[54] = 135;
     repair_checksum(&mut solicitation, na_address());
-    for frame in [solicited, routed, solicitation] {
+    for frame in [routed, solicitation] {
         theirs.send(index, &frame).expect("it is sent");
     }
     theirs.send(link.b.index("b1"), &good).expect("it is sent");
@@ -129,6 +129,39 @@ fn other_na() {
     let marker = unsolicited_neighbour_advertisement(address, mac(0, 2), false);
     theirs.send(index, &marker).expect("it is sent");
     assert_eq!(first_packet(&watch), marker[54..]);
+}
+
+/// The other kernel has the address and answers, whatever runs there, and
+/// nobody but us hears it.
+fn answers() {
+    let link = Link::new();
+    link.b.run(|| {
+        ip(&format!("address add {ARP_ADDRESS}/24 dev b0"));
+        ip(&format!("address add {}/64 dev b0 nodad", na_address()));
+    });
+    let ours = announce_socket(&link.a);
+    let index = link.a.index("a0");
+    let answer = |address| Claim {
+        address,
+        hardware_address: mac(0, 2),
+        solicited: true,
+    };
+    for destination in [BROADCAST, VRRP_GROUP] {
+        let watch = link.a.watch("a0", Family::Ipv4);
+        let nobody = Ipv4Addr::new(192, 0, 2, 99);
+        for address in [nobody, ARP_ADDRESS] {
+            let probe = arp_probe(address, mac(0, 1), destination);
+            ours.send(index, &probe).expect("it is sent");
+        }
+        assert_eq!(claim(&watch), answer(ARP_ADDRESS.into()));
+        assert_eq!(watch.recv(&mut [0; 1500]).expect("recv"), None);
+    }
+    let watch = link.a.watch("a0", Family::Ipv6);
+    let source = "2001:db8::1".parse().expect("an address");
+    let question = neighbour_solicitation(source, mac(0, 1), na_address());
+    // The kernel lets the address in some time after it took it.
+    send_until_heard(&watch, || drop(ours.send(index, &question)));
+    assert_eq!(claim(&watch), answer(na_address().into()));
 }
 
 fn repair_checksum(frame: &mut [u8; 86], source: Ipv6Addr) {

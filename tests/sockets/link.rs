@@ -12,6 +12,7 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::sched::{CloneFlags, setns, unshare};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use vipward::agent::event::Claim;
 use vipward::agent::event::Heard;
 use vipward::agent::values::{Family, InterfaceName, MacAddress};
 use vipward::net::advert_socket::AdvertSocket;
@@ -189,12 +190,17 @@ pub fn hear<'b>(socket: &AdvertSocket, buffer: &'b mut [u8]) -> Heard<'b> {
 }
 
 pub fn watched(watch: &AnnouncementWatch) -> (IpAddr, MacAddress) {
+    let claim = claim(watch);
+    assert!(!claim.solicited, "{claim:?}");
+    (claim.address, claim.hardware_address)
+}
+
+/// The next claim, which must come.
+pub fn claim(watch: &AnnouncementWatch) -> Claim {
     wait(watch);
     let mut buffer = [0; 1500];
-    watch
-        .recv(&mut buffer)
-        .expect("recv")
-        .expect("an announcement, as poll said")
+    let claim = watch.recv(&mut buffer).expect("recv");
+    claim.expect("a claim, as poll said")
 }
 
 /// The next captured frame that `wanted` accepts.

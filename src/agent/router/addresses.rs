@@ -1,10 +1,7 @@
-//! The addresses of one router: ordered, confirmed, announced, defended
-//! (PROTOCOL section 5).
+//! The addresses of one router: ordered, confirmed, announced (PROTOCOL
+//! section 5).
 
 use super::*;
-
-/// RFC 5227 section 2.4: at most one defence of an address in this time.
-const DEFENCE_PAUSE: Duration = Duration::from_secs(10);
 
 impl VirtualRouter {
     /// Orders whatever is missing or too much, and sends the parting
@@ -99,92 +96,6 @@ impl VirtualRouter {
             turn.report(Some(&self.settings.name), fact);
         }
         self.refresh(turn);
-    }
-
-    /// Another host announced one of our addresses.
-    pub fn on_announcement(
-        &mut self,
-        turn: &mut Turn<'_>,
-        interface: InterfaceName,
-        address: IpAddr,
-        hardware_address: MacAddress,
-    ) {
-        let ours = self.holdings.iter().any(|holding| {
-            let settings = holding.settings();
-            settings.interface == interface && settings.network.addr() == address
-        });
-        if !ours {
-            return;
-        }
-        match self.state {
-            State::Initialize(_) | State::Backup(_) => {}
-            State::Resigning(_) => self.on_relief(turn, address),
-            State::Active(_) => self.defend(turn, interface, address, hardware_address),
-        }
-    }
-
-    /// The successor has this address. When it has announced every one, each
-    /// further answer of ours harms; until then those that it has not reached
-    /// yet still need us.
-    fn on_relief(&mut self, turn: &mut Turn<'_>, address: IpAddr) {
-        self.taken_over.insert(address);
-        let remains = self.holdings.iter().any(|holding| {
-            let address = holding.settings().network.addr();
-            holding.is_present() && !self.taken_over.contains(&address)
-        });
-        if !remains {
-            self.relieved(turn);
-        }
-    }
-
-    fn defend(
-        &mut self,
-        turn: &mut Turn<'_>,
-        interface: InterfaceName,
-        address: IpAddr,
-        hardware_address: MacAddress,
-    ) {
-        if !self.is_held(address) {
-            // Announced as soon as it is; until then it is not ours to defend.
-            return;
-        }
-        let known = self
-            .conflicts
-            .iter_mut()
-            .find(|conflict| conflict.address == address);
-        let conflict = Conflict {
-            address,
-            hardware_address,
-            last_seen: turn.now,
-            last_defended: turn.now,
-        };
-        match known {
-            Some(known) if turn.now.since(known.last_defended) < DEFENCE_PAUSE => {
-                known.hardware_address = hardware_address;
-                known.last_seen = turn.now;
-                return;
-            }
-            Some(known) => *known = conflict,
-            None => self.conflicts.push(conflict),
-        }
-        let instance = self.id;
-        turn.act(Action::Announce {
-            instance,
-            interface,
-            address,
-        });
-        let fact = Fact::ForeignAnnouncement {
-            address,
-            hardware_address,
-            interface,
-        };
-        turn.report(Some(&self.settings.name), fact);
-    }
-
-    fn is_held(&self, address: IpAddr) -> bool {
-        self.holdings
-            .iter()
-            .any(|holding| holding.settings().network.addr() == address && holding.is_held())
     }
 
     /// Starts the bursts anew for what is held, on one interface or on all.

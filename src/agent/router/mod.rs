@@ -7,9 +7,11 @@ mod adverts;
 mod health;
 mod picture;
 mod reload;
+mod rivals;
 mod timers;
 
 use health::Told;
+use rivals::Rival;
 pub use timers::Timer;
 
 use std::collections::BTreeSet;
@@ -19,7 +21,7 @@ use std::time::Duration;
 use super::action::Action;
 use super::announcer::Announcer;
 use super::election::{active_down_interval, losing_priority, skew_time};
-use super::event::Added;
+use super::event::{Added, Claim};
 use super::holdings::{AddOutcome, Holdings};
 use super::hooks::Hooks;
 use super::obstacles::Obstacles;
@@ -29,7 +31,7 @@ use super::status::{
     ActiveRouter, Conflict, Counter, Counters, Drift, PriorityTerm, Reason, StateName,
 };
 use super::time::Instant;
-use super::values::{AddressIndex, InstanceId, InterfaceName, MacAddress, Priority, Version};
+use super::values::{AddressIndex, InstanceId, InterfaceName, Priority, Version};
 use super::world::Turn;
 
 /// A resigning router answers for its addresses no longer than this.
@@ -118,6 +120,7 @@ struct Active {
     last_reaffirmed: Option<Instant>,
     /// Another one that is owed, once the pause is over.
     reaffirm_at: Option<Instant>,
+    rival: Rival,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -330,6 +333,7 @@ impl VirtualRouter {
             answers: Allowance::new(turn.now),
             last_reaffirmed: None,
             reaffirm_at: None,
+            rival: Rival::default(),
         };
         self.active_router = None;
         self.drift.clear();

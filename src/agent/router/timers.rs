@@ -92,7 +92,9 @@ impl VirtualRouter {
     fn active_wakes(&mut self, turn: &mut Turn<'_>, mut active: Active) {
         let interval = self.own_interval();
         let late = turn.now.since(active.advert_at);
+        let mut rival_gone = false;
         if active.advert_at <= turn.now {
+            rival_gone = self.look_for_rival(turn, &mut active.rival);
             self.advertise(turn, self.priority.get());
             // On schedule, so that lateness does not add up; but what was
             // missed is not made up for.
@@ -106,7 +108,7 @@ impl VirtualRouter {
         if late > interval {
             self.stalled(turn, Fact::Stalled { late });
         }
-        if late > interval || active.reaffirm_at.is_some_and(|at| at <= turn.now) {
+        if late > interval || rival_gone || active.reaffirm_at.is_some_and(|at| at <= turn.now) {
             self.reaffirm(turn, active);
         }
     }

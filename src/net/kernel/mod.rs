@@ -7,6 +7,7 @@
 
 mod monitor;
 mod orders;
+mod reachable;
 mod request;
 mod snapshot;
 pub(in crate::net) mod socket;

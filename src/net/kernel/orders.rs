@@ -6,16 +6,18 @@ use std::fs;
 use std::io;
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 use tokio::sync::mpsc;
 
+use super::reachable::Reachability;
 use super::request::{
     addition, judge_addition, judge_removal, read_setting, removal, setting_path,
 };
 use super::socket::{Refusal, RouteSocket, messages, serialize, verdict};
 use crate::agent::action::AddressOrder;
-use crate::agent::event::Event;
+use crate::agent::event::{Added, Event};
 use crate::agent::values::{Family, InterfaceName};
 
 /// Orders that may wait for the worker; further ones are given back.
@@ -27,6 +29,10 @@ const CHUNK_MAX: usize = 100;
 /// For the answers to one chunk. The kernel answers while it takes the
 /// requests, so none should be missing by then.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// For the kernel to let in the IPv6 addresses of one chunk. They are
+/// answered as added after that all the same: they are there.
+const DEAF_LONGEST: Duration = Duration::from_millis(100);
 
 /// Interfaces of which the promote_secondaries warning was given; beyond
 /// this many, warnings are given again.
@@ -52,7 +58,8 @@ impl Order {
 }
 
 /// Orders to the kernel. Every order that was accepted is answered by one
-/// event, in the order in which they were given.
+/// event, in the order in which they were given; an address that was added
+/// answers by then.
 ///
 /// When the handle is dropped, or nobody takes the answers any more, removals
 /// that wait are still carried out, additions are not, and the thread ends.
@@ -74,6 +81,7 @@ impl Netlink {
             answers,
             socket: Some(socket),
             patience: PATIENCE,
+            reachability: Reachability::default(),
             warned: BTreeSet::new(),
         };
         super::spawn("vip-netlink", move || worker.run())?;
@@ -113,6 +121,7 @@ struct Worker {
     /// `None` after a failure, until it can be opened again.
     socket: Option<RouteSocket>,
     patience: Duration,
+    reachability: Reachability,
     warned: BTreeSet<InterfaceName>,
 }
 
@@ -134,11 +143,36 @@ impl Worker {
         if let Some(error) = &failure {
             tracing::warn!("address orders: {error}; a new netlink socket will be opened");
         }
+        let deadline = Instant::now() + DEAF_LONGEST;
+        let mut deaf = Vec::new();
         for (order, progress) in chunk.iter().zip(progress) {
             let answer = answer(order, progress, failure.as_deref());
+            if is_fresh(&answer) && !self.lets_in(order.parts(), deadline) {
+                deaf.push(order.parts());
+            }
             // Fails only when nobody listens any more, which `run` notices.
             let _ = self.answers.blocking_send(answer);
         }
+        if let [first, others @ ..] = &deaf[..] {
+            tracing::warn!(
+                "{} was added to {}, and {} more, but the kernel did not let packets in \
+                 within {DEAF_LONGEST:?}; announced all the same",
+                first.network,
+                first.interface,
+                others.len()
+            );
+        }
+    }
+
+    /// Waits until the address answers. An IPv4 address does at once.
+    fn lets_in(&mut self, order: &AddressOrder, deadline: Instant) -> bool {
+        let IpNet::V6(network) = order.network else {
+            return true;
+        };
+        // Without its interface the address is gone already; the monitor tells.
+        if_nametoindex(order.interface.as_str()).map_or(true, |index| {
+            self.reachability.wait(network.addr(), index, deadline)
+        })
     }
 
     /// Sends a chunk in one go and collects the answers. The text is there
@@ -287,6 +321,16 @@ fn transact(
     Ok(())
 }
 
+fn is_fresh(answer: &Event<'_>) -> bool {
+    matches!(
+        answer,
+        Event::AddressAdded {
+            outcome: Ok(Added::Fresh),
+            ..
+        }
+    )
+}
+
 fn answer(order: &Order, progress: Progress, failure: Option<&str>) -> Event<'static> {
     let verdict = match progress {
         Progress::Answered(verdict) => Ok(verdict),
@@ -331,6 +375,7 @@ mod tests {
             answers,
             socket: Some(socket),
             patience: Duration::from_millis(50),
+            reachability: Reachability::default(),
             warned: BTreeSet::new(),
         };
         (worker, events)

@@ -2,15 +2,17 @@
 //! sockets but not yet its agent.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::rc::Rc;
 
 use vipward::agent::Agent;
-use vipward::agent::event::{Added, Event, InterfaceState};
-use vipward::agent::jobs::{JobId, JobResult};
+use vipward::agent::event::{Added, Claim, Event, InterfaceState};
+use vipward::agent::jobs::{Job, JobId, JobResult};
 use vipward::agent::settings::Settings;
-use vipward::agent::values::{AddressIndex, Family, InstanceId, InterfaceName, MacAddress};
+use vipward::agent::time::Instant;
+use vipward::agent::values::{AddressIndex, Family, InstanceId, InterfaceName};
 
+use super::clock::Clock;
+use super::foreign::Foreign;
 use super::invariants::Ledger;
 use super::kernel::Kernel;
 use super::wire::Packet;
@@ -26,6 +28,13 @@ pub struct Host {
     pub generation: u32,
     pub powered: bool,
     pub paused: bool,
+    /// It runs again, and what has waited is being told to it.
+    pub catching_up: bool,
+    pub clock: Clock,
+    /// Another program than ours runs here.
+    pub foreign: Option<Box<dyn Foreign>>,
+    /// Ordered by the agent, for whoever answers.
+    pub started: Vec<Job>,
     pub kernel: Kernel,
     /// Arrived while the host did not run: drained before timers are judged.
     pub sockets: VecDeque<Input>,
@@ -39,10 +48,9 @@ pub struct Host {
 pub enum Input {
     Wake,
     Packet(Rc<Packet>),
-    Announcement {
+    Claim {
         interface: InterfaceName,
-        address: IpAddr,
-        hardware_address: MacAddress,
+        claim: Claim,
     },
     Interface {
         interface: InterfaceName,
@@ -80,7 +88,7 @@ pub enum Input {
 impl Input {
     pub fn comes_by_socket(&self) -> bool {
         match self {
-            Input::Packet(_) | Input::Announcement { .. } => true,
+            Input::Packet(_) | Input::Claim { .. } => true,
             Input::Wake
             | Input::Interface { .. }
             | Input::Socket { .. }
@@ -101,15 +109,7 @@ impl Input {
                 Input::Packet(packet) => Event::Advert(packet.heard()),
                 _ => unreachable!("it was a packet"),
             },
-            Input::Announcement {
-                interface,
-                address,
-                hardware_address,
-            } => Event::Announcement {
-                interface,
-                address,
-                hardware_address,
-            },
+            Input::Claim { interface, claim } => Event::Claim { interface, claim },
             Input::Interface { interface, state } => Event::Interface { interface, state },
             Input::Socket {
                 interface,
@@ -154,11 +154,15 @@ impl Input {
                 "hears #{} priority {} from {}",
                 packet.vrid, packet.priority, packet.source
             ),
-            Input::Announcement {
-                interface,
-                address,
-                hardware_address,
-            } => format!("sees {hardware_address} announce {address} on {interface}"),
+            Input::Claim { interface, claim } => {
+                let verb = if claim.solicited {
+                    "answer for"
+                } else {
+                    "announce"
+                };
+                let (address, from) = (claim.address, claim.hardware_address);
+                format!("sees {from} {verb} {address} on {interface}")
+            }
             Input::Interface { interface, state } => match state {
                 None => format!("sees {interface} missing"),
                 Some(state) => {
@@ -197,5 +201,16 @@ impl Input {
 impl Host {
     pub fn runs(&self) -> bool {
         self.agent.is_some() && !self.paused
+    }
+
+    /// When it wants to be woken, by the laboratory's clock.
+    pub fn wake_at(&self) -> Option<Instant> {
+        if self.paused {
+            return None;
+        }
+        let own = self.agent.as_ref().and_then(|agent| agent.deadline());
+        let foreign = self.foreign.as_ref().and_then(|other| other.deadline());
+        let at = own.map(|(at, _)| at).into_iter().chain(foreign).min()?;
+        Some(self.clock.woken(at))
     }
 }

@@ -2,11 +2,13 @@
 //! Judged after every step; a breach ends the story with its trace.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use vipward::agent::Agent;
 use vipward::agent::action::{Action, AddressOrder};
 use vipward::agent::event::InterfaceState;
+use vipward::agent::settings::AddressSettings;
 use vipward::agent::status::StateName;
 use vipward::agent::time::Instant;
 use vipward::agent::values::{AddressIndex, InstanceId, InterfaceName};
@@ -22,6 +24,9 @@ pub struct Ledger {
     acknowledged: BTreeSet<(InstanceId, AddressIndex)>,
     /// Removals that failed last time.
     stuck: BTreeSet<(InstanceId, AddressIndex)>,
+    /// What was ordered under each index: after a reload an address's place
+    /// in the list says nothing.
+    ordered: BTreeMap<(InstanceId, AddressIndex), (InterfaceName, IpAddr)>,
     /// As the agent knows them.
     interfaces: BTreeMap<InterfaceName, Option<InterfaceState>>,
     /// Lost mastership and has not sent its parting advertisement.
@@ -32,6 +37,42 @@ pub struct Ledger {
     idle_wakes: u32,
     /// How the last turn left the agent.
     pub last: Option<Seen>,
+}
+
+impl Ledger {
+    /// The index of an address at this place in the list.
+    pub fn index_of(
+        &self,
+        instance: InstanceId,
+        place: usize,
+        address: &AddressSettings,
+    ) -> AddressIndex {
+        let here = AddressIndex(u16::try_from(place).expect("few addresses"));
+        let fits = |ordered: &(InterfaceName, IpAddr)| {
+            *ordered == (address.interface, address.network.addr())
+        };
+        if self.ordered.get(&(instance, here)).is_some_and(fits) {
+            return here;
+        }
+        let mut all = self.ordered.iter();
+        let other = all.find(|((of, _), ordered)| *of == instance && fits(ordered));
+        other.map_or(here, |((_, index), _)| *index)
+    }
+
+    /// An order about this address is not answered yet.
+    pub fn is_pending(&self, instance: InstanceId, address: AddressIndex) -> bool {
+        self.pending.contains_key(&(instance, address))
+    }
+
+    /// Its removal failed last time.
+    pub fn is_stuck(&self, instance: InstanceId, address: AddressIndex) -> bool {
+        self.stuck.contains(&(instance, address))
+    }
+
+    /// The interface as its agent was told of it.
+    pub fn interface(&self, name: InterfaceName) -> Option<&InterfaceState> {
+        self.interfaces.get(&name).and_then(Option::as_ref)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,8 +109,12 @@ impl Seen {
         }
     }
 
-    fn state(&self, instance: InstanceId) -> Option<StateName> {
+    pub fn state(&self, instance: InstanceId) -> Option<StateName> {
         self.instances.get(&instance).map(|(state, _)| *state)
+    }
+
+    pub fn priority(&self, instance: InstanceId) -> Option<u8> {
+        self.instances.get(&instance).map(|(_, priority)| *priority)
     }
 }
 
@@ -112,7 +157,7 @@ pub fn told(lab: &mut Lab, id: HostId, input: &Input) {
         }
         Input::Wake
         | Input::Packet(_)
-        | Input::Announcement { .. }
+        | Input::Claim { .. }
         | Input::Socket { .. }
         | Input::NotSent { .. }
         | Input::Done { .. }
@@ -143,17 +188,17 @@ pub fn action(lab: &mut Lab, turn: &Turn, action: &Action) {
             address,
         } => {
             known_instance(lab, id, *instance);
-            let settings = lab.settings_of(id, *instance).expect("known");
-            let index = settings.addresses.iter().position(|configured| {
-                configured.network.addr() == *address && configured.interface == *interface
-            });
-            let Some(index) = index.and_then(|index| u16::try_from(index).ok()) else {
-                lab.fail(&format!("{address} on {interface} is not of this instance"));
-            };
-            let key = (*instance, AddressIndex(index));
-            if !lab.at(id).ledger.acknowledged.contains(&key) {
-                lab.fail(&format!("{address} announced before it was acknowledged"));
-            }
+            is_acknowledged(lab, id, *instance, *interface, *address);
+        }
+        Action::Probe {
+            instance,
+            source,
+            address,
+        } => {
+            known_instance(lab, id, *instance);
+            source_is_usable(lab, id, *instance, *source);
+            let interface = lab.settings_of(id, *instance).expect("known").interface;
+            is_acknowledged(lab, id, *instance, interface, *address);
         }
         Action::Start(_) => {}
         Action::Solicit {
@@ -165,6 +210,28 @@ pub fn action(lab: &mut Lab, turn: &Turn, action: &Action) {
             }
         }
         Action::Report(_) => {}
+    }
+}
+
+/// Nobody speaks of an address before the kernel has it.
+fn is_acknowledged(
+    lab: &Lab,
+    id: HostId,
+    instance: InstanceId,
+    interface: InterfaceName,
+    address: std::net::IpAddr,
+) {
+    let settings = lab.settings_of(id, instance).expect("known");
+    let index = settings.addresses.iter().position(|configured| {
+        configured.network.addr() == address && configured.interface == interface
+    });
+    let Some(place) = index else {
+        lab.fail(&format!("{address} on {interface} is not of this instance"));
+    };
+    let configured = settings.addresses.get(place).expect("just found");
+    let index = lab.at(id).ledger.index_of(instance, place, configured);
+    if !lab.at(id).ledger.acknowledged.contains(&(instance, index)) {
+        lab.fail(&format!("{address} announced before it was acknowledged"));
     }
 }
 
@@ -219,8 +286,9 @@ fn advert_is_due(lab: &mut Lab, turn: &Turn, instance: InstanceId, priority: u8)
         lab.at_mut(id).ledger.parting.remove(&instance);
     }
     let settings = lab.settings_of(id, instance).expect("known");
-    for (index, address) in (0..).map(AddressIndex).zip(&settings.addresses) {
+    for (place, address) in settings.addresses.iter().enumerate() {
         let host = lab.at(id);
+        let index = host.ledger.index_of(instance, place, address);
         let held = host.kernel.may_be_ours(address.network.addr());
         let ours = host.ledger.acknowledged.contains(&(instance, index));
         if held && ours {
@@ -232,8 +300,7 @@ fn advert_is_due(lab: &mut Lab, turn: &Turn, instance: InstanceId, priority: u8)
 fn ordered(lab: &mut Lab, id: HostId, order: &AddressOrder, kind: Pending) {
     known_instance(lab, id, order.instance);
     let settings = lab.settings_of(id, order.instance).expect("known");
-    let configured = settings.addresses.get(usize::from(order.address.0));
-    let fits = configured.is_some_and(|configured| {
+    let fits = settings.addresses.iter().any(|configured| {
         configured.interface == order.interface && configured.network.addr() == order.network.addr()
     });
     let key = (order.instance, order.address);
@@ -244,6 +311,8 @@ fn ordered(lab: &mut Lab, id: HostId, order: &AddressOrder, kind: Pending) {
         lab.fail("an order for an address that is not configured");
     }
     let ledger = &mut lab.at_mut(id).ledger;
+    let what = (order.interface, order.network.addr());
+    ledger.ordered.insert(key, what);
     ledger.acknowledged.remove(&key);
     ledger.stuck.remove(&key);
     if ledger.pending.insert(key, kind).is_some() {
@@ -261,7 +330,7 @@ pub fn after_turn(lab: &mut Lab, turn: &Turn, input: &Input, actions: &[Action])
     if announced > ANNOUNCEMENTS_PER_TURN {
         lab.fail(&format!("{announced} announcements in one turn"));
     }
-    let now = lab.now;
+    let now = lab.local(id);
     let Some(agent) = &lab.at(id).agent else {
         return;
     };
@@ -328,14 +397,17 @@ pub fn held_where_it_belongs(lab: &Lab, id: HostId, seen: &Seen) {
     let Some(agent) = &host.agent else {
         return;
     };
+    let now = lab.local(id);
+    let late_max = host.clock.late_max * 2;
     for (instance, settings) in agent.instances() {
         let state = seen.state(instance);
         let resigning = host.ledger.resigning.get(&instance);
-        let resigns = resigning.is_some_and(|until| lab.now <= *until);
+        let resigns = resigning.is_some_and(|until| now <= *until + late_max || host.catching_up);
         if state == Some(StateName::Active) || resigns {
             continue;
         }
-        for (index, configured) in (0..).map(AddressIndex).zip(&settings.addresses) {
+        for (place, configured) in settings.addresses.iter().enumerate() {
+            let index = host.ledger.index_of(instance, place, configured);
             let address = configured.network.addr();
             let known = host.ledger.interfaces.get(&configured.interface);
             let seen = known.and_then(Option::as_ref).is_some_and(|state| {

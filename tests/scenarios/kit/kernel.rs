@@ -149,6 +149,18 @@ impl Kernel {
         Ok(Added::Fresh)
     }
 
+    /// By another program than ours.
+    pub fn hold(&mut self, name: InterfaceName, network: IpNet) {
+        let known = self.interfaces.get(&name);
+        let there = |known: &Interface| {
+            let mut all = known.state.addresses.iter();
+            all.any(|own| own.network == network)
+        };
+        if known.is_some_and(|known| !there(known)) {
+            self.insert(name, network, false, false);
+        }
+    }
+
     fn insert(&mut self, name: InterfaceName, network: IpNet, tentative: bool, ours: bool) {
         let known = self.interfaces.get_mut(&name).expect("the interface");
         let in_shadow = |own: &InterfaceAddress| {

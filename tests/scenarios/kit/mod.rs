@@ -3,6 +3,9 @@
 //! to whatever comes next. Everything is deterministic. After every step the
 //! [`invariants`] are judged, in every story.
 
+mod claims;
+mod clock;
+pub mod foreign;
 pub mod host;
 pub mod invariants;
 mod kernel;
@@ -13,6 +16,7 @@ mod trace;
 pub mod wire;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use vipward::agent::action::{Action, AddressOrder};
@@ -20,6 +24,7 @@ use vipward::agent::settings::{InstanceSettings, Settings};
 use vipward::agent::time::Instant;
 use vipward::agent::values::{InstanceId, InterfaceName};
 
+pub use clock::Clock;
 pub use host::{Host, Input};
 pub use settings::*;
 use trace::Trace;
@@ -31,7 +36,7 @@ use wire::Wire;
 pub struct HostId(pub usize);
 
 /// Far from zero, so that an instant taken for a span shows.
-const START: Instant = Instant::from_nanos(1_000_000_000_000);
+pub const START: Instant = Instant::from_nanos(1_000_000_000_000);
 
 /// What is under way.
 #[derive(Clone, Debug)]
@@ -40,6 +45,8 @@ enum Coming {
     News(u32, Input),
     /// The kernel carries out an order, for the agent of this generation.
     Order(u32, AddressOrder, Kind),
+    /// Does this host answer for an address?
+    Question(HostId, InterfaceName, IpAddr),
     /// A change that the kernel reports now, as it was then.
     Story(Change),
 }
@@ -57,8 +64,16 @@ pub enum Change {
     StopNow,
 }
 
+/// Somebody who watches every turn of every agent.
+pub trait Observer {
+    fn turn(&mut self, lab: &Lab, turn: &invariants::Turn, input: &Input, actions: &[Action]);
+}
+
 pub struct Lab {
     now: Instant,
+    pub observer: Option<Box<dyn Observer>>,
+    /// Whoever catches a failure prints its trace.
+    pub quiet: bool,
     pub hosts: Vec<Host>,
     pub wire: Wire,
     coming: BTreeMap<(Instant, u64), (HostId, Coming)>,
@@ -72,6 +87,8 @@ impl Lab {
     pub fn new() -> Self {
         Self {
             now: START,
+            observer: None,
+            quiet: false,
             hosts: Vec::new(),
             wire: Wire::new(),
             coming: BTreeMap::new(),
@@ -100,6 +117,10 @@ impl Lab {
             generation: 0,
             powered: true,
             paused: false,
+            catching_up: false,
+            clock: Clock::default(),
+            foreign: None,
+            started: Vec::new(),
             kernel: kernel::Kernel::new(number),
             sockets: Default::default(),
             channels: Default::default(),
@@ -110,6 +131,22 @@ impl Lab {
 
     pub fn now(&self) -> Instant {
         self.now
+    }
+
+    /// What the clock of a host shows.
+    pub fn local(&self, id: HostId) -> Instant {
+        self.at(id).clock.local(self.now)
+    }
+
+    /// Without a record, for speed.
+    pub fn do_not_record(&mut self) {
+        self.trace.records = false;
+    }
+
+    /// The whole record, for a file.
+    pub fn whole_trace(&self) -> String {
+        let names: Vec<String> = self.hosts.iter().map(|host| host.name.clone()).collect();
+        self.trace.print_all(START, &names)
     }
 
     pub fn at(&self, id: HostId) -> &Host {
@@ -129,15 +166,23 @@ impl Lab {
         self.coming.insert((at, self.sequence), (host, coming));
     }
 
-    fn note(&mut self, host: HostId, what: What) {
-        self.trace.note(self.now, Some(host), what);
+    fn note(&mut self, host: HostId, what: impl FnOnce() -> What) {
+        if self.trace.records {
+            self.trace.note(self.now, Some(host), what());
+        }
+    }
+
+    /// A host will be told this, unless its agent is another by then.
+    pub fn news_in(&mut self, after: Duration, host: HostId, input: Input) {
+        let generation = self.at(host).generation;
+        self.later(after, host, Coming::News(generation, input));
     }
 
     /// The next wake-up that some agent wants; one that is overdue is now.
     fn next_wake(&self) -> Option<(Instant, HostId)> {
-        let running = self.hosts.iter().enumerate().filter(|(_, h)| h.runs());
-        running
-            .filter_map(|(n, host)| Some((host.agent.as_ref()?.deadline()?.0, HostId(n))))
+        let hosts = self.hosts.iter().enumerate();
+        hosts
+            .filter_map(|(n, host)| Some((host.wake_at()?, HostId(n))))
             .map(|(at, host)| (at.max(self.now), host))
             .min()
     }
@@ -193,6 +238,7 @@ impl Lab {
                 }
             }
             Coming::Order(generation, order, kind) => self.carry_out(host, generation, order, kind),
+            Coming::Question(by, interface, address) => self.asked(host, by, interface, address),
             Coming::Story(Change::Stop) => self.stop(host),
             Coming::Story(Change::StopNow) => self.stop_now(host),
         }
@@ -201,7 +247,7 @@ impl Lab {
     /// Tells an agent something; a host that does not run hears it later.
     pub fn feed(&mut self, id: HostId, input: Input) {
         let host = self.at_mut(id);
-        if !host.powered || host.agent.is_none() {
+        if !host.powered || (host.agent.is_none() && host.foreign.is_none()) {
             return;
         }
         if host.paused {
@@ -212,8 +258,12 @@ impl Lab {
             }
             return;
         }
-        self.note(id, What::Got(input.words()));
-        let now = self.now;
+        if self.at(id).foreign.is_some() {
+            self.feed_foreign(id, &input);
+            return;
+        }
+        self.note(id, || What::Got(input.words()));
+        let now = self.local(id);
         let host = self.at_mut(id);
         let Some(agent) = &mut host.agent else {
             return;
@@ -234,6 +284,10 @@ impl Lab {
         }
         invariants::after_turn(self, &turn, &input, &actions);
         invariants::held_where_it_belongs(self, id, &turn.after);
+        if let Some(mut observer) = self.observer.take() {
+            observer.turn(self, &turn, &input, &actions);
+            self.observer = Some(observer);
+        }
         self.at_mut(id).ledger.last = Some(turn.after);
     }
 
@@ -246,22 +300,19 @@ impl Lab {
                 source,
                 priority,
             } => {
-                self.note(
-                    id,
-                    What::Sent {
-                        instance,
-                        source,
-                        priority,
-                    },
-                );
+                self.note(id, || What::Sent {
+                    instance,
+                    source,
+                    priority,
+                });
                 self.send(id, instance, source, priority);
             }
             Action::AddAddress(order) => {
-                self.note(id, What::Add(order.clone()));
+                self.note(id, || What::Add(order.clone()));
                 self.order(id, order, Kind::Add);
             }
             Action::RemoveAddress(order) => {
-                self.note(id, What::Remove(order.clone()));
+                self.note(id, || What::Remove(order.clone()));
                 self.order(id, order, Kind::Remove);
             }
             Action::Announce {
@@ -269,25 +320,25 @@ impl Lab {
                 interface,
                 address,
             } => {
-                self.note(
-                    id,
-                    What::Announced {
-                        instance,
-                        interface,
-                        address,
-                    },
-                );
-                let hardware_address = self.at(id).kernel.mac(interface);
-                let input = Input::Announcement {
+                self.note(id, || What::Announced {
+                    instance,
                     interface,
                     address,
-                    hardware_address,
-                };
-                self.transmit(id, interface, |_| Some(input.clone()));
+                });
+                self.claim(id, interface, address);
             }
-            Action::Start(job) => self.note(id, What::Started(job)),
-            Action::Solicit { target, .. } => self.note(id, What::Asked(target)),
-            Action::Report(report) => self.note(id, What::Reported(report)),
+            Action::Probe {
+                instance, address, ..
+            } => {
+                self.note(id, || What::Probed(address));
+                self.probe(id, instance, address);
+            }
+            Action::Start(job) => {
+                self.note(id, || What::Started(job.clone()));
+                self.at_mut(id).started.push(job);
+            }
+            Action::Solicit { target, .. } => self.note(id, || What::Asked(target)),
+            Action::Report(report) => self.note(id, || What::Reported(report)),
         }
     }
 
@@ -298,7 +349,7 @@ impl Lab {
             .map(|(_, settings)| settings)
     }
 
-    fn send(&mut self, id: HostId, instance: InstanceId, source: std::net::IpAddr, priority: u8) {
+    fn send(&mut self, id: HostId, instance: InstanceId, source: IpAddr, priority: u8) {
         let Some(settings) = self.settings_of(id, instance).cloned() else {
             return;
         };
@@ -336,6 +387,18 @@ impl Lab {
         interface: InterfaceName,
         for_whom: impl Fn(&Host) -> Option<Input>,
     ) {
+        self.carry(from, interface, |receiver| {
+            for_whom(receiver).map(|input| Coming::News(receiver.generation, input))
+        });
+    }
+
+    /// The same for what a kernel, too, may take.
+    fn carry(
+        &mut self,
+        from: HostId,
+        interface: InterfaceName,
+        for_whom: impl Fn(&Host) -> Option<Coming>,
+    ) {
         let up = |host: &Host| {
             let state = host.kernel.state(interface);
             host.powered && state.is_some_and(|state| state.up)
@@ -348,12 +411,10 @@ impl Lab {
             if to == from || !up(receiver) {
                 continue;
             }
-            let generation = receiver.generation;
-            if let Some(input) = for_whom(receiver)
-                && self.wire.passes(from, to)
-            {
-                let delay = self.wire.delay;
-                self.later(delay, to, Coming::News(generation, input));
+            if let Some(coming) = for_whom(receiver) {
+                for delay in self.wire.fate(from, to, self.now).into_iter().flatten() {
+                    self.later(delay, to, coming.clone());
+                }
             }
         }
     }
@@ -419,7 +480,7 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if std::thread::panicking() && !self.quiet {
             let names: Vec<String> = self.hosts.iter().map(|host| host.name.clone()).collect();
             eprintln!("{}", self.trace.print(START, &names));
         }

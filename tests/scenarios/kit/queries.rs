@@ -67,6 +67,16 @@ impl Lab {
         all.collect()
     }
 
+    /// When, since the mark, a host asked who else has an address.
+    pub fn probed(&self, host: HostId, wanted: &str) -> Vec<Duration> {
+        let wanted = ip(wanted);
+        let all = self.record(host).filter_map(|(at, what)| match what {
+            What::Probed(address) if *address == wanted => Some(at),
+            _ => None,
+        });
+        all.collect()
+    }
+
     /// Every announcement in order.
     pub fn announcements(&self, host: HostId) -> Vec<(Duration, IpAddr)> {
         let all = self.record(host).filter_map(|(at, what)| match what {
@@ -99,6 +109,8 @@ impl Lab {
             What::Add(order) => Some((at, format!("add {}", order.network))),
             What::Remove(order) => Some((at, format!("remove {}", order.network))),
             What::Announced { address, .. } => Some((at, format!("announce {address}"))),
+            // Beside every advertisement; `probed` tells.
+            What::Probed(_) => None,
             What::Asked(target) => Some((at, format!("ask {target}"))),
             What::Started(_) | What::Reported(_) | What::Got(_) | What::Story(_) => None,
         });

@@ -13,14 +13,18 @@ use super::settings::{interface, own_source};
 use super::{Change, Coming, HostId, Lab, Packet, What};
 
 impl Lab {
-    fn tell(&mut self, text: String) {
+    pub fn tell(&mut self, text: String) {
         let now = self.now;
-        self.trace.note(now, None, What::Story(text));
+        if self.trace.records {
+            self.trace.note(now, None, What::Story(text));
+        }
     }
 
     fn tell_of(&mut self, id: HostId, text: &str) {
-        let name = self.at(id).name.clone();
-        self.tell(format!("{name} {text}"));
+        if self.trace.records {
+            let name = self.at(id).name.clone();
+            self.tell(format!("{name} {text}"));
+        }
     }
 
     /// The agent starts and hears of every interface and socket.
@@ -38,13 +42,14 @@ impl Lab {
     /// The agent starts and hears of nothing yet.
     pub fn boot(&mut self, id: HostId) {
         self.tell_of(id, "starts");
-        let now = self.now;
+        let now = self.local(id);
         let host = self.at_mut(id);
         host.generation += 1;
         host.powered = true;
         host.paused = false;
         host.sockets.clear();
         host.channels.clear();
+        host.started.clear();
         host.ledger = Default::default();
         host.agent = Some(Agent::new(host.settings.clone(), now));
     }
@@ -129,6 +134,7 @@ impl Lab {
         self.tell_of(id, "runs again");
         let host = self.at_mut(id);
         host.paused = false;
+        host.catching_up = true;
         let waiting: Vec<Input> = host
             .sockets
             .drain(..)
@@ -137,6 +143,7 @@ impl Lab {
         for input in waiting {
             self.feed(id, input);
         }
+        self.at_mut(id).catching_up = false;
         self.feed(id, Input::Wake);
     }
 

@@ -36,6 +36,8 @@ pub enum What {
     Remove(AddressOrder),
     /// For the hardware address of a peer.
     Asked(IpAddr),
+    /// Who else answers for an address of ours.
+    Probed(IpAddr),
     /// A check or hook, not answered by itself.
     Started(Job),
     Reported(Report),
@@ -85,6 +87,7 @@ impl fmt::Display for What {
                 order.instance.0, order.network, order.interface
             ),
             What::Started(job) => write!(f, "  -> start {:?}", job.task),
+            What::Probed(address) => write!(f, "  -> who else has {address}?"),
             What::Asked(target) => write!(f, "  -> who has {target}?"),
             What::Reported(report) => {
                 let name = report.instance.as_ref().map_or("-", |name| name.as_str());
@@ -96,9 +99,20 @@ impl fmt::Display for What {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Trace {
     pub entries: Vec<Entry>,
+    /// Off where nobody asks and nobody reads: words take time.
+    pub records: bool,
+}
+
+impl Default for Trace {
+    fn default() -> Self {
+        Self {
+            entries: Vec::new(),
+            records: true,
+        }
+    }
 }
 
 /// So much of a long trace is printed.
@@ -109,6 +123,11 @@ impl Trace {
         self.entries.push(Entry { at, host, what });
     }
 
+    /// All of it, for a file.
+    pub fn print_all(&self, start: Instant, names: &[String]) -> String {
+        self.lines(0, start, names)
+    }
+
     /// For a person: seconds since `start`, the host, what happened.
     pub fn print(&self, start: Instant, names: &[String]) -> String {
         let skipped = self.entries.len().saturating_sub(LINES_PRINTED);
@@ -117,6 +136,12 @@ impl Trace {
             text.push_str(&format!(" (the first {skipped} entries left out)"));
         }
         text.push('\n');
+        text.push_str(&self.lines(skipped, start, names));
+        text
+    }
+
+    fn lines(&self, skipped: usize, start: Instant, names: &[String]) -> String {
+        let mut text = String::new();
         for entry in self.entries.iter().skip(skipped) {
             let host = entry.host.and_then(|host| names.get(host.0));
             let host = host.map_or("", String::as_str);

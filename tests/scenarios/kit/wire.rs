@@ -7,6 +7,7 @@ use std::time::Duration;
 use vipward::agent::event::{AddressBytes, Heard, Malformed, Message, Timing, V2Authentication};
 use vipward::agent::ladder::group;
 use vipward::agent::settings::InstanceSettings;
+use vipward::agent::time::Instant;
 use vipward::agent::values::{ChecksumForm, Family, InterfaceName, Version};
 
 use super::HostId;
@@ -105,9 +106,16 @@ impl Packet {
     }
 }
 
+/// What becomes of one packet on its way to one host: how late each copy of
+/// it arrives; none when it is lost.
+pub trait Weather {
+    fn fate(&mut self, from: HostId, to: HostId, now: Instant) -> [Option<Duration>; 2];
+}
+
 /// Who hears whom, and how late.
-#[derive(Clone, Debug)]
 pub struct Wire {
+    /// Beside `delay`, cuts and losses.
+    pub weather: Option<Box<dyn Weather>>,
     pub delay: Duration,
     /// Nothing passes from the first to the second.
     cuts: BTreeSet<(HostId, HostId)>,
@@ -118,6 +126,7 @@ pub struct Wire {
 impl Wire {
     pub fn new() -> Self {
         Self {
+            weather: None,
             delay: ms(1),
             cuts: BTreeSet::new(),
             losses: BTreeMap::new(),
@@ -135,6 +144,25 @@ impl Wire {
 
     pub fn lose(&mut self, from: HostId, to: HostId, packets: u32) {
         self.losses.insert((from, to), packets);
+    }
+
+    pub fn heal_all(&mut self) {
+        self.cuts.clear();
+    }
+
+    pub fn is_cut(&self, from: HostId, to: HostId) -> bool {
+        self.cuts.contains(&(from, to))
+    }
+
+    /// How late each copy of a packet arrives.
+    pub fn fate(&mut self, from: HostId, to: HostId, now: Instant) -> [Option<Duration>; 2] {
+        if !self.passes(from, to) {
+            return [None, None];
+        }
+        match &mut self.weather {
+            Some(weather) => weather.fate(from, to, now),
+            None => [Some(self.delay), None],
+        }
     }
 
     /// Asked once for each packet: a loss is used up by it.
