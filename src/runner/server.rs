@@ -63,9 +63,9 @@ pub enum ServeError {
     },
 }
 
-/// Serves until SIGTERM or SIGINT, or until it was alone too long. Checks are
-/// then killed; hooks have [`HOOKS_MAY_TAKE`] to end. A second signal ends
-/// that wait.
+/// Serves until SIGTERM or SIGINT, or until it was alone too long. Hooks then
+/// have [`HOOKS_MAY_TAKE`] to end, and checks are run until they have. A second
+/// signal ends that wait.
 ///
 /// # Errors
 ///
@@ -186,8 +186,10 @@ impl Server {
             }
         }
         self.end().await;
-        // The last answers are written, unless nobody reads them.
-        let _ = timeout(PARTING_WITHIN, parted(&mut agent)).await;
+        if agent.is_some() {
+            // The last answers are written, unless nobody reads them.
+            let _ = timeout(PARTING_WITHIN, parted(&mut agent)).await;
+        }
     }
 
     /// Without waiting for it. What it found is logged.
@@ -213,7 +215,7 @@ impl Server {
         }
     }
 
-    /// Ends checks at once and hooks in time.
+    /// Hooks have some time to end; checks end after them.
     async fn end(&mut self) {
         let until = Instant::now() + HOOKS_MAY_TAKE;
         self.stop.send_replace(Some(until));

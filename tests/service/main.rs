@@ -5,7 +5,12 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
+mod beside;
+mod death;
 mod lab;
+mod reload;
+mod sandbox;
+mod shutdown;
 mod start;
 
 use lab::isolation;
@@ -21,18 +26,25 @@ fn main() -> ExitCode {
         isolation::enter();
     }
     arguments.test_threads.get_or_insert(SIDE_BY_SIDE);
-    let trials = [start::TESTS]
-        .concat()
-        .into_iter()
-        .map(|(name, test)| {
-            Trial::ignorable_test(name, move || -> Result<Completion, Failed> {
-                if let Some(reason) = isolation::missing() {
-                    return Ok(Completion::ignored_with(reason));
-                }
-                test();
-                Ok(Completion::Completed)
-            })
+    let trials = [
+        start::TESTS,
+        sandbox::TESTS,
+        beside::TESTS,
+        reload::TESTS,
+        death::TESTS,
+        shutdown::TESTS,
+    ]
+    .concat()
+    .into_iter()
+    .map(|(name, test)| {
+        Trial::ignorable_test(name, move || -> Result<Completion, Failed> {
+            if let Some(reason) = isolation::missing() {
+                return Ok(Completion::ignored_with(reason));
+            }
+            test();
+            Ok(Completion::Completed)
         })
-        .collect();
+    })
+    .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -26,7 +26,8 @@ fn the_better_host_serves() {
 fn it_returns_when_ready() {
     let pair = Pair::boot("");
     let lb1 = &pair.lb1;
-    let slow = "[Service]\nExecStart=\nExecStart=/bin/sh -c 'sleep 1.5; exec /usr/bin/vipward run'\n";
+    let slow =
+        "[Service]\nExecStart=\nExecStart=/bin/sh -c 'sleep 1.5; exec /usr/bin/vipward run'\n";
     lb1.edit("vipward.service", slow);
     let start = Instant::now();
     lb1.sh("systemctl start vipward && vipward status");

@@ -2,8 +2,9 @@
 //! system that tests/machine.sh made, in a network namespace.
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -26,6 +27,7 @@ const UNITS: [&str; 2] = ["vipward.service", "vipward-runner.service"];
 pub struct Machine {
     pub name: &'static str,
     pub host: Host,
+    id: String,
     folder: PathBuf,
     group: PathBuf,
     /// The container program, outside; its child is the first process inside.
@@ -42,10 +44,7 @@ fn layer() -> &'static Path {
             fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
             fs::copy(from, &to).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
         };
-        put(
-            Path::new(env!("CARGO_BIN_EXE_vipward")),
-            "usr/bin/vipward",
-        );
+        put(Path::new(env!("CARGO_BIN_EXE_vipward")), "usr/bin/vipward");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd");
         for unit in UNITS {
             let to = format!("usr/lib/systemd/system/{unit}");
@@ -92,16 +91,21 @@ impl Machine {
             Some(layers.as_str()),
         )
         .expect("an overlay");
-        write(
-            &folder.join("root/etc/machine-id"),
-            &format!("{:032x}\n", number + 1),
-        );
+        let file = |file: &str, text: &str| write(&folder.join("root/etc").join(file), text);
+        // For what scripts of any user have to say.
+        let told = folder.join("root/var/told");
+        fs::create_dir(&told).expect("a folder");
+        fs::set_permissions(&told, Permissions::from_mode(0o1777)).expect("its mode");
+        file("machine-id", &format!("{:032x}\n", number + 1));
+        file("hostname", &format!("{name}\n"));
+        file("hosts", "127.0.0.1 localhost\n::1 localhost\n");
         let group = isolation::group().join(&id);
         fs::create_dir(&group).expect("a control group");
         let container = container(&folder, &group, &id, name, &host);
         Self {
             name,
             host,
+            id,
             folder,
             group,
             container,
@@ -139,13 +143,23 @@ impl Machine {
         });
     }
 
-    /// It was switched off from inside.
+    /// It was switched off from inside. True if it is to be switched on again.
     #[track_caller]
-    pub fn wait_off(&mut self) {
+    pub fn wait_off(&mut self) -> bool {
         let (name, container) = (self.name, &mut self.container);
-        wait_until(&format!("{name} to be off"), LONG, || {
-            container.try_wait().expect("a child").is_some()
+        let ended = wait(&format!("{name} to be off"), LONG, || {
+            let ended = container.try_wait().expect("a child");
+            ended.ok_or_else(|| "it runs".to_owned())
         });
+        // As the container program tells a service manager.
+        ended.code() == Some(133)
+    }
+
+    /// Switched on again after [`Self::wait_off`]: the same disk, the same
+    /// network.
+    pub fn start_again(&mut self) {
+        let Self { name, host, .. } = self;
+        self.container = container(&self.folder, &self.group, &self.id, name, host);
     }
 
     /// The first process inside.
@@ -174,7 +188,10 @@ impl Machine {
             .args(["-m", "-u", "-i", "-n", "-p", "-C", "--", "bash", "-c"])
             .arg(format!("cd /; {script}"))
             .env_clear()
-            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env(
+                "PATH",
+                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            )
             .env("LANG", "C.UTF-8")
             .stdin(Stdio::null())
             .output()

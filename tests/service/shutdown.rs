@@ -1,0 +1,95 @@
+//! The whole host goes: the address is handed over before the network is away.
+
+use std::time::{Duration, Instant};
+
+use crate::Test;
+use crate::lab::{LONG, machine::Machine};
+use crate::lab::{Pair, script, vip, vip6, wait_until};
+
+pub const TESTS: &[Test] = &[
+    ("shutdown::power_off_hands_over", power_off),
+    ("shutdown::a_reboot", reboot),
+];
+
+/// Stands for whatever configures the network of a host: at its stop the
+/// interface goes down.
+const NETWORK: &str = "[Unit]
+DefaultDependencies=no
+Before=network.target shutdown.target
+Conflicts=shutdown.target
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/true
+ExecStop=/bin/sh -c 'echo network goes >>/var/log/order; ip link set eth0 down'
+[Install]
+WantedBy=multi-user.target
+";
+
+/// Told last, while the network is still there.
+const HOOK: &str = "    hooks: { change: { run: [/usr/local/bin/told], user: root } }\n";
+
+fn serving() -> Pair {
+    let pair = Pair::boot(HOOK);
+    for machine in [&pair.lb2, &pair.lb1] {
+        let network = machine.root().join("etc/systemd/system/network.service");
+        crate::lab::write(&network, NETWORK);
+        let told = "echo \"hook $3 $(cat /sys/class/net/eth0/operstate)\" >>/var/log/order";
+        script(machine, "/usr/local/bin/told", told);
+        machine.sh("systemctl daemon-reload; systemctl enable --now network vipward");
+    }
+    pair.lb1.wait_active();
+    pair
+}
+
+fn order(machine: &Machine) -> Vec<String> {
+    let order = machine.read("/var/log/order");
+    order.lines().map(str::to_owned).collect()
+}
+
+fn power_off() {
+    let mut pair = serving();
+    let probers = [vip(), vip6()].map(|vip| pair.probe(vip));
+    let start = Instant::now();
+    pair.lb1.sh("systemctl poweroff");
+    pair.lb2.wait_active();
+    pair.lb1.wait_off();
+    // The units do not hold a shutdown up.
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    for prober in probers {
+        prober.stop().assert_none_lost();
+    }
+    for vip in [vip(), vip6()] {
+        assert!(!pair.lb1.holds(vip), "{vip} is still on lb1");
+    }
+    let seen = order(&pair.lb1);
+    let end: Vec<&str> = seen.iter().map(String::as_str).rev().take(2).collect();
+    assert_eq!(end, ["network goes", "hook STOP up"], "{seen:?}");
+    let journal = pair.lb1.journal();
+    assert!(journal.contains("every address was released"), "{journal}");
+    assert!(!journal.contains("timed out"), "{journal}");
+}
+
+fn reboot() {
+    let pair = serving();
+    let lb1 = &pair.lb1;
+    let prober = pair.probe(vip());
+    let first = lb1.first_process();
+    lb1.sh("systemctl reboot");
+    wait_until("another first process", LONG, || {
+        let now = lb1.first_process();
+        now.is_some() && now != first
+    });
+    pair.lb2.wait_active();
+    assert!(!lb1.holds(vip()));
+    // Enabled, so it comes back by itself; the network does not, here.
+    lb1.wait_booted();
+    lb1.host.namespace.ip("link set eth0 up");
+    lb1.host
+        .namespace
+        .ip("address replace 2001:db8::1/64 dev eth0 nodad");
+    lb1.wait_active();
+    pair.lb2.wait_state("backup");
+    prober.stop().assert_none_lost();
+}
