@@ -14,7 +14,7 @@ mkdir -p "$target/machine"
 base=$(cd "$target/machine" && pwd)
 tree=$base/root
 # What the trials use beside a minimal system.
-packages=systemd,systemd-sysv,systemd-container,dbus,iproute2,iputils-ping,sudo
+packages=systemd,systemd-sysv,systemd-container,dbus,iproute2,iputils-ping,procps,sudo
 # Made anew when this file changes.
 stamp=$(sha256sum "$source/machine.sh" | cut -d' ' -f1)
 LONGEST=600 # seconds, for a slow mirror

@@ -251,13 +251,17 @@ pub fn ordinary_scheduling() -> io::Result<()> {
     Ok(())
 }
 
+/// The hard limit stays: a service that a hook starts may want its own.
 fn no_core() -> io::Result<()> {
-    let none = libc::rlimit {
+    let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
     };
+    // SAFETY: the pointer is to a live `rlimit`, which is written.
+    checked(unsafe { libc::getrlimit(libc::RLIMIT_CORE, &raw mut limit) })?;
+    limit.rlim_cur = 0;
     // SAFETY: the pointer is to a live `rlimit`, which is only read.
-    checked(unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) })
+    checked(unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const limit) })
 }
 
 /// Everything that we open is closed on exec already; this also meets what we

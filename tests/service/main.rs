@@ -10,6 +10,7 @@ mod death;
 mod lab;
 mod reload;
 mod sandbox;
+mod scripts;
 mod shutdown;
 mod start;
 
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         sandbox::TESTS,
         beside::TESTS,
         reload::TESTS,
+        scripts::TESTS,
         death::TESTS,
         shutdown::TESTS,
     ]

@@ -75,7 +75,8 @@ fn it_refuses_nothing() {
             "/usr/local/bin/told",
             "echo \"$@\" >>/var/told/told",
         );
-        let page = "printf 'HTTP/1.0 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok'; read -r -t 1 _";
+        let page = "while read -r line && [ ${#line} -gt 1 ]; do :; done\n\
+                    printf 'HTTP/1.0 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok'";
         script(machine, "/usr/local/bin/page", page);
         let unit = "/usr/lib/systemd/system/page.service";
         crate::lab::write(&machine.root().join(&unit[1..]), SERVER);

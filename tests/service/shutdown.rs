@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::Test;
-use crate::lab::{LONG, machine::Machine};
-use crate::lab::{Pair, script, vip, vip6, wait_until};
+use crate::lab::machine::Machine;
+use crate::lab::{Pair, script, vip, vip6};
 
 pub const TESTS: &[Test] = &[
     ("shutdown::power_off_hands_over", power_off),
@@ -72,24 +72,19 @@ fn power_off() {
 }
 
 fn reboot() {
-    let pair = serving();
-    let lb1 = &pair.lb1;
+    let mut pair = serving();
     let prober = pair.probe(vip());
-    let first = lb1.first_process();
-    lb1.sh("systemctl reboot");
-    wait_until("another first process", LONG, || {
-        let now = lb1.first_process();
-        now.is_some() && now != first
-    });
+    pair.lb1.sh("systemctl reboot");
+    assert!(pair.lb1.wait_off(), "it did not ask for another start");
     pair.lb2.wait_active();
-    assert!(!lb1.holds(vip()));
-    // Enabled, so it comes back by itself; the network does not, here.
-    lb1.wait_booted();
-    lb1.host.namespace.ip("link set eth0 up");
-    lb1.host
-        .namespace
-        .ip("address replace 2001:db8::1/64 dev eth0 nodad");
-    lb1.wait_active();
+    assert!(!pair.lb1.holds(vip()));
+    pair.lb1.start_again();
+    // Enabled, so it comes back by itself, and finds the network late.
+    pair.lb1.wait_booted();
+    let network = &pair.lb1.host.namespace;
+    network.ip("link set eth0 up");
+    network.ip("address replace 2001:db8::1/64 dev eth0 nodad");
+    pair.lb1.wait_active();
     pair.lb2.wait_state("backup");
     prober.stop().assert_none_lost();
 }

@@ -98,7 +98,10 @@ impl Machine {
         fs::set_permissions(&told, Permissions::from_mode(0o1777)).expect("its mode");
         file("machine-id", &format!("{:032x}\n", number + 1));
         file("hostname", &format!("{name}\n"));
-        file("hosts", "127.0.0.1 localhost\n::1 localhost\n");
+        file(
+            "hosts",
+            &format!("127.0.0.1 localhost {name}\n::1 localhost\n"),
+        );
         let group = isolation::group().join(&id);
         fs::create_dir(&group).expect("a control group");
         let container = container(&folder, &group, &id, name, &host);
