@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::Test;
 use crate::lab::machine::Machine;
-use crate::lab::{LONG, Pair, script, vip, wait, wait_until};
+use crate::lab::{LONG, Pair, assert_undisturbed, script, vip, wait, wait_until};
 
 pub const TESTS: &[Test] = &[
     ("beside::checks_and_hooks_run_as_nobody", as_nobody),
@@ -107,7 +107,7 @@ fn runner_restarted() {
     assert_ne!(old, new);
     wait_checks_run(lb1, new);
     before.holds(lb1);
-    prober.stop().assert_none_lost();
+    assert_undisturbed(&prober.stop());
 }
 
 fn runner_killed() {
@@ -124,7 +124,7 @@ fn runner_killed() {
     });
     wait_checks_run(lb1, new);
     before.holds(lb1);
-    prober.stop().assert_none_lost();
+    assert_undisturbed(&prober.stop());
     assert_eq!(lb1.show("vipward-runner", "NRestarts"), "1");
 }
 
@@ -141,7 +141,7 @@ fn agent_restarted() {
     lb1.wait_active();
     // It was handed over, and came back.
     let report = prober.stop();
-    report.assert_none_lost();
+    assert_undisturbed(&report);
     assert!(report.sent > 0);
     let told = lb1.read("/var/told/told");
     let words: Vec<&str> = told

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::Test;
-use crate::lab::{INTERVAL, LONG, Pair, vip, vip6, wait_until};
+use crate::lab::{INTERVAL, LONG, Pair, assert_undisturbed, vip, vip6, wait_until};
 
 pub const TESTS: &[Test] = &[
     ("death::a_frozen_agent_is_restarted", frozen),
@@ -56,7 +56,7 @@ fn killed() {
     pair.lb2.wait_state("backup");
     let prober = pair.probe(vip());
     thread::sleep(INTERVAL);
-    prober.stop().assert_none_lost();
+    assert_undisturbed(&prober.stop());
 }
 
 /// Better to know: until then nobody takes the address away.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::Test;
-use crate::lab::{LONG, Pair, vip, wait_until};
+use crate::lab::{LONG, Pair, assert_undisturbed, vip, wait_until};
 
 pub const TESTS: &[Test] = &[("reload::good_and_bad", good_and_bad)];
 
@@ -39,5 +39,5 @@ fn good_and_bad() {
     lb1.sh("systemctl reload vipward");
     wait_until("the address to go", LONG, || !lb1.holds(added));
     assert_eq!(lb1.pid("vipward"), pid);
-    prober.stop().assert_none_lost();
+    assert_undisturbed(&prober.stop());
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::Test;
 use crate::lab::machine::Machine;
-use crate::lab::{Pair, script, vip, vip6};
+use crate::lab::{Pair, assert_undisturbed, script, vip, vip6};
 
 pub const TESTS: &[Test] = &[
     ("shutdown::power_off_hands_over", power_off),
@@ -58,7 +58,7 @@ fn power_off() {
     let took = start.elapsed();
     assert!(took < Duration::from_secs(10), "{took:?}");
     for prober in probers {
-        prober.stop().assert_none_lost();
+        assert_undisturbed(&prober.stop());
     }
     for vip in [vip(), vip6()] {
         assert!(!pair.lb1.holds(vip), "{vip} is still on lb1");
@@ -86,5 +86,5 @@ fn reboot() {
     network.ip("address replace 2001:db8::1/64 dev eth0 nodad");
     pair.lb1.wait_active();
     pair.lb2.wait_state("backup");
-    prober.stop().assert_none_lost();
+    assert_undisturbed(&prober.stop());
 }

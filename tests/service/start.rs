@@ -54,10 +54,22 @@ fn no_interface() {
     let pair = Pair::boot("");
     let lb1 = &pair.lb1;
     let elsewhere = lb1.read("/etc/vipward/config.yaml").replace("eth0", "eth1");
-    lb1.configure(&elsewhere);
+    lb1.configure(&format!("{elsewhere}log: {{ format: json }}\n"));
     lb1.sh("systemctl start vipward");
     let web = lb1.web().expect("a status");
     assert_eq!(web["state"], "fault");
+    // Found by its rank, and in the form that was asked for.
+    let errors = wait("the error in the journal", LONG, || {
+        let lines = lb1.sh("journalctl -q --no-pager -o cat -u vipward -p err");
+        match lines.is_empty() {
+            false => Ok(lines),
+            true => Err(lb1.journal()),
+        }
+    });
+    for line in errors.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).expect(line);
+        assert_eq!(line["level"], "ERROR", "{line}");
+    }
     // It comes later.
     let network = &pair.lb1.host.namespace;
     network.ip("link add eth1 type bridge");

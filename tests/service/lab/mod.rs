@@ -24,7 +24,7 @@ pub mod tools;
 
 use machine::Machine;
 use namespace::Namespace;
-use prober::Prober;
+use prober::{ProbeReport, Prober};
 
 /// For what has to happen some time, on a busy machine.
 pub const LONG: Duration = Duration::from_secs(20);
@@ -37,6 +37,14 @@ pub fn vip() -> IpAddr {
 
 pub fn vip6() -> IpAddr {
     IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x10])
+}
+
+/// A move in order, or none: a handful of lost probes at most, and those of
+/// moments in which this machine itself stood still.
+#[track_caller]
+pub fn assert_undisturbed(report: &ProbeReport) {
+    let own = report.own_stall.as_millis();
+    assert!((report.lost as u128) <= own.max(5), "{report:?}");
 }
 
 /// A place in the network.
