@@ -49,9 +49,8 @@ enum Phase {
 }
 
 /// When programs must end: nothing at first, then an instant that can only
-/// come nearer. Until then hooks that were ordered are run, no more are taken
-/// on, and checks go on as before: the agent may only be waiting for the next
-/// runner.
+/// come nearer. Until then all goes on as before: the agent may only be waiting
+/// for the next runner.
 pub type StopAt = Option<Instant>;
 
 #[derive(Clone)]
@@ -132,12 +131,7 @@ impl Crew {
             id: order.id,
             answers,
         };
-        let stop = *shared.stop.borrow();
-        let refused = match order.name {
-            Name::Hook(_) => stop.is_some(),
-            Name::Check(_) => stop.is_some_and(|at| at <= Instant::now()),
-        };
-        if refused {
+        if shared.stop.borrow().is_some_and(|at| at <= Instant::now()) {
             reply.not_run("the runner is stopping");
             return;
         }

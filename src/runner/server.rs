@@ -23,8 +23,9 @@ use super::place::{self, PlaceError};
 use crate::agent::jobs::CheckName;
 use crate::net::child;
 
-/// What hooks are left with when the runner is told to stop.
-pub const HOOKS_MAY_TAKE: Duration = Duration::from_secs(5);
+/// What hooks are left with when the runner is told to stop: that of a shutdown
+/// may have a data base to stop. The unit allows more (TimeoutStopSec).
+pub const HOOKS_MAY_TAKE: Duration = Duration::from_secs(30);
 /// For what was killed to be gone; what is stuck in the kernel stays.
 const GONE_WITHIN: Duration = Duration::from_secs(1);
 /// For the last answers to be written.
@@ -63,9 +64,9 @@ pub enum ServeError {
     },
 }
 
-/// Serves until SIGTERM or SIGINT, or until it was alone too long. Hooks then
-/// have [`HOOKS_MAY_TAKE`] to end, and checks are run until they have. A second
-/// signal ends that wait.
+/// Serves until SIGTERM or SIGINT, or until it was alone too long; then goes on
+/// until no hook runs, for [`HOOKS_MAY_TAKE`] at most. A second signal ends
+/// that wait.
 ///
 /// # Errors
 ///

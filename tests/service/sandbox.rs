@@ -20,10 +20,10 @@ const WORK: &str = "    checks: [ran, opens, named, page, up]
     hooks: { change: [/usr/local/bin/told] }
     announce: { repeat: 2, delay: 1s, refresh: 1s }
 checks:
-  ran: { script: [/usr/bin/true], interval: 200ms }
-  opens: { tcp: \"127.0.0.1:8080\", interval: 200ms }
-  named: { tcp: \"localhost:8080\", interval: 200ms }
-  page: { http: \"http://localhost:8080/\", interval: 200ms }
+  ran: { script: [/usr/bin/true], interval: 2s, timeout: 2s }
+  opens: { tcp: \"127.0.0.1:8080\", interval: 2s, timeout: 2s }
+  named: { tcp: \"localhost:8080\", interval: 2s, timeout: 2s }
+  page: { http: \"http://localhost:8080/\", interval: 2s, timeout: 2s }
   up: { interface: eth0 }
 control: { read_group: vipward }
 ";

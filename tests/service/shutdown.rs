@@ -34,7 +34,7 @@ fn serving() -> Pair {
     for machine in [&pair.lb2, &pair.lb1] {
         let network = machine.root().join("etc/systemd/system/network.service");
         crate::lab::write(&network, NETWORK);
-        let told = "echo \"hook $3 $(cat /sys/class/net/eth0/operstate)\" >>/var/log/order";
+        let told = "[ $3 != STOP ] || sleep 1\necho \"hook $3 $(cat /sys/class/net/eth0/operstate)\" >>/var/log/order";
         script(machine, "/usr/local/bin/told", told);
         machine.sh("systemctl daemon-reload; systemctl enable --now network vipward");
     }
