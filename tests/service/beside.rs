@@ -1,7 +1,5 @@
 //! The runner beside the agent: neither's end is the other's.
 
-use std::time::Duration;
-
 use crate::Test;
 use crate::lab::machine::Machine;
 use crate::lab::{LONG, Pair, assert_undisturbed, script, vip, wait, wait_until};
@@ -11,6 +9,7 @@ pub const TESTS: &[Test] = &[
     ("beside::the_runner_is_restarted", runner_restarted),
     ("beside::the_runner_is_killed", runner_killed),
     ("beside::the_agent_is_restarted", agent_restarted),
+    ("beside::the_agent_is_stopped", agent_stopped),
 ];
 
 /// Each run of the check leaves a line, and its parent is the runner.
@@ -153,6 +152,22 @@ fn agent_restarted() {
         ["BACKUP", "MASTER", "STOP", "BACKUP", "MASTER"],
         "{told}"
     );
-    // A hook that the agent ordered last thing is not lost with it.
-    std::thread::sleep(Duration::from_millis(1));
+}
+
+/// Then nobody needs the runner; it has only the last hook to see through.
+fn agent_stopped() {
+    let pair = serving();
+    let lb1 = &pair.lb1;
+    let told = "sleep 1; echo \"$@\" >>/var/told/slowly";
+    script(lb1, "/usr/local/bin/told", told);
+    lb1.sh("systemctl stop vipward");
+    wait_until("the runner to end", LONG, || {
+        lb1.show("vipward-runner", "ActiveState") == "inactive"
+    });
+    let told = lb1.read("/var/told/slowly");
+    assert!(told.ends_with("INSTANCE web STOP 150\n"), "{told}");
+    assert_eq!(lb1.show("vipward-runner", "Result"), "success");
+    // And it comes back with the agent.
+    lb1.sh("systemctl start vipward");
+    wait_checks_run(lb1, lb1.pid("vipward-runner"));
 }

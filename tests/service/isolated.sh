@@ -34,7 +34,8 @@ isolated() {
         unshare --mount --net --pid --fork --kill-child --mount-proc --propagation private \
         sh "$0" "$@" &
     inside=$!
-    trap 'kill $inside' INT TERM HUP
+    # It waits for others' ends on these signals, and would be left behind.
+    trap 'kill -KILL $inside' INT TERM HUP
     wait $inside
     status=$?
     remove_groups
@@ -53,14 +54,23 @@ prepare() {
     set +e
 }
 
-# An overlay, a group in ours, the container program, our program inside.
+# An overlay, a group in ours, a container, our program inside.
 try() {
     set -e
     mkdir /run/try /run/try/up /run/try/work /run/try/root "$GROUP/try"
     mount -t overlay none -o "lowerdir=$1,upperdir=/run/try/up,workdir=/run/try/work" /run/try/root
     cp "$2" /run/try/root/usr/bin/vipward
     chroot /run/try/root /usr/bin/vipward --version
-    chroot /run/try/root systemd-nspawn --version
+    for loader in "$1"/lib64/ld-linux-x86-64.so.2 "$1"/lib/ld-linux-aarch64.so.1; do
+        [ ! -e "$loader" ] || break
+    done
+    libraries=$(ls -d "$1"/usr/lib/*-linux-gnu)
+    ip netns add try
+    echo 0 >"$GROUP/try/cgroup.procs"
+    "$loader" --library-path "$libraries/systemd:$libraries" "$1/usr/bin/systemd-nspawn" \
+        -D /run/try/root --quiet --register=no --keep-unit --pipe \
+        --network-namespace-path=/run/netns/try --capability=CAP_NET_ADMIN,CAP_IPC_LOCK \
+        --resolv-conf=off --timezone=off --link-journal=no /bin/true
     command -v nsenter
 }
 
