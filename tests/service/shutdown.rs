@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use crate::Test;
 use crate::lab::machine::Machine;
-use crate::lab::{Pair, assert_undisturbed, script, vip, vip6};
+use crate::lab::{LONG, Pair, assert_undisturbed, script, vip, vip6, wait_until};
 
 pub const TESTS: &[Test] = &[
     ("shutdown::power_off_hands_over", power_off),
     ("shutdown::a_reboot", reboot),
+    ("shutdown::many_addresses", many_addresses),
 ];
 
 /// Stands for whatever configures the network of a host: at its stop the
@@ -87,4 +88,32 @@ fn reboot() {
     pair.lb1.wait_active();
     pair.lb2.wait_state("backup");
     assert_undisturbed(&prober.stop());
+}
+
+/// IPv6 is slow to add and to remove in the kernel; the unit's time suffices.
+fn many_addresses() {
+    let mut pair = Pair::boot("");
+    let many = (0x1000..0x13e8)
+        .map(|n| format!("{{ address: \"2001:db8::{n:x}/64\", advertise: false }}"));
+    let many: Vec<String> = many.collect();
+    let lb1 = &pair.lb1;
+    let one = lb1.read("/etc/vipward/config.yaml");
+    lb1.configure(&one.replace(
+        "addresses: [",
+        &format!("addresses: [{}, ", many.join(", ")),
+    ));
+    lb1.sh("systemctl start vipward");
+    let held = || {
+        let found = pair.lb1.host.namespace.ip_json("address show dev eth0");
+        found[0]["addr_info"].as_array().map_or(0, Vec::len)
+    };
+    wait_until("all addresses", LONG, || held() > 1000);
+    pair.lb1.sh("systemctl poweroff");
+    let start = Instant::now();
+    pair.lb1.wait_off();
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(15), "{took:?}");
+    let journal = pair.lb1.journal();
+    assert!(journal.contains("every address was released"), "{journal}");
+    assert!(!pair.lb1.holds(vip()) && !pair.lb1.holds(vip6()));
 }
