@@ -17,7 +17,7 @@ const COUNTED: &str = "    checks: [counted]
     hooks:
       change: { run: [/usr/local/bin/told] }
 checks:
-  counted: { script: [/usr/local/bin/counted], interval: 200ms }
+  counted: { script: [/usr/local/bin/counted], interval: 200ms, timeout: 1s }
 ";
 
 fn serving() -> Pair {

@@ -53,7 +53,10 @@ fn complaints(machine: &Machine) -> Vec<String> {
         "WARN",
         "ERROR",
     ];
-    let bad = |line: &&str| words.iter().any(|word| line.contains(word));
+    // Said while only one of the two has the new list.
+    let expected = "the Active's addresses differ";
+    let bad =
+        |line: &&str| words.iter().any(|word| line.contains(word)) && !line.contains(expected);
     journal.lines().filter(bad).map(str::to_owned).collect()
 }
 

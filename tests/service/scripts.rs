@@ -132,15 +132,16 @@ fn a_hook_as_root() {
 }
 
 fn root_runs_no_file_of_others() {
+    let pair = started(BY_ROOT, &[("/usr/local/bin/promote", "exit 0")]);
+    let lb1 = &pair.lb1;
     for (spoil, why) in [
         ("chown ops /usr/local/bin/promote", "belongs to user 901"),
         ("chmod g+w /usr/local/bin/promote", "can be written by"),
         ("chown ops /usr/local/bin", "belongs to user 901"),
     ] {
-        let pair = started(BY_ROOT, &[]);
-        let lb1 = &pair.lb1;
         script(lb1, "/usr/local/bin/promote", "touch /etc/by-root");
-        lb1.sh(spoil);
+        lb1.sh(&format!("chown -R root:root /usr/local/bin; {spoil}"));
+        lb1.sh("systemctl restart vipward");
         let refused = lb1.try_sh("vipward validate /etc/vipward/config.yaml");
         let told = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert!(!refused.status.success() && told.contains(why), "{told}");

@@ -62,7 +62,8 @@ pub fn wait<T>(what: &str, longest: Duration, mut ask: impl FnMut() -> Result<T,
             Err(seen) if start.elapsed() > longest => {
                 panic!("waited {longest:?} for {what}; seen last: {seen}")
             }
-            Err(_) => thread::sleep(Duration::from_millis(20)),
+            // Most questions cost some processes.
+            Err(_) => thread::sleep(Duration::from_millis(100)),
         }
     }
 }
