@@ -7,10 +7,24 @@ use crate::Test;
 use crate::lab::{INTERVAL, LONG, Pair, assert_undisturbed, vip, vip6, wait_until};
 
 pub const TESTS: &[Test] = &[
+    ("death::a_well_agent_is_left_alone", well),
     ("death::a_frozen_agent_is_restarted", frozen),
     ("death::a_killed_agent_is_restarted", killed),
     ("death::a_killed_agent_that_stays_away", killed_and_away),
 ];
+
+/// It feeds the watchdog; a shorter one than the unit's, to save time.
+fn well() {
+    let pair = Pair::boot("");
+    let lb1 = &pair.lb1;
+    lb1.edit("vipward.service", "[Service]\nWatchdogSec=1s\n");
+    lb1.sh("systemctl start vipward");
+    let pid = lb1.pid("vipward");
+    thread::sleep(Duration::from_millis(3500));
+    assert_eq!(lb1.pid("vipward"), pid);
+    assert_eq!(lb1.show("vipward", "NRestarts"), "0");
+    lb1.wait_active();
+}
 
 /// systemd kills with SIGABRT what did not feed the watchdog for 5 s.
 fn frozen() {
