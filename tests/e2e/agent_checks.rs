@@ -77,7 +77,8 @@ fn hung(text: impl FnOnce(&str) -> String) {
     wait_until("what it starts", ms(600), || processes(&marker).len() > 1);
     agent.wait_state("web", "fault", LONG);
     let check = agent.check("service");
-    assert_eq!(check["output"], "no end within 700 ms", "{check}");
+    let output = check["output"].as_str().expect("a text");
+    assert!(output.starts_with("no end within 700 ms"), "{check}");
     let took = check["duration_ms"].as_u64().map(Duration::from_millis);
     let took = took.expect("a duration");
     let stalled = crate::lab::stall::worst_since(ran);
