@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs every test: units, scenarios, end to end in network namespaces.
-# Provides first what the end-to-end tests need and the host lacks, see
-# tests/debian.sh; the host is not changed. Arguments go to `cargo test`, such
+# Provides first what the end-to-end tests need and the host lacks, and a system
+# for the service tests to boot, see tests/debian.sh and tests/machine.sh; the
+# host is not changed. Arguments go to `cargo test`, such
 # as `--release`, or `--test e2e -- keepalived`.
 #
 # The last line sums up what the test programs themselves reported; skipped
@@ -13,6 +14,7 @@ target=${CARGO_TARGET_DIR:-$PWD/target}
 mkdir -p "$target"
 echo "Programs for the end-to-end tests:"
 tests/debian.sh || echo "tests/debian.sh failed; the tests that need its programs are skipped"
+tests/machine.sh || echo "tests/machine.sh failed; the service tests are skipped"
 export VIPWARD_TEST_TOOLS=$target/debian/root
 
 output=$(mktemp "$target/test-output.XXXXXX") || exit 1

@@ -113,7 +113,7 @@ fn verify(analyze: &Analyze) {
 fn misspelt(analyze: &Analyze) {
     for (right, wrong) in [
         ("RestartSec=", "RestartSecs="),
-        ("KillMode=mixed", "KillMode=some"),
+        ("Restart=always", "Restart=some"),
         ("StartLimitIntervalSec=0\n", "StartLimitIntervalSec=x\n"),
     ] {
         let output = analyze.verify(|unit| {

@@ -34,7 +34,7 @@ struct Check {
     /// Results in a row that speak against `state`.
     against: u8,
     phase: Phase,
-    /// Since when it could not be run; its last result holds for one time-out.
+    /// Since when it could not be run; its last result holds for a while.
     not_run_since: Option<Instant>,
     duration: Duration,
     output: String,
@@ -52,6 +52,18 @@ enum Phase {
     },
     /// Follows an interface; never run.
     Followed,
+}
+
+impl Phase {
+    /// A shorter interval counts from now on, not after the old one.
+    fn no_later_than(self, soonest: Instant) -> Self {
+        match self {
+            Phase::Waiting { next_at } => Phase::Waiting {
+                next_at: next_at.min(soonest),
+            },
+            Phase::Running { .. } | Phase::Followed => self,
+        }
+    }
 }
 
 impl Checks {
@@ -72,6 +84,7 @@ impl Checks {
         for settings in settings {
             let check = match old.remove(&settings.name) {
                 Some(check) if check.settings.same_question(settings) => Check {
+                    phase: check.phase.no_later_than(now + settings.interval),
                     settings: settings.clone(),
                     ..check
                 },
@@ -84,6 +97,10 @@ impl Checks {
             let phase = checks.get(name).map(|check| check.phase);
             matches!(phase, Some(Phase::Running { job: current, .. }) if current == *job)
         });
+    }
+
+    pub fn settings(&self) -> impl Iterator<Item = &CheckSettings> {
+        self.checks.values().map(|check| &check.settings)
     }
 
     /// What each check amounts to.
@@ -190,6 +207,7 @@ impl Checks {
             state: check.state,
             since: check.since,
             duration: check.duration,
+            against: check.against,
             output: check.output.clone(),
         });
         status.collect()
@@ -228,13 +246,16 @@ impl Check {
     fn finish(&mut self, turn: &mut Turn<'_>, started: Instant, result: JobResult) -> bool {
         let next = started + self.settings.interval;
         let (passed, output) = match result.verdict {
-            Verdict::NotRun(why) => return self.was_not_run(turn, &why),
+            Verdict::NotRun(why) => return self.was_not_run(turn, started, &why),
             Verdict::Passed => (true, result.output),
             Verdict::Failed(why) if result.output.is_empty() => (false, why),
             Verdict::Failed(why) => (false, format!("{why}: {}", result.output)),
             Verdict::TimedOut => {
                 let limit = self.settings.timeout.as_millis();
-                (false, format!("no end within {limit} ms; killed"))
+                let text = format!("no end within {limit} ms");
+                let detail = (!result.output.is_empty()).then_some(result.output);
+                let detail = detail.map(|detail| format!("{text}: {detail}"));
+                (false, detail.unwrap_or(text))
             }
             Verdict::Refused(why) => (false, why),
         };
@@ -247,16 +268,19 @@ impl Check {
         self.weigh(turn, passed)
     }
 
-    fn was_not_run(&mut self, turn: &mut Turn<'_>, why: &str) -> bool {
+    fn was_not_run(&mut self, turn: &mut Turn<'_>, started: Instant, why: &str) -> bool {
         let pause = NOT_RUN_PAUSE.min(self.settings.interval);
         self.phase = Phase::Waiting {
             next_at: turn.now + pause,
         };
-        let since = *self.not_run_since.get_or_insert(turn.now);
-        if turn.now.since(since) < self.settings.timeout {
+        let since = *self.not_run_since.get_or_insert(started);
+        self.output = format!("could not be run: {why}");
+        // As long as it takes to notice a service that fails.
+        let settings = &self.settings;
+        let patience = (settings.interval * u32::from(settings.fall)).max(settings.timeout);
+        if turn.now.since(since) < patience {
             return false;
         }
-        self.output = format!("could not be run: {why}");
         self.against = 0;
         self.enter(turn, CheckState::Down)
     }

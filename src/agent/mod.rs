@@ -36,7 +36,7 @@ use report::Fact;
 pub use router::Timer;
 use router::VirtualRouter;
 use schedule::Schedule;
-use settings::{InstanceSettings, Settings};
+use settings::{CheckSettings, InstanceSettings, Settings};
 use status::{Counters, Status};
 use time::Instant;
 use values::{Family, InstanceId, InterfaceName, Vrid};
@@ -106,6 +106,11 @@ impl Agent {
         self.routers
             .iter()
             .map(|(id, router)| (*id, router.settings()))
+    }
+
+    /// As they are configured now.
+    pub fn checks(&self) -> impl Iterator<Item = &CheckSettings> {
+        self.checks.settings()
     }
 
     /// Every interface that some instance needs to know about.

@@ -89,6 +89,8 @@ pub struct CheckStatus {
     pub since: Instant,
     /// Of the last run.
     pub duration: Duration,
+    /// Results in a row that speak against `state`.
+    pub against: u8,
     /// The first line of the last run's output, or why it failed.
     pub output: String,
 }

@@ -122,6 +122,10 @@ pub struct Check {
     pub since: Time,
     /// Of the last run.
     pub duration_ms: u64,
+    /// Results in a row that speak against `state`, not yet enough to change
+    /// it (`rise`, `fall`). 0 from an agent that does not tell.
+    #[serde(default)]
+    pub against: u8,
     /// The first line of the last run's output, or why it failed.
     pub output: String,
 }
@@ -353,6 +357,7 @@ impl Check {
             state: check.state.to_string(),
             since: clock.at(check.since),
             duration_ms: milliseconds(check.duration),
+            against: check.against,
             output: check.output.clone(),
         }
     }

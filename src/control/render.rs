@@ -9,7 +9,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
 use jiff::Timestamp;
 
-use super::document::{Address, Counters, Document, Instance, Time};
+use super::document::{Address, Check, Counters, Document, Instance, Time};
 use super::findings::{
     ADDRESSES_SHOWN, Row, conflicts, drift, errors, last_run, obstacles, problems,
 };
@@ -178,12 +178,8 @@ fn checks(document: &Document, now: Timestamp, colour: Colour) -> String {
     let mut table = plain_table();
     table.set_header(header);
     for ((check, name), age) in document.checks.iter().zip(names).zip(ages) {
-        let result = match (check.state.as_str(), check.output.as_str()) {
-            ("unknown", "") => "waiting for the first result",
-            (_, output) => output,
-        };
         let state = marked(&check.state, colour);
-        table.add_row([name, state, age, words::cut(result, room)]);
+        table.add_row([name, state, age, words::cut(&last_result(check), room)]);
     }
     let whole = ColumnConstraint::ContentWidth;
     table.set_constraints([whole; 3]);
@@ -193,6 +189,21 @@ fn checks(document: &Document, now: Timestamp, colour: Colour) -> String {
         }
     }
     table.trim_fmt()
+}
+
+fn last_result(check: &Check) -> String {
+    let kind = if check.state == "up" {
+        "failed"
+    } else {
+        "passed"
+    };
+    match (check.state.as_str(), check.output.as_str(), check.against) {
+        ("unknown", "", _) => "waiting for the first result".to_owned(),
+        (_, output, 0) => output.to_owned(),
+        (_, "", 1) => kind.to_owned(),
+        (_, output, 1) => format!("{kind}: {output}"),
+        (_, output, times) => format!("{kind} {times} times: {output}"),
+    }
 }
 
 /// With the two columns of padding to the next.

@@ -80,6 +80,7 @@ fn check(name: &str, state: CheckState, since_ms: u64, output: &str) -> CheckSta
         state,
         since: ago(since_ms),
         duration: Duration::from_micros(4_200),
+        against: 0,
         output: output.to_owned(),
     }
 }

@@ -1,7 +1,7 @@
 //! The one loop: wait for one thing, hand it to the core, perform the
 //! actions, re-arm one timer. Nothing in here blocks.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -16,9 +16,8 @@ use crate::agent::Agent;
 use crate::agent::action::Action;
 use crate::agent::event::Event;
 use crate::agent::jobs::{JobId, JobResult};
-use crate::agent::settings::InstanceSettings;
+use crate::agent::settings::Settings;
 use crate::agent::time::Instant;
-use crate::agent::values::InstanceId;
 use crate::config::Loaded;
 use crate::control::reload::Trigger;
 use crate::control::server::{Request, StatusPicture};
@@ -209,7 +208,7 @@ impl ProtocolLoop {
     /// of old ones that still have something to send.
     fn apply(&mut self, loaded: Loaded, turns: &mut Turns) -> std::io::Result<String> {
         self.effects.work().serve(&loaded.work)?;
-        let summary = difference(self.agent.instances(), &loaded.settings.instances);
+        let summary = difference(&self.agent, &loaded.settings);
         let event = Event::Reload(Box::new(loaded.settings));
         self.agent
             .handle_into(timer::now(), event, &mut turns.actions);
@@ -315,16 +314,30 @@ impl ProtocolLoop {
 }
 
 /// What a new configuration changes, for the log and for who asked for it.
-fn difference<'s>(
-    before: impl Iterator<Item = (InstanceId, &'s InstanceSettings)>,
-    after: &[InstanceSettings],
+fn difference(agent: &Agent, after: &Settings) -> String {
+    let instances = compared(
+        agent.instances().map(|(_, settings)| settings),
+        &after.instances,
+        |one| &one.name,
+    );
+    let checks = compared(agent.checks(), &after.checks, |one| &one.name);
+    if after.checks.is_empty() && agent.checks().next().is_none() {
+        return format!("instances: {instances}");
+    }
+    format!("instances: {instances}; checks: {checks}")
+}
+
+fn compared<'s, T: PartialEq + 's, N: Ord + 's>(
+    before: impl Iterator<Item = &'s T>,
+    after: &'s [T],
+    name: impl Fn(&'s T) -> &'s N,
 ) -> String {
-    let before: Vec<&InstanceSettings> = before.map(|(_, settings)| settings).collect();
-    let named = |all: &[&InstanceSettings], name| all.iter().any(|i| &i.name == name);
-    let after: Vec<&InstanceSettings> = after.iter().collect();
-    let added = after.iter().filter(|i| !named(&before, &i.name)).count();
-    let removed = before.iter().filter(|i| !named(&after, &i.name)).count();
-    let same = after.iter().filter(|i| before.contains(i)).count();
-    let changed = after.len() - same - added;
-    format!("{added} instances added, {removed} removed, {changed} changed, {same} as before")
+    let before: BTreeMap<&N, &T> = before.map(|one| (name(one), one)).collect();
+    let known = after.iter().map(|one| (before.get(name(one)), one));
+    let known: Vec<(&T, &T)> = known.filter_map(|(old, new)| Some((*old?, new))).collect();
+    let same = known.iter().filter(|(old, new)| old == new).count();
+    let added = after.len() - known.len();
+    let removed = before.len() - known.len();
+    let changed = known.len() - same;
+    format!("{added} added, {removed} removed, {changed} changed, {same} as before")
 }

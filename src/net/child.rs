@@ -19,8 +19,6 @@ pub struct Identity {
     pub groups: Vec<u32>,
 }
 
-/// Linux has 41 capabilities; the kernel ends the loop earlier.
-const CAPABILITIES_MAX: c_ulong = 64;
 const CAPABILITY_VERSION: u32 = 0x2008_0522;
 
 /// `struct __user_cap_header_struct` of linux/capability.h.
@@ -116,20 +114,22 @@ impl Program {
 ///
 /// Gives the program a session and process group of its own (the group's
 /// number is its pid), default signals, ordinary scheduling, umask 022, no
-/// core dump, no descriptor beyond the three, no way to gain rights by
-/// executing another (no_new_privs), and no inheritable or ambient capability.
+/// core dump, no descriptor beyond the three, and no inheritable or ambient
+/// capability.
 ///
-/// With an `identity` that is not root it also loses every capability for
-/// good, the bounding set included. Root keeps the bounding set: without it
-/// `user: root` would be a root that may do nothing. Without an identity the
-/// program stays who we are.
+/// With an `identity` it has that user's ordinary rights, as from a login:
+/// every capability for root, none for others, who may use what has the
+/// set-user-ID bit or capabilities of its own (`ping`, `sudo`).
+///
+/// Without an identity the program stays who we are, and cannot gain rights by
+/// executing another (no_new_privs): we might not be permitted to end it then.
 ///
 /// `dies_with_us`: it is killed when the *thread* that started it ends, and so
-/// when this process does, however that happens.
+/// when this process does, however that happens. The kernel forgets this when
+/// the program gains rights by executing another.
 ///
 /// What cannot be done fails the start with the kernel's error, except for
-/// what costs no safety: a raised nice value stays where it may not be lowered,
-/// and the bounding set where CAP_SETPCAP is missing.
+/// what costs no safety: a raised nice value stays where it may not be lowered.
 pub fn confined(program: Program, identity: Option<Identity>, dies_with_us: bool) -> Command {
     let mut command = Command::new("/");
     // SAFETY: `apply` and `execute` make only system calls, bare or through
@@ -174,9 +174,6 @@ fn apply(identity: Option<&Identity>, dies_with_us: bool) -> io::Result<()> {
         // SAFETY: reads a number of this process.
         None => (unsafe { libc::geteuid() }) != 0,
     };
-    if unprivileged {
-        drop_bounding();
-    }
     if let Some(identity) = identity {
         become_user(identity)?;
     }
@@ -186,7 +183,10 @@ fn apply(identity: Option<&Identity>, dies_with_us: bool) -> io::Result<()> {
         let signal = c_ulong::from(libc::SIGKILL.unsigned_abs());
         prctl(libc::PR_SET_PDEATHSIG, signal, 0)?;
     }
-    prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0)
+    match identity {
+        Some(_) => Ok(()),
+        None => prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0),
+    }
 }
 
 fn checked(outcome: c_int) -> io::Result<()> {
@@ -251,13 +251,17 @@ pub fn ordinary_scheduling() -> io::Result<()> {
     Ok(())
 }
 
+/// The hard limit stays: a service that a hook starts may want its own.
 fn no_core() -> io::Result<()> {
-    let none = libc::rlimit {
+    let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
     };
+    // SAFETY: the pointer is to a live `rlimit`, which is written.
+    checked(unsafe { libc::getrlimit(libc::RLIMIT_CORE, &raw mut limit) })?;
+    limit.rlim_cur = 0;
     // SAFETY: the pointer is to a live `rlimit`, which is only read.
-    checked(unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) })
+    checked(unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const limit) })
 }
 
 /// Everything that we open is closed on exec already; this also meets what we
@@ -278,16 +282,6 @@ fn close_on_exec() {
 fn clear_ambient() -> io::Result<()> {
     let clear = c_ulong::from(libc::PR_CAP_AMBIENT_CLEAR_ALL.unsigned_abs());
     prctl(libc::PR_CAP_AMBIENT, clear, 0)
-}
-
-/// Needs CAP_SETPCAP. Without it no_new_privs alone keeps a program from
-/// gaining what the bounding set still holds.
-fn drop_bounding() {
-    for capability in 0..CAPABILITIES_MAX {
-        if prctl(libc::PR_CAPBSET_DROP, capability, 0).is_err() {
-            break;
-        }
-    }
 }
 
 fn prctl(option: c_int, first: c_ulong, second: c_ulong) -> io::Result<()> {

@@ -81,7 +81,7 @@ impl Book {
             .get(name)
             .ok_or_else(|| unknown(format!("there is no script check {:?}", name.as_str())))?;
         let environment = vec![("VIPWARD_CHECK", name.as_str().to_owned())];
-        let launch = self.launch(script, Vec::new(), environment, true);
+        let launch = self.launch(script, Vec::new(), environment, false);
         Ok((Name::Check(name.clone()), launch))
     }
 
@@ -120,7 +120,7 @@ impl Book {
         ];
         Ok((
             Name::Hook(instance),
-            self.launch(script, arguments, environment, false),
+            self.launch(script, arguments, environment, true),
         ))
     }
 
@@ -129,11 +129,10 @@ impl Book {
         script: &Script,
         arguments: Vec<String>,
         environment: Vec<(&'static str, String)>,
-        dies_with_us: bool,
+        may_leave: bool,
     ) -> Launch {
         Launch {
-            // A hook is to be finished; a hung check would only gather company.
-            dies_with_us,
+            may_leave,
             script: Arc::new(script.clone()),
             arguments,
             environment,

@@ -3,11 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use nix::unistd::Uid;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -15,8 +14,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
 
-use super::frame::{self, FrameError};
-use super::message::{self, Answer, Hello, PROTOCOL, Request, unstarted};
+use super::frame;
+use super::greeting::connect;
+use super::held::Held;
+use super::message::{self, Answer, Hello, Request, unstarted};
 use super::server::hello_of;
 use super::socket_path;
 use super::summon::Summoner;
@@ -27,13 +28,15 @@ pub const ORDERS_MAX: usize = 1024;
 /// Jobs that the runner was told of; more wait among the orders. Fewer than
 /// the answers that a runner keeps.
 const IN_FLIGHT_MAX: usize = 2048;
-const PAUSE_MIN: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Between attempts to connect, growing by half each time: a runner that is
+/// restarted is to be found before a check's time-out is over.
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Between two lines in the log about a runner that stays away.
+const LINE_EVERY: Duration = Duration::from_secs(60);
 /// At the start orders wait this long for the runner, instead of being
 /// answered that it is away.
 const FIRST_PATIENCE: Duration = Duration::from_secs(1);
-/// For connecting and the exchange of versions.
-const GREETING_WITHIN: Duration = Duration::from_secs(2);
 const PULSE: Duration = Duration::from_secs(2);
 /// A runner that says nothing for this long is away.
 const SILENCE_MAX: Duration = Duration::from_secs(6);
@@ -85,6 +88,7 @@ impl RunnerClient {
             },
             summoner: start_it.then(|| Summoner::new(config_path, runtime_dir)),
             patience: None,
+            held: Held::default(),
         };
         let thread = std::thread::Builder::new()
             .name("runner-client".to_owned())
@@ -177,6 +181,7 @@ struct Side {
     summoner: Option<Summoner>,
     /// Until then orders wait instead of being answered.
     patience: Option<Instant>,
+    held: Held,
 }
 
 /// Why a conversation ended.
@@ -191,6 +196,7 @@ impl Side {
         let mut pause = PAUSE_MIN;
         let mut why = "the runner is not there yet".to_owned();
         self.patience = Some(Instant::now() + FIRST_PATIENCE);
+        let mut next_line = Instant::now();
         loop {
             let attempt = connect(self.socket.clone(), self.hello.clone());
             let connected = tokio::select! {
@@ -217,7 +223,8 @@ impl Side {
             };
             let summoned = self.summoner.as_mut().map_or(Ok(()), Summoner::summon);
             let reason = summoned.err().unwrap_or(reason);
-            if pause == PAUSE_MAX {
+            if pause == PAUSE_MAX && next_line <= Instant::now() {
+                next_line = Instant::now() + LINE_EVERY;
                 tracing::warn!("the runner is away: {reason}; no script can run");
             }
             why = format!("the runner is away: {reason}");
@@ -226,13 +233,13 @@ impl Side {
                 () = sleep(pause) => {}
                 () = self.turn_away(&why) => return,
             }
-            pause = (pause * 2).min(PAUSE_MAX);
+            pause = (pause * 3 / 2).min(PAUSE_MAX);
         }
     }
 
-    /// Answers every order that the runner is away; returns when the client
-    /// was dropped. Safe to be given up: an order once taken is answered in
-    /// the same turn.
+    /// Answers every order that the runner is away, hooks after a while;
+    /// returns when the client was dropped. Safe to be given up: an order once
+    /// taken is answered or put away in the same turn.
     async fn turn_away(&mut self, why: &str) {
         let mut closing = self.outlet.closing.clone();
         if let Some(patience) = self.patience {
@@ -247,7 +254,17 @@ impl Side {
                 _ = closing.wait_for(|closing| *closing) => return,
                 room = self.outlet.results.reserve() => room.ok(),
             };
-            match self.orders.recv().await {
+            let order = tokio::select! {
+                order = self.orders.recv() => match order {
+                    Some(Order::Job(job)) => match self.held.keep(job) {
+                        None => continue,
+                        Some(job) => Some(Order::Job(job)),
+                    },
+                    other => other,
+                },
+                late = self.held.late() => Some(Order::Job(late)),
+            };
+            match order {
                 None => return,
                 Some(Order::Job(job)) => {
                     let result = unstarted(Verdict::NotRun(why.to_owned()));
@@ -278,7 +295,9 @@ impl Side {
             next_reload: 0,
             heard: Instant::now(),
         };
-        let end = conversation.hold(&mut self.orders, &mut self.outlet).await;
+        let end = conversation
+            .hold(&mut self.orders, &mut self.held, &mut self.outlet)
+            .await;
         let reason = match end {
             End::Closed => {
                 conversation.part().await;
@@ -310,11 +329,21 @@ struct Conversation {
 }
 
 impl Conversation {
-    async fn hold(&mut self, orders: &mut mpsc::Receiver<Order>, outlet: &mut Outlet) -> End {
+    async fn hold(
+        &mut self,
+        orders: &mut mpsc::Receiver<Order>,
+        held: &mut Held,
+        outlet: &mut Outlet,
+    ) -> End {
         // The file may have changed since the runner read it.
         let (first, _) = oneshot::channel();
         if let Err(reason) = self.order(Order::Reload(first), outlet).await {
             return End::Broken(reason);
+        }
+        while let Some(job) = held.take() {
+            if let Err(reason) = self.order(Order::Job(job), outlet).await {
+                return End::Broken(reason);
+            }
         }
         let mut pulse = interval(PULSE);
         loop {
@@ -433,45 +462,4 @@ async fn listen(mut from: OwnedReadHalf, answers: mpsc::Sender<Result<Answer, St
             return;
         }
     }
-}
-
-/// Connects and exchanges versions.
-async fn connect(socket: PathBuf, hello: Hello) -> Result<UnixStream, String> {
-    match timeout(GREETING_WITHIN, greet(&socket, &hello)).await {
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) => Err(format!("{}: {error}", socket.display())),
-        Err(_) => Err(format!("{}: it does not answer", socket.display())),
-    }
-}
-
-async fn greet(socket: &Path, hello: &Hello) -> Result<UnixStream, FrameError> {
-    let mut stream = UnixStream::connect(socket).await?;
-    let peer = stream.peer_cred()?.uid();
-    if peer != 0 && peer != Uid::effective().as_raw() {
-        let what = format!("it is user {peer}'s, not root's or this agent's");
-        return Err(io::Error::other(what).into());
-    }
-    frame::write(&mut stream, &Request::Hello(hello.clone())).await?;
-    let theirs = match frame::read(&mut stream).await? {
-        Some(Answer::Hello(theirs)) => theirs,
-        Some(_) => return Err(io::Error::other("it did not begin with its version").into()),
-        None => return Err(io::Error::other("it closed the connection").into()),
-    };
-    if theirs.protocol != PROTOCOL {
-        let what = format!(
-            "it is version {}, which this agent ({}) does not understand; restart it",
-            theirs.version, hello.version
-        );
-        return Err(io::Error::other(what).into());
-    }
-    if theirs != *hello {
-        tracing::warn!(
-            "the runner is version {} with {}, the agent {} with {}",
-            theirs.version,
-            theirs.config,
-            hello.version,
-            hello.config
-        );
-    }
-    Ok(stream)
 }

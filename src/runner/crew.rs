@@ -49,7 +49,8 @@ enum Phase {
 }
 
 /// When programs must end: nothing at first, then an instant that can only
-/// come nearer.
+/// come nearer. Until then all goes on as before: the agent may only be waiting
+/// for the next runner.
 pub type StopAt = Option<Instant>;
 
 #[derive(Clone)]
@@ -130,7 +131,7 @@ impl Crew {
             id: order.id,
             answers,
         };
-        if shared.stop.borrow().is_some() {
+        if shared.stop.borrow().is_some_and(|at| at <= Instant::now()) {
             reply.not_run("the runner is stopping");
             return;
         }
@@ -234,7 +235,7 @@ async fn check(
     };
     let places = tokio::select! {
         biased;
-        _ = stopping(&shared) => return reply.not_run("the runner is stopping"),
+        () = stopped(&shared) => return reply.not_run("the runner is stopping"),
         () = reply.answers.closed() => return,
         places = timeout(patience, place) => places,
     };
@@ -248,7 +249,7 @@ async fn check(
     let _present = Counted::new(&shared, |shared| &shared.present);
     let mut exits = shared.exits.clone();
     let cut = async {
-        stopping(&shared).await;
+        stopped(&shared).await;
         Verdict::NotRun("it was ended: the runner is stopping".to_owned())
     };
     let (result, remains) = process::run(launch, &mut exits, cut).await;
@@ -311,7 +312,7 @@ async fn stopping(shared: &Shared) -> Instant {
     }
 }
 
-/// The time that hooks are left with after that is over.
+/// The time that is left after that is over.
 async fn stopped(shared: &Shared) {
     let mut at = stopping(shared).await;
     let mut stop = shared.stop.clone();
@@ -343,7 +344,7 @@ mod tests {
             arguments: Vec::new(),
             environment: Vec::new(),
             accounts: Arc::default(),
-            dies_with_us: false,
+            may_leave: false,
         };
         Order {
             id: 1,

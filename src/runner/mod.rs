@@ -10,6 +10,8 @@ pub mod check_file;
 pub mod client;
 mod crew;
 mod frame;
+mod greeting;
+mod held;
 mod message;
 mod output;
 mod place;

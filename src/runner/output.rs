@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
+use tokio::sync::Semaphore;
 
 /// Of the first line that is kept.
 pub const LINE_BYTES_MAX: usize = 256;
@@ -12,6 +13,11 @@ pub const LINE_BYTES_MAX: usize = 256;
 const CHUNK_BYTES: usize = 64 * 1024;
 /// What is still read after the end of a script, in search of a first line.
 const REST_READS_MAX: usize = 4;
+
+/// Pipes that are read after the end of their hook, for what it left running.
+/// At the bound the pipe is closed: printing is then the end of that.
+static LEFT: Semaphore = Semaphore::const_new(256);
+const LEFT_CHUNK_BYTES: usize = 4096;
 
 /// The reading end of the pipe that is a script's stdout and stderr.
 #[derive(Debug)]
@@ -38,6 +44,11 @@ impl Output {
     /// Reads for ever, so that the script never waits for a full pipe. Safe
     /// to be given up.
     pub async fn drain(&mut self) {
+        self.drain_to_end().await;
+        std::future::pending().await
+    }
+
+    async fn drain_to_end(&mut self) {
         while let Some(pipe) = &mut self.pipe {
             match pipe.read(&mut self.chunk).await {
                 Ok(0) => self.pipe = None,
@@ -50,11 +61,29 @@ impl Output {
                 Err(_) => self.pipe = None,
             }
         }
-        std::future::pending().await
     }
 
     /// The first line, from what was read and what is in the pipe right now.
     pub fn finish(mut self) -> String {
+        self.first_line()
+    }
+
+    /// [`Self::finish`], for a program that may have left something running:
+    /// what that prints is read and forgotten, since SIGPIPE would end it.
+    pub fn finish_and_drain(mut self) -> String {
+        let line = self.first_line();
+        if let Ok(place) = LEFT.try_acquire() {
+            self.chunk = vec![0; LEFT_CHUNK_BYTES];
+            self.complete = true;
+            tokio::spawn(async move {
+                self.drain_to_end().await;
+                drop(place);
+            });
+        }
+        line
+    }
+
+    fn first_line(&mut self) -> String {
         for _ in 0..REST_READS_MAX {
             let Some(pipe) = &self.pipe else { break };
             if self.complete {

@@ -97,6 +97,7 @@ pub async fn run(
 ) -> (JobResult, Option<Remains>) {
     let start = Instant::now();
     let deadline = start + launch.script.timeout;
+    let may_leave = launch.may_leave;
     let mut cut = std::pin::pin!(async move {
         tokio::select! {
             biased;
@@ -130,8 +131,13 @@ pub async fn run(
         () = drain(&mut output) => None,
     };
     let duration = start.elapsed();
-    let output = output.map(Output::finish).unwrap_or_default();
+    let finish = match ended.is_none() && may_leave {
+        true => Output::finish_and_drain,
+        false => Output::finish,
+    };
+    let output = output.map(finish).unwrap_or_default();
     let (verdict, remains) = match ended {
+        None if may_leave => (reap(child), None),
         None => (end(child), None),
         Some(verdict) => {
             kill_group(&child);
@@ -156,8 +162,12 @@ async fn drain(output: &mut Option<Output>) {
 
 /// Kills what an ended program left in its group, then reaps it: in this
 /// order, since afterwards the number could be another group's.
-fn end(mut child: Child) -> Verdict {
+fn end(child: Child) -> Verdict {
     kill_group(&child);
+    reap(child)
+}
+
+fn reap(mut child: Child) -> Verdict {
     match child.wait() {
         Ok(status) => verdict(status),
         Err(error) => Verdict::Failed(format!("how it ended is not known: {error}")),
@@ -174,8 +184,8 @@ fn pid_of(child: &Child) -> Pid {
 fn kill_group(child: &Child) {
     let group = pid_of(child);
     if group.as_raw() > 1 {
-        // Nobody is left there, or somebody who may not be killed by us: a
-        // set-user-ID program, which no_new_privs has ruled out.
+        // An error: nobody is left there. Only root starts programs that may
+        // gain rights, and root may kill those too.
         let _ = killpg(group, Signal::SIGKILL);
     }
 }

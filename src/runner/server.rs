@@ -23,8 +23,9 @@ use super::place::{self, PlaceError};
 use crate::agent::jobs::CheckName;
 use crate::net::child;
 
-/// What hooks are left with when the runner is told to stop.
-pub const HOOKS_MAY_TAKE: Duration = Duration::from_secs(5);
+/// What hooks are left with when the runner is told to stop: that of a shutdown
+/// may have a data base to stop. The unit allows more (TimeoutStopSec).
+pub const HOOKS_MAY_TAKE: Duration = Duration::from_secs(30);
 /// For what was killed to be gone; what is stuck in the kernel stays.
 const GONE_WITHIN: Duration = Duration::from_secs(1);
 /// For the last answers to be written.
@@ -63,8 +64,8 @@ pub enum ServeError {
     },
 }
 
-/// Serves until SIGTERM or SIGINT, or until it was alone too long. Checks are
-/// then killed; hooks have [`HOOKS_MAY_TAKE`] to end. A second signal ends
+/// Serves until SIGTERM or SIGINT, or until it was alone too long; then goes on
+/// until no hook runs, for [`HOOKS_MAY_TAKE`] at most. A second signal ends
 /// that wait.
 ///
 /// # Errors
@@ -186,8 +187,10 @@ impl Server {
             }
         }
         self.end().await;
-        // The last answers are written, unless nobody reads them.
-        let _ = timeout(PARTING_WITHIN, parted(&mut agent)).await;
+        if agent.is_some() {
+            // The last answers are written, unless nobody reads them.
+            let _ = timeout(PARTING_WITHIN, parted(&mut agent)).await;
+        }
     }
 
     /// Without waiting for it. What it found is logged.
@@ -213,7 +216,7 @@ impl Server {
         }
     }
 
-    /// Ends checks at once and hooks in time.
+    /// Hooks have some time to end; checks end after them.
     async fn end(&mut self) {
         let until = Instant::now() + HOOKS_MAY_TAKE;
         self.stop.send_replace(Some(until));

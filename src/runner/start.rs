@@ -33,8 +33,9 @@ pub struct Launch {
     /// Beside PATH and LANG; names that begin with VIPWARD_.
     pub environment: Vec<(&'static str, String)>,
     pub accounts: Arc<Accounts>,
-    /// Killed when the runner is; what it started itself is not.
-    pub dies_with_us: bool,
+    /// A hook may leave something running, and is to be finished even without
+    /// us. A check ends with us, and with its end all that it started.
+    pub may_leave: bool,
 }
 
 /// A program under way, and the reading end of what it prints.
@@ -117,7 +118,7 @@ impl Launch {
             .chain(told);
         let executed = Program::new(program, arguments, environment)
             .map_err(|_| Verdict::Refused(format!("the command of {program} holds a zero byte")))?;
-        let mut command = child::confined(executed, identity, self.dies_with_us);
+        let mut command = child::confined(executed, identity, !self.may_leave);
         command
             .current_dir("/")
             .stdin(Stdio::null())

@@ -319,12 +319,8 @@ fn malformed() {
         .map(|(at, _)| *at)
         .collect();
     for pair in times.windows(2) {
-        assert_span(
-            "the next advertisement",
-            pair[1] - pair[0],
-            ms(300),
-            ms(300),
-        );
+        // After a late one the next is early: the schedule stands.
+        assert_span("the next one", pair[1] - pair[0], ms(0), ms(300));
     }
 }
 

@@ -8,10 +8,14 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 mod agent_addresses;
 mod agent_adverts;
+mod agent_checks;
 mod agent_control;
 mod agent_failure;
 mod agent_health;
+mod agent_hooks;
 mod agent_preempt;
+mod agent_reload;
+mod agent_runner;
 mod agent_start;
 mod agent_stop;
 mod agent_variants;
@@ -19,6 +23,8 @@ mod frr;
 mod keepalived;
 mod lab;
 mod lab_itself;
+mod rollout;
+mod spacing;
 
 use lab::isolation;
 use lab::tools;
@@ -62,13 +68,19 @@ fn main() -> ExitCode {
     trials.extend(agent_health::trials());
     trials.extend(agent_addresses::trials());
     trials.extend(agent_adverts::trials());
+    trials.extend(agent_checks::trials());
     trials.extend(agent_control::trials());
     trials.extend(agent_failure::trials());
+    trials.extend(agent_hooks::trials());
     trials.extend(agent_preempt::trials());
+    trials.extend(agent_reload::trials());
+    trials.extend(agent_runner::trials());
     trials.extend(agent_start::trials());
     trials.extend(agent_stop::trials());
     trials.extend(agent_variants::trials());
     trials.extend(keepalived::trials());
     trials.extend(frr::trials());
+    trials.extend(rollout::trials());
+    trials.extend(spacing::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -184,7 +184,7 @@ fn one_that_is_never_answered_fails_after_another_timeout() {
 }
 
 #[test]
-fn not_run_keeps_the_last_result_for_one_timeout() {
+fn not_run_keeps_the_last_result_as_long_as_a_failure_takes() {
     let (mut lab, a) = active(None);
     let away = || Verdict::NotRun("the runner is away".to_owned());
     next(&mut lab, a, away());
@@ -192,7 +192,8 @@ fn not_run_keeps_the_last_result_for_one_timeout() {
     while lab.state(a) == ACTIVE {
         next(&mut lab, a, away());
     }
-    assert!(lab.elapsed() >= ms(1_000) && lab.elapsed() < ms(1_300));
+    // Three intervals, as `fall` demands.
+    assert!(lab.elapsed() >= ms(3_000) && lab.elapsed() < ms(3_300));
     next(&mut lab, a, Verdict::Passed);
     next(&mut lab, a, Verdict::Passed);
     assert_eq!(lab.state(a), BACKUP);
@@ -299,7 +300,7 @@ fn the_hooks_of_a_stop_are_told_when_the_addresses_go() {
     assert_eq!(calls, [(HookKind::Backup, "STOP")]);
 }
 
-/// Away twice with a result in between: each time it has its time-out.
+/// Away again and again with a result in between: each time it is waited for.
 #[test]
 fn a_result_ends_the_time_in_which_a_check_was_not_run() {
     let (mut lab, a) = active(None);
@@ -310,4 +311,52 @@ fn a_result_ends_the_time_in_which_a_check_was_not_run() {
         lab.run(ms(700));
     }
     assert_eq!(lab.state(a), ACTIVE);
+}
+
+/// What stands in the way of a run is told at once, and so is how many
+/// results speak against the state.
+#[test]
+fn status_tells_of_failures_that_are_not_enough_yet() {
+    let (mut lab, a) = active(None);
+    next(&mut lab, a, failed());
+    next(&mut lab, a, failed());
+    let shown = |lab: &Lab| lab.at(a).agent.as_ref().expect("it runs").status().checks;
+    assert_eq!(shown(&lab)[0].against, 2);
+    next(
+        &mut lab,
+        a,
+        Verdict::NotRun("the runner is away".to_owned()),
+    );
+    assert_eq!(
+        shown(&lab)[0].output,
+        "could not be run: the runner is away"
+    );
+    assert_eq!(shown(&lab)[0].against, 2, "that was no result");
+    next(&mut lab, a, Verdict::Passed);
+    assert_eq!((shown(&lab)[0].against, lab.state(a)), (0, ACTIVE));
+}
+
+#[test]
+fn a_run_that_did_not_end_tells_what_it_was_about() {
+    let (mut lab, a) = active(None);
+    next(&mut lab, a, Verdict::Passed);
+    let (_, job) = lab.started(a).last().expect("an order").clone();
+    lab.run(secs(1));
+    let (_, newer) = lab.started(a).last().expect("an order").clone();
+    assert_ne!(job, newer);
+    let result = JobResult {
+        verdict: Verdict::TimedOut,
+        duration: secs(1),
+        output: "connecting to 192.0.2.80".to_owned(),
+    };
+    lab.feed(
+        a,
+        Input::Done {
+            job: newer.id,
+            result,
+        },
+    );
+    let status = lab.at(a).agent.as_ref().expect("it runs").status();
+    let text = "no end within 1000 ms: connecting to 192.0.2.80";
+    assert_eq!(status.checks[0].output, text);
 }

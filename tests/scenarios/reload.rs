@@ -172,17 +172,7 @@ fn a_check_added_to_an_active_waits_for_its_result_in_office() {
     lab.run(secs(10));
     lab.mark();
     let name = CheckName::new("service");
-    lab.at_mut(a).settings.checks = vec![CheckSettings {
-        name: name.clone(),
-        source: CheckSource::Elsewhere {
-            question: "is it up?".to_owned(),
-        },
-        interval: secs(1),
-        timeout: secs(1),
-        rise: 2,
-        fall: 3,
-        initial: None,
-    }];
+    lab.at_mut(a).settings.checks = vec![check(&name, secs(1))];
     let mut checked = web(150);
     checked.checks = vec![CheckUse { name, weight: None }];
     reload(&mut lab, a, vec![checked]);
@@ -203,6 +193,55 @@ fn a_check_added_to_an_active_waits_for_its_result_in_office() {
         },
     );
     assert_eq!(lab.state(a), StateName::Fault, "the first result decides");
+}
+
+fn check(name: &CheckName, interval: std::time::Duration) -> CheckSettings {
+    CheckSettings {
+        name: name.clone(),
+        source: CheckSource::Elsewhere {
+            question: "is it up?".to_owned(),
+        },
+        interval,
+        timeout: secs(1),
+        rise: 2,
+        fall: 3,
+        initial: None,
+    }
+}
+
+/// Not after the old interval, which may be an hour, nor at once again.
+#[test]
+fn a_shorter_interval_of_a_check_counts_from_the_reload() {
+    let mut lab = Lab::new();
+    let name = CheckName::new("service");
+    let mut settings = web(150);
+    settings.checks = vec![CheckUse {
+        name: name.clone(),
+        weight: None,
+    }];
+    let a = lab.host(vec![settings.clone()]);
+    lab.at_mut(a).settings.checks = vec![check(&name, secs(3600))];
+    lab.mark();
+    lab.start(a);
+    lab.run(ms(10));
+    let (_, job) = lab.started(a).last().expect("it was ordered").clone();
+    let result = JobResult {
+        verdict: Verdict::Passed,
+        duration: ms(1),
+        output: String::new(),
+    };
+    let input = Input::Done {
+        job: job.id,
+        result,
+    };
+    lab.feed(a, input);
+    lab.run(secs(20));
+    lab.mark();
+    lab.at_mut(a).settings.checks = vec![check(&name, ms(200))];
+    reload(&mut lab, a, vec![settings]);
+    lab.run(secs(1));
+    let started: Vec<_> = lab.started(a).iter().map(|(at, _)| *at).collect();
+    assert_eq!(started, [ms(200)], "then it waits for the answer");
 }
 
 #[test]

@@ -15,7 +15,8 @@ use super::{Host, Lab, wait_until, write};
 pub struct Agent {
     pub process: Process,
     pub started: Instant,
-    runtime: PathBuf,
+    pub config: PathBuf,
+    pub runtime: PathBuf,
 }
 
 /// The program under test.
@@ -34,6 +35,16 @@ impl Lab {
 
     /// An agent with this configuration on `host`.
     pub fn agent_with(&self, host: &Host, configuration: &str) -> Agent {
+        self.agent_by(host, configuration, |_| {})
+    }
+
+    /// The same, with the command `prepare`d first.
+    pub fn agent_by(
+        &self,
+        host: &Host,
+        configuration: &str,
+        prepare: impl FnOnce(&mut Command),
+    ) -> Agent {
         let path = |kind: &str| self.directory.path().join(format!("{}-{kind}", host.name));
         write(&path("config.yaml"), configuration);
         for directory in ["runtime", "state"] {
@@ -43,13 +54,29 @@ impl Lab {
         command.arg("run").arg("--config").arg(path("config.yaml"));
         command.arg("--runtime-dir").arg(path("runtime"));
         command.arg("--state-dir").arg(path("state"));
+        prepare(&mut command);
         let started = Instant::now();
         let name = format!("vipward-{}", host.name);
         Agent {
             process: Process::start(&name, command, self.directory.path()),
             started,
+            config: path("config.yaml"),
             runtime: path("runtime"),
         }
+    }
+
+    /// A runner for the agent of `host`, as a service manager starts it.
+    pub fn runner(&self, host: &Host, configuration: &str) -> Process {
+        let path = |kind: &str| self.directory.path().join(format!("{}-{kind}", host.name));
+        write(&path("config.yaml"), configuration);
+        let mut command = host.namespace.command(&program());
+        command
+            .arg("runner")
+            .arg("--config")
+            .arg(path("config.yaml"));
+        command.arg("--runtime-dir").arg(path("runtime"));
+        let name = format!("runner-{}", host.name);
+        Process::start(&name, command, self.directory.path())
     }
 }
 
@@ -70,6 +97,12 @@ impl Agent {
             .arg(&self.runtime)
             .output()
             .expect("the client starts")
+    }
+
+    /// A command of the program that asks no agent.
+    pub fn ask_without_socket(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(program().path);
+        command.args(arguments).output().expect("it starts")
     }
 
     /// `status --json`, once the agent answers.
@@ -95,6 +128,30 @@ impl Agent {
         all.into_iter()
             .find(|one| one["name"] == instance)
             .unwrap_or_else(|| panic!("no instance {instance} in {status:#}"))
+    }
+
+    /// The part of the status that is about the check `name`.
+    #[track_caller]
+    pub fn check(&self, name: &str) -> Value {
+        let status = self.status();
+        let all = status["checks"].as_array().cloned().unwrap_or_default();
+        all.into_iter()
+            .find(|one| one["name"] == name)
+            .unwrap_or_else(|| panic!("no check {name} in {status:#}"))
+    }
+
+    /// Waits until `status` says that the check `name` is in `state`.
+    #[track_caller]
+    pub fn wait_check(&self, name: &str, state: &str, timeout: Duration) -> Value {
+        let what = format!("check {name} in state {state}");
+        wait_until(&what, timeout, || self.check(name)["state"] == state);
+        self.check(name)
+    }
+
+    /// How often `instance` changed its state.
+    #[track_caller]
+    pub fn transitions(&self, instance: &str) -> Value {
+        self.instance(instance)["counters"]["transitions"].clone()
     }
 
     #[track_caller]

@@ -18,6 +18,8 @@ pub mod namespace;
 pub mod observer;
 pub mod prober;
 pub mod process;
+pub mod service;
+pub mod spacing;
 pub mod stall;
 pub mod tools;
 pub mod watch;
@@ -175,10 +177,15 @@ impl Lab {
 
     /// keepalived with `router` on `host`.
     pub fn keepalived(&self, host: &Host, router: &Router) -> Process {
+        let source = if router.v6 { host.v6() } else { host.v4() };
+        self.keepalived_with(host, &router.keepalived(source))
+    }
+
+    /// keepalived with this configuration on `host`.
+    pub fn keepalived_with(&self, host: &Host, configuration: &str) -> Process {
         let directory = self.directory.path();
         let file = |kind: &str| directory.join(format!("keepalived-{}.{kind}", host.name));
-        let source = if router.v6 { host.v6() } else { host.v4() };
-        std::fs::write(file("conf"), router.keepalived(source)).expect("a configuration file");
+        write(&file("conf"), configuration);
         let program = tools::keepalived().expect("asked for when the trial began");
         let mut command = host.namespace.command(&program);
         command

@@ -31,7 +31,7 @@ pub struct Prober {
 
 #[derive(Clone, Debug)]
 pub struct ProbeReport {
-    #[expect(dead_code, reason = "read in the message of a failure")]
+    #[allow(dead_code, reason = "read in the message of a failure")]
     pub target: IpAddr,
     pub sent: usize,
     /// Never answered within a second.
@@ -40,13 +40,13 @@ pub struct ProbeReport {
     /// answered in between; `OWN_STALL`s of the prober are in it.
     pub longest_gap: Duration,
     /// When the probe before the longest gap was sent.
-    #[expect(dead_code, reason = "read in the message of a failure")]
+    #[allow(dead_code, reason = "read in the message of a failure")]
     pub longest_gap_at: Instant,
     /// When the first lost one was sent.
-    #[expect(dead_code, reason = "read in the message of a failure")]
+    #[allow(dead_code, reason = "read in the message of a failure")]
     pub first_lost_at: Option<Instant>,
     /// The longest time in which the prober itself did not run.
-    #[expect(dead_code, reason = "read in the message of a failure")]
+    #[allow(dead_code, reason = "read in the message of a failure")]
     pub own_stall: Duration,
 }
 

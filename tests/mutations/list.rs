@@ -1,0 +1,363 @@
+//! The faults. Each replaces a text that stands exactly once in its file.
+
+pub struct Mutation {
+    /// What the program does wrong with it.
+    pub name: &'static str,
+    pub file: &'static str,
+    pub right: &'static str,
+    pub wrong: &'static str,
+}
+
+const fn fault(
+    name: &'static str,
+    file: &'static str,
+    right: &'static str,
+    wrong: &'static str,
+) -> Mutation {
+    Mutation {
+        name,
+        file,
+        right,
+        wrong,
+    }
+}
+
+const ELECTION: &str = "src/agent/election.rs";
+const ADVERTS: &str = "src/agent/router/adverts.rs";
+const ROUTER: &str = "src/agent/router/mod.rs";
+const TIMERS: &str = "src/agent/router/timers.rs";
+const ADDRESSES: &str = "src/agent/router/addresses.rs";
+const RIVALS: &str = "src/agent/router/rivals.rs";
+const HEALTH: &str = "src/agent/router/health.rs";
+const RELOAD: &str = "src/agent/router/reload.rs";
+const HOLDINGS: &str = "src/agent/holdings.rs";
+const ORDER: &str = "src/agent/holdings/order.rs";
+const LADDER: &str = "src/agent/ladder.rs";
+const CHECKS: &str = "src/agent/checks.rs";
+const HOOKS: &str = "src/agent/hooks.rs";
+const ANNOUNCER: &str = "src/agent/announcer.rs";
+const SCHEDULE: &str = "src/agent/schedule.rs";
+const OBSTACLES: &str = "src/agent/obstacles.rs";
+const ADVERTISEMENT: &str = "src/wire/advertisement.rs";
+const ANNOUNCEMENT: &str = "src/wire/announcement.rs";
+const CHECKSUM: &str = "src/wire/checksum.rs";
+
+pub const MUTATIONS: &[Mutation] = &[
+    // The arithmetic.
+    fault(
+        "skew dropped",
+        ELECTION,
+        "interval * u32::from(down_after) + skew_time(version, priority, interval)",
+        "{ let _ = priority; interval * u32::from(down_after) }",
+    ),
+    fault(
+        "skew grows with the priority",
+        ELECTION,
+        "base * (256 - u32::from(priority.get())) / 256",
+        "base * u32::from(priority.get()) / 256",
+    ),
+    fault(
+        "skew in whole centiseconds",
+        ELECTION,
+        "base * (256 - u32::from(priority.get())) / 256",
+        "Duration::from_millis(\n        u64::try_from((base * (256 - u32::from(priority.get())) / 256).as_millis()).unwrap_or(0)\n            / 10\n            * 10,\n    )",
+    ),
+    fault(
+        "version 2 skews by its interval",
+        ELECTION,
+        "Version::V2 => Duration::from_secs(1),",
+        "Version::V2 => interval,",
+    ),
+    fault(
+        "down_after ignored",
+        ELECTION,
+        "interval * u32::from(down_after) +",
+        "interval * (u32::from(down_after) * 0 + 3) +",
+    ),
+    // The election.
+    fault(
+        "tie broken the wrong way",
+        ELECTION,
+        "    theirs > ours\n",
+        "    (theirs.0, ours.1) > (ours.0, theirs.1)\n",
+    ),
+    fault(
+        "equal wins",
+        ELECTION,
+        "    theirs > ours\n",
+        "    theirs >= ours\n",
+    ),
+    fault(
+        "parting advertisement that wins",
+        ELECTION,
+        "let highest = our_priority.min(theirs.0);",
+        "let highest = our_priority.max(theirs.0);",
+    ),
+    fault(
+        "priority 0 ignored by a Backup",
+        ADVERTS,
+        "        if advert.priority == 0 {\n            backup.down_at",
+        "        if advert.priority == 0 && advert.source.is_loopback() {\n            backup.down_at",
+    ),
+    fault(
+        "priority 0 not answered by the Active",
+        ADVERTS,
+        "            self.advertise(turn, ours.0);\n            active.advert_at = turn.now + self.own_interval();",
+        "            active.advert_at = turn.now + self.own_interval();",
+    ),
+    fault(
+        "preempts an equal",
+        ADVERTS,
+        "let losing = advert.priority < ours.get();",
+        "let losing = advert.priority <= ours.get();",
+    ),
+    fault(
+        "timer not reset by a winning advertisement",
+        ADVERTS,
+        "        backup.down_at = turn.now + self.down_interval(backup.active_interval);\n        backup.claim_reason = Reason::NoResponse;",
+        "        backup.claim_reason = Reason::NoResponse;",
+    ),
+    fault(
+        "timer reset by a losing advertisement",
+        ADVERTS,
+        "                // Discarded: the timer keeps running.\n",
+        "                backup.down_at = turn.now + self.down_interval(backup.active_interval);\n",
+    ),
+    fault(
+        "interval not learned",
+        ADVERTS,
+        "Version::V3 => advert.interval.as_duration(),",
+        "Version::V3 => self.own_interval(),",
+    ),
+    fault(
+        "preempt delay armed anew by each advertisement",
+        ADVERTS,
+        "backup.preempt_at.get_or_insert(turn.now + delay);",
+        "backup.preempt_at = Some(turn.now + delay);",
+    ),
+    fault(
+        "losing advertisement not answered",
+        ADVERTS,
+        "        if answers && active.answers.take(turn.now, pace) {",
+        "        if answers && !answers && active.answers.take(turn.now, pace) {",
+    ),
+    fault(
+        "answers without a bound",
+        ADVERTS,
+        "        if answers && active.answers.take(turn.now, pace) {",
+        "        if answers && (active.answers.take(turn.now, pace) || answers) {",
+    ),
+    fault(
+        "no announcement after a losing advertisement",
+        ADVERTS,
+        "        self.reaffirm(turn, active);\n        self.announce_due(turn);\n",
+        "        self.announce_due(turn);\n",
+    ),
+    fault(
+        "an overslept Active goes on",
+        ADVERTS,
+        "if slept || outranks(theirs, ours) {",
+        "if outranks(theirs, ours) {",
+    ),
+    fault(
+        "a late Backup claims at once",
+        TIMERS,
+        "if late > backup.active_interval && !backup.forgiven {",
+        "if late > backup.active_interval && backup.forgiven {",
+    ),
+    fault(
+        "advertisements drift by their lateness",
+        TIMERS,
+        "                active.advert_at + interval\n",
+        "                turn.now + interval\n",
+    ),
+    fault(
+        "no parting advertisement",
+        ADDRESSES,
+        "            self.advertise(turn, priority);\n",
+        "            let _ = priority;\n",
+    ),
+    fault(
+        "priority 0 not sent in a fault",
+        ROUTER,
+        "        if up {\n            self.advertise(turn, 0);",
+        "        if up && !up {\n            self.advertise(turn, 0);",
+    ),
+    fault(
+        "settle ignored",
+        ROUTER,
+        "let settled_at = Some(turn.now + self.settings.settle);",
+        "let settled_at = Some(turn.now);",
+    ),
+    fault(
+        "a stopping router is not quiet",
+        ROUTER,
+        "let may_begin = self.obstacles.allow() && !self.stopping;",
+        "let may_begin = self.obstacles.allow();",
+    ),
+    // Addresses and announcements.
+    fault(
+        "removal forgotten",
+        HOLDINGS,
+        "                self.pending = Some(Pending::Remove);\n                turn.act(Action::RemoveAddress(order));",
+        "                let _ = order;\n                self.present = false;",
+    ),
+    fault(
+        "announced before it is there",
+        ROUTER,
+        "        self.holdings.claim(turn);\n",
+        "        self.holdings.claim(turn);\n        for address in self.settings.addresses.clone() {\n            turn.act(Action::Announce {\n                instance: self.id,\n                interface: address.interface,\n                address: address.network.addr(),\n            });\n        }\n",
+    ),
+    fault(
+        "a deleted address is not put back",
+        HOLDINGS,
+        "        let settled = self.present && self.confirmed;\n",
+        "        let settled = (self.present && self.confirmed) || self.vanished;\n",
+    ),
+    fault(
+        "restored without a pause",
+        HOLDINGS,
+        "let too_soon = self.restoration().is_some_and(|at| at > turn.now);",
+        "let too_soon = false;",
+    ),
+    fault(
+        "an owner's own address removed",
+        HOLDINGS,
+        "        if self.belongs_to_host {\n            self.present = false;\n            self.order = None;\n            return;\n        }\n",
+        "",
+    ),
+    fault(
+        "secondaries go with our primary",
+        ORDER,
+        "promote_secondaries: leads && !self.belongs_to_host,",
+        "promote_secondaries: false,",
+    ),
+    fault(
+        "subnet route brought twice",
+        ORDER,
+        "network: if narrowed { host } else { network },",
+        "network,",
+    ),
+    fault(
+        "resigns without waiting for the last announcement",
+        RIVALS,
+        "holding.is_present() && !self.taken_over.contains(&address)",
+        "holding.is_present() && !self.taken_over.contains(&address) && false",
+    ),
+    fault(
+        "defends without a pause",
+        RIVALS,
+        "Some(known) if now.since(known.last_defended) < DEFENCE_PAUSE => {",
+        "Some(known) if now.since(known.last_defended) < Duration::ZERO => {",
+    ),
+    fault(
+        "looks for no rival",
+        RIVALS,
+        "        turn.act(Action::Probe {\n            instance: self.id,\n            source,\n            address,\n        });\n",
+        "        let _ = (source, address);\n",
+    ),
+    fault(
+        "no second burst",
+        ANNOUNCER,
+        "let bursts = if second { 2 * repeat } else { repeat };",
+        "let bursts = if second { repeat } else { repeat };",
+    ),
+    // Checks, hooks, reload.
+    fault(
+        "one failure is enough",
+        CHECKS,
+        "if self.state != CheckState::Unknown && self.against < needed {",
+        "if self.state != CheckState::Unknown && self.against < needed.min(1) {",
+    ),
+    fault(
+        "failures add up over successes",
+        CHECKS,
+        "        if verdict == self.state {\n            self.against = 0;",
+        "        if verdict == self.state {",
+    ),
+    fault(
+        "weights without a bound",
+        HEALTH,
+        "let value = (i32::from(base.get()) + sum).clamp(1, 254);",
+        "let value = (i32::from(base.get()) + sum).clamp(0, 255);",
+    ),
+    fault(
+        "a failing check without weight is no obstacle",
+        OBSTACLES,
+        "self.add(Gravity::Blocks, \"check-failed\", source, text);",
+        "self.add(Gravity::Shows, \"check-failed\", source, text);",
+    ),
+    fault(
+        "hooks of old transitions are kept",
+        HOOKS,
+        "        self.waiting = hooks\n            .filter(|hook| self.timeouts.contains_key(hook))\n            .map(call)\n            .collect();\n",
+        "        let newer = hooks\n            .filter(|hook| self.timeouts.contains_key(hook))\n            .map(call);\n        self.waiting.extend(newer);\n",
+    ),
+    fault(
+        "a reload restarts the advertisements",
+        RELOAD,
+        "active.advert_at = active.advert_at.min(turn.now + interval);",
+        "active.advert_at = turn.now + interval;",
+    ),
+    fault(
+        "a reload forgets the new advertised list",
+        RELOAD,
+        "        self.advertised = self.settings.advertised().collect();\n",
+        "",
+    ),
+    // Loop and ladder.
+    fault(
+        "old deadlines are kept",
+        SCHEDULE,
+        "            self.order.remove(&(at, timer, instance));\n",
+        "            let _ = (at, timer);\n",
+    ),
+    fault(
+        "TTL not looked at",
+        LADDER,
+        "if heard.hop_limit < lowest {",
+        "if heard.hop_limit < lowest.min(1) {",
+    ),
+    fault(
+        "unicast strangers are heard",
+        LADDER,
+        "if unicast && !receiver.settings.unicast_peers.contains(&heard.source) {",
+        "if !unicast && !receiver.settings.unicast_peers.contains(&heard.source) && false {",
+    ),
+    fault(
+        "our own packet is heard",
+        LADDER,
+        "    if own_source {\n",
+        "    if own_source && heard.hop_limit == 0 {\n",
+    ),
+    fault(
+        "wrong checksums are taken",
+        CHECKSUM,
+        "        self.folded() == 0xffff\n",
+        "        self.folded() == 0xffff || self.folded() != 0\n",
+    ),
+    fault(
+        "reserved bits are read as interval",
+        ADVERTISEMENT,
+        "u16::from_be_bytes([high & 0x0f, low])",
+        "u16::from_be_bytes([high, low])",
+    ),
+    fault(
+        "the header's options shift the message",
+        ADVERTISEMENT,
+        "let header_length = usize::from(header.get_header_length()) * 4;",
+        "let header_length = usize::from(header.get_header_length().min(5)) * 4;",
+    ),
+    fault(
+        "the reply form is not taken for gratuitous",
+        ANNOUNCEMENT,
+        "    let own = sender.0.into();\n",
+        "    let own = MacAddr::broadcast();\n    let _ = &sender.0;\n",
+    ),
+    fault(
+        "neighbour advertisement without Override",
+        ANNOUNCEMENT,
+        "na.set_flags(NeighborAdvertFlags::Override | router);",
+        "na.set_flags(router);",
+    ),
+];

@@ -1,0 +1,93 @@
+//! The agent is killed, or hangs: what the service manager makes of it.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::Test;
+use crate::lab::{INTERVAL, LONG, Pair, assert_undisturbed, vip, vip6, wait_until};
+
+pub const TESTS: &[Test] = &[
+    ("death::a_well_agent_is_left_alone", well),
+    ("death::a_frozen_agent_is_restarted", frozen),
+    ("death::a_killed_agent_is_restarted", killed),
+    ("death::a_killed_agent_that_stays_away", killed_and_away),
+];
+
+/// It feeds the watchdog; a shorter one than the unit's, to save time.
+fn well() {
+    let pair = Pair::boot("");
+    let lb1 = &pair.lb1;
+    lb1.edit("vipward.service", "[Service]\nWatchdogSec=1s\n");
+    lb1.sh("systemctl start vipward");
+    let pid = lb1.pid("vipward");
+    thread::sleep(Duration::from_millis(3500));
+    assert_eq!(lb1.pid("vipward"), pid);
+    assert_eq!(lb1.show("vipward", "NRestarts"), "0");
+    lb1.wait_active();
+}
+
+/// systemd kills with SIGABRT what did not feed the watchdog for 5 s.
+fn frozen() {
+    let pair = Pair::serving("");
+    let lb1 = &pair.lb1;
+    let pid = lb1.pid("vipward");
+    let start = Instant::now();
+    lb1.sh(&format!("kill -STOP {pid}"));
+    // It is silent, so the peer takes over ...
+    pair.lb2.wait_active();
+    let silence = start.elapsed();
+    assert!(silence >= 2 * INTERVAL, "{silence:?}");
+    // ... while the addresses are still there: nobody was able to take them.
+    assert_eq!(lb1.pid("vipward"), pid);
+    assert!(lb1.holds(vip()) && lb1.holds(vip6()));
+    wait_until("the watchdog", LONG, || {
+        lb1.show("vipward", "NRestarts") == "1"
+    });
+    let noticed = start.elapsed();
+    assert!(
+        noticed > Duration::from_secs(2) && noticed < Duration::from_secs(10),
+        "{noticed:?}"
+    );
+    let journal = lb1.journal();
+    assert!(journal.contains("Watchdog timeout"), "{journal}");
+    // The better one takes over again, in order.
+    lb1.wait_active();
+    pair.lb2.wait_state("backup");
+    wait_until("lb2 to let go", LONG, || !pair.lb2.holds(vip()));
+}
+
+fn killed() {
+    let pair = Pair::serving("");
+    let lb1 = &pair.lb1;
+    let pid = lb1.pid("vipward");
+    let runner = lb1.pid("vipward-runner");
+    lb1.sh(&format!("kill -9 {pid}"));
+    wait_until("the restart", LONG, || {
+        lb1.show("vipward", "NRestarts") == "1" && lb1.show("vipward", "ActiveState") == "active"
+    });
+    assert_eq!(lb1.pid("vipward-runner"), runner);
+    lb1.wait_active();
+    pair.lb2.wait_state("backup");
+    let prober = pair.probe(vip());
+    thread::sleep(INTERVAL);
+    assert_undisturbed(&prober.stop());
+}
+
+/// Better to know: until then nobody takes the address away.
+fn killed_and_away() {
+    let pair = Pair::serving("");
+    let lb1 = &pair.lb1;
+    lb1.edit("vipward.service", "[Service]\nRestart=no\n");
+    lb1.sh("systemctl kill -s KILL vipward");
+    pair.lb2.wait_active();
+    assert!(lb1.holds(vip()));
+    // The next start does, as a backup of whoever serves now.
+    let lower = lb1.read("/etc/vipward/config.yaml").replace("150", "50");
+    lb1.configure(&lower);
+    lb1.sh("systemctl start vipward");
+    for vip in [vip(), vip6()] {
+        wait_until("the address to go from lb1", LONG, || !lb1.holds(vip));
+    }
+    assert_eq!(lb1.web().expect("a status")["state"], "backup");
+    assert!(pair.lb2.holds(vip()));
+}
