@@ -30,19 +30,19 @@ fn main() -> ExitCode {
     let trials = vec![
         Trial::test("keys", keys),
         Trial::test("two_hosts", || {
-            check(&[150, 100], Preempt::Immediately, EVERYTHING, 8)
+            check(&[150, 100], Preempt::Immediately, EVERYTHING, 5)
         }),
         Trial::test("two_hosts_deep", || {
-            check(&[150, 100], Preempt::Immediately, LOSSES, 11)
+            check(&[150, 100], Preempt::Immediately, LOSSES, 9)
         }),
         Trial::test("two_equal_hosts", || {
-            check(&[100, 100], Preempt::Immediately, EVERYTHING, 7)
+            check(&[100, 100], Preempt::Immediately, EVERYTHING, 5)
         }),
         Trial::test("two_hosts_without_preemption", || {
-            check(&[150, 100], Preempt::Never, EVERYTHING, 7)
+            check(&[150, 100], Preempt::Never, EVERYTHING, 5)
         }),
         Trial::test("three_hosts", || {
-            check(&[150, 120, 100], Preempt::Immediately, EVERYTHING, 6)
+            check(&[150, 120, 100], Preempt::Immediately, EVERYTHING, 5)
         }),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
