@@ -75,6 +75,9 @@ pub(super) struct Failure {
     pub pause: Duration,
     /// Until then nothing is tried.
     pub retry_at: Instant,
+    /// No wake-up has come since `retry_at`. Other events may: they are no
+    /// reason to forget it.
+    pub awaits_wake: bool,
 }
 
 /// What an answer to an addition amounts to.
@@ -176,6 +179,11 @@ impl Holdings {
                 holding.release(turn);
             }
         }
+        self.forget_departed();
+    }
+
+    /// Whatever stands there later under such an address is somebody else's.
+    fn forget_departed(&mut self) {
         self.holdings.retain(|_, holding| {
             !holding.departing || holding.present || holding.pending.is_some()
         });
@@ -186,6 +194,7 @@ impl Holdings {
         for holding in self.holdings.values_mut().rev() {
             holding.release(turn);
         }
+        self.forget_departed();
     }
 
     pub fn added(
@@ -263,42 +272,34 @@ impl Holdings {
         gone
     }
 
-    /// Treats what was not confirmed in time as gone; the next completion
-    /// orders it again.
+    /// A wake-up: treats what was not confirmed in time as gone, and ends the
+    /// pauses that are over; the next completion orders what is wanted.
     pub fn expire(&mut self, now: Instant) {
         for holding in self.holdings.values_mut() {
             if holding.confirm_by.is_some_and(|at| at <= now) {
                 holding.vanish();
             }
+            holding.restore_after = holding.restore_after.filter(|at| *at > now);
+            if let Some(failure) = &mut holding.failure {
+                failure.awaits_wake &= failure.retry_at > now;
+            }
         }
     }
 
-    /// When something has to be tried again or confirmed.
-    pub fn next(&self, now: Instant) -> Option<Instant> {
-        self.holdings
-            .values()
-            .flat_map(|holding| {
-                let retry = holding.failure.as_ref().map(|failure| failure.retry_at);
-                let restore = holding.restoration();
-                [
-                    retry.filter(|at| *at > now),
-                    restore.filter(|at| *at > now),
-                    holding.confirm_by,
-                ]
-            })
-            .flatten()
-            .min()
-    }
-
-    /// Something has to be tried again or confirmed now.
-    pub fn is_due(&self, now: Instant) -> bool {
-        self.holdings.values().any(|holding| {
+    /// When something has to be tried again or confirmed. It stands until a
+    /// wake-up comes, however many other events come first: what is sent to
+    /// a Backup moves nothing here.
+    pub fn next(&self) -> Option<Instant> {
+        let all = self.holdings.values().flat_map(|holding| {
             let failure = holding.failure.as_ref();
-            holding.confirm_by.is_some_and(|at| at <= now)
-                || holding.restoration().is_some_and(|at| at <= now)
-                || (holding.pending.is_none()
-                    && failure.is_some_and(|failure| failure.retry_at <= now))
-        })
+            let retry = failure.filter(|failure| failure.awaits_wake);
+            [
+                retry.map(|failure| failure.retry_at),
+                holding.restoration(),
+                holding.confirm_by,
+            ]
+        });
+        all.flatten().min()
     }
 
     pub fn status(&self) -> Vec<AddressStatus> {
@@ -347,6 +348,11 @@ impl Holding {
 
     pub fn is_present(&self) -> bool {
         self.present
+    }
+
+    /// No longer configured.
+    pub fn is_departing(&self) -> bool {
+        self.departing
     }
 
     fn is_removable(&self) -> bool {
@@ -413,14 +419,22 @@ impl Holding {
     }
 
     fn added(&mut self, turn: &Turn<'_>, outcome: Result<Added, String>) -> AddOutcome {
+        let address = self.settings.network.addr();
+        let known = turn.world.interface(self.settings.interface);
+        let seen = known.is_some_and(|known| known.has(address));
+        let outcome = match outcome {
+            // One that never went, its removal having been refused, stands
+            // although the kernel would not add it again. Were it taken for
+            // absent, nobody would remove it. A report that is older than its
+            // disappearance is followed by one that is not.
+            Err(_) if self.present && seen => Ok(Added::AlreadyPresent),
+            outcome => outcome,
+        };
         match outcome {
             Ok(added) => {
                 self.present = true;
                 self.confirmed = true;
                 self.failure = None;
-                let address = self.settings.network.addr();
-                let known = turn.world.interface(self.settings.interface);
-                let seen = known.is_some_and(|known| known.has(address));
                 self.confirm_by = (!seen).then(|| turn.now + CONFIRM_WITHIN);
                 let restored = std::mem::take(&mut self.vanished) && added == Added::Fresh;
                 AddOutcome::Held { restored }
@@ -470,6 +484,7 @@ impl Holding {
             error,
             pause,
             retry_at: now + pause,
+            awaits_wake: true,
         });
     }
 }

@@ -223,7 +223,7 @@ impl Agent {
             if let Some(router) = self.routers.get_mut(id) {
                 act(router, &mut turn);
                 router.tell(&mut turn);
-                self.schedule.set(*id, router.deadline(now));
+                self.schedule.set(*id, router.deadline());
             }
         }
         self.forget_retired();

@@ -254,6 +254,23 @@ fn a_refused_removal_is_tried_every_second_and_shown() {
     assert_eq!(lab.holds(a, WEB), None);
 }
 
+/// What is heard first, when both are due, must not make it forget the timer.
+#[test]
+fn a_refused_removal_is_tried_again_however_much_is_heard() {
+    let (mut lab, a) = active(web(100));
+    let b = lab.host(vec![web(200)]);
+    lab.at_mut(a).kernel.refuse_remove = Some("Device or resource busy".to_owned());
+    lab.forge(b, a, 200);
+    lab.run(ms(500));
+    lab.at_mut(a).kernel.refuse_remove = None;
+    lab.pause(a);
+    lab.run(ms(600));
+    lab.forge(b, a, 200);
+    lab.resume(a);
+    lab.run(ms(10));
+    assert_eq!(lab.holds(a, WEB), None);
+}
+
 /// The address never went; the new claim must make sure of it and announce.
 #[rstest]
 #[case::within_the_pause(ms(500))]
@@ -272,6 +289,27 @@ fn claimed_again_after_a_refused_removal(#[case] after: std::time::Duration) {
     assert!(!lab.announced(a, WEB).is_empty(), "announced");
     assert_eq!(lab.obstacles(a).len(), 0, "no longer in the way");
     assert!(lab.status(a).addresses[0].held);
+}
+
+/// It stands, though the kernel would not add it again: somebody has to
+/// remove it in the end.
+#[test]
+fn an_address_whose_removal_and_addition_were_refused_is_not_forgotten() {
+    let (mut lab, a) = active(web(100));
+    let b = lab.host(vec![web(200)]);
+    let refused = || Some("Cannot allocate memory".to_owned());
+    lab.at_mut(a).kernel.refuse_remove = refused();
+    lab.at_mut(a).kernel.refuse_add = refused();
+    lab.forge(b, a, 200);
+    lab.run(ms(500));
+    lab.forge(b, a, 0);
+    lab.run_until(a, ACTIVE, secs(1));
+    lab.run(ms(10));
+    assert_eq!(lab.state(a), ACTIVE);
+    lab.at_mut(a).kernel.refuse_remove = None;
+    lab.forge(b, a, 200);
+    lab.run(ms(10));
+    assert_eq!(lab.holds(a, WEB), None);
 }
 
 #[test]

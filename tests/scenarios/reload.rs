@@ -10,6 +10,12 @@ use crate::kit::*;
 
 const ACTIVE: StateName = StateName::Active;
 
+fn two_of(value: u8) -> InstanceSettings {
+    let mut two = web(value);
+    two.addresses.push(address("192.0.2.101/24"));
+    two
+}
+
 fn reload(lab: &mut Lab, host: HostId, instances: Vec<InstanceSettings>) {
     let settings = Settings {
         instances,
@@ -39,6 +45,69 @@ fn an_added_address_appears_and_nothing_else_moves() {
     let (first, last) = (times[0], times[times.len() - 1]);
     assert!(first <= secs(1), "no advertisement is missed");
     assert_eq!(last - first, secs(4));
+}
+
+/// A dead agent's, from before its successor's configuration had it.
+#[test]
+fn an_added_address_that_stands_there_already_goes_from_a_backup() {
+    let mut lab = Lab::new();
+    let a = lab.host(vec![web(100)]);
+    let b = lab.host(vec![web(150)]);
+    let mut more = web(100);
+    more.addresses.push(address("192.0.2.101/24"));
+    lab.at_mut(a).settings.instances = vec![more.clone()];
+    lab.start(a);
+    lab.run(secs(5));
+    lab.kill(a);
+    assert!(lab.holds(a, "192.0.2.101").is_some(), "left behind");
+    lab.at_mut(a).settings.instances = vec![web(100)];
+    lab.start(b);
+    lab.start(a);
+    lab.run(secs(5));
+    assert_eq!(lab.holds(a, WEB), None);
+    reload(&mut lab, a, vec![more]);
+    lab.run(ms(10));
+    assert_eq!(lab.holds(a, "192.0.2.101"), None);
+}
+
+#[test]
+fn an_address_that_left_the_list_while_it_was_added_is_not_announced() {
+    let mut lab = Lab::new();
+    let a = lab.host(vec![web(100)]);
+    lab.start(a);
+    lab.run(secs(5));
+    lab.at_mut(a).kernel.refuse_remove = Some("Device or resource busy".to_owned());
+    reload(&mut lab, a, vec![two_of(100)]);
+    lab.run(ms(1));
+    reload(&mut lab, a, vec![web(100)]);
+    lab.run(secs(3));
+    assert_eq!(lab.announced(a, "192.0.2.101").len(), 0);
+}
+
+/// An address that was being removed when it left the list is forgotten, so
+/// that it can be another instance's.
+#[test]
+fn an_address_that_moves_while_its_removal_is_under_way_stays_where_it_went() {
+    let mut lab = Lab::new();
+    let a = lab.host(vec![two_of(100)]);
+    let b = lab.host(vec![web(200)]);
+    lab.start(a);
+    lab.run(secs(5));
+    lab.at_mut(a).kernel.remove_takes = ms(50);
+    lab.forge(b, a, 200);
+    let mut other = web(100);
+    other.name = InstanceName::new("other");
+    other.vrid = Vrid::new(52).expect("a VRID");
+    other.addresses = vec![address("192.0.2.101/24")];
+    reload(&mut lab, a, vec![other, web(100)]);
+    for _ in 0..10 {
+        lab.run(secs(1));
+        lab.forge(b, a, 200);
+    }
+    lab.mark();
+    lab.run(secs(1));
+    assert!(lab.holds(a, "192.0.2.101").is_some());
+    assert_eq!(lab.removed(a), []);
 }
 
 #[test]

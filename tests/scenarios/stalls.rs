@@ -34,6 +34,26 @@ fn a_late_backup_waits_one_interval_more_once(#[values(Way::V2, Way::V3, Way::V6
     assert_eq!(took, secs(1));
 }
 
+/// Its lateness is no less for what is learned on the way to the timer.
+#[rstest]
+#[case::lowered(50)]
+#[case::raised(150)]
+fn a_late_backup_with_a_new_priority_waits_too(#[case] value: u8) {
+    let mut lab = Lab::new();
+    let a = lab.host(vec![web(100)]);
+    lab.start(a);
+    lab.pause(a);
+    lab.run(secs(10));
+    let mut settings = lab.at(a).settings.clone();
+    settings.instances = vec![web(value)];
+    lab.feed(a, Input::Reload(Box::new(settings)));
+    lab.resume(a);
+    assert_eq!(lab.state(a), BACKUP);
+    assert_eq!(late_lines(&lab, a), 1);
+    let took = lab.run_until(a, ACTIVE, secs(5));
+    assert_eq!(took, secs(1));
+}
+
 #[test]
 fn late_by_an_interval_it_claims_at_once() {
     let mut lab = Lab::new();

@@ -86,13 +86,15 @@ impl VirtualRouter {
     }
 
     /// The Active_Down_Timer counts from the last advertisement: it moves by
-    /// what the interval changed, and ends now where that is in the past.
+    /// what the interval changed, and ends now where that is in the past. One
+    /// that is overdue already keeps its lateness: it tells of a stall.
     pub(super) fn move_down_timer(&mut self, now: Instant, before: Duration) {
         let after = self.own_down_interval();
         if let State::Backup(backup) = &mut self.state
             && after != before
         {
-            backup.down_at = (backup.down_at + after).minus(before).max(now);
+            let moved = (backup.down_at + after).minus(before);
+            backup.down_at = moved.max(backup.down_at.min(now));
         }
     }
 

@@ -22,7 +22,7 @@ pub enum Timer {
 
 impl VirtualRouter {
     /// The earliest of this router's deadlines.
-    pub fn deadline(&self, now: Instant) -> Option<(Instant, Timer)> {
+    pub fn deadline(&self) -> Option<(Instant, Timer)> {
         let [first, second] = match &self.state {
             State::Initialize(initialize) => {
                 [initialize.settled_at.map(|at| (at, Timer::Settle)), None]
@@ -38,7 +38,7 @@ impl VirtualRouter {
             State::Resigning(resigning) => [Some((resigning.until, Timer::Resignation)), None],
         };
         let announcement = self.announcer.next().map(|at| (at, Timer::Announcement));
-        let address = self.holdings.next(now).map(|at| (at, Timer::Address));
+        let address = self.holdings.next().map(|at| (at, Timer::Address));
         let hook = self.hooks.next().map(|at| (at, Timer::Hook));
         [first, second, announcement, address, hook]
             .into_iter()
@@ -57,7 +57,7 @@ impl VirtualRouter {
                 }
             }
         }
-        if self.holdings.is_due(turn.now) {
+        if self.holdings.next().is_some_and(|at| at <= turn.now) {
             self.holdings.expire(turn.now);
             self.refresh(turn);
         }

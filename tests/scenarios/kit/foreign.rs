@@ -22,7 +22,11 @@ pub trait Foreign: Debug {
     fn hear(&mut self, now: Instant, packet: &Packet) -> Vec<Deed>;
     fn wake(&mut self, now: Instant) -> Vec<Deed>;
     fn link(&mut self, now: Instant, interface: InterfaceName, up: bool) -> Vec<Deed>;
+    /// Told to end: its last words.
+    fn stop(&mut self) -> Vec<Deed>;
     fn deadline(&self) -> Option<Instant>;
+    /// Whether it is Active for this VRID.
+    fn is_active(&self, vrid: u8) -> bool;
 }
 
 impl Lab {

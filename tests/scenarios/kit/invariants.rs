@@ -48,20 +48,30 @@ impl Ledger {
         address: &AddressSettings,
     ) -> AddressIndex {
         let here = AddressIndex(u16::try_from(place).expect("few addresses"));
-        let fits = |ordered: &(InterfaceName, IpAddr)| {
-            *ordered == (address.interface, address.network.addr())
+        let wanted = (address.interface, address.network.addr());
+        let lives = |key: &(InstanceId, AddressIndex)| {
+            self.ordered.get(key) == Some(&wanted)
+                && (self.pending.contains_key(key)
+                    || self.acknowledged.contains(key)
+                    || self.stuck.contains(key))
         };
-        if self.ordered.get(&(instance, here)).is_some_and(fits) {
+        if lives(&(instance, here)) {
             return here;
         }
-        let mut all = self.ordered.iter();
-        let other = all.find(|((of, _), ordered)| *of == instance && fits(ordered));
-        other.map_or(here, |((_, index), _)| *index)
+        let mut all = self.ordered.keys().filter(|(of, _)| *of == instance);
+        all.find(|key| lives(key)).map_or(here, |(_, index)| *index)
     }
 
     /// An order about this address is not answered yet.
     pub fn is_pending(&self, instance: InstanceId, address: AddressIndex) -> bool {
         self.pending.contains_key(&(instance, address))
+    }
+
+    /// An order about one of its addresses is not answered yet, or a removal
+    /// has to be tried again.
+    pub fn waits(&self, instance: InstanceId) -> bool {
+        let mut all = self.pending.keys().chain(&self.stuck);
+        all.any(|(of, _)| *of == instance)
     }
 
     /// Its removal failed last time.
@@ -127,7 +137,8 @@ pub struct Turn {
 
 /// Keeps the ledger: the agent was just told this.
 pub fn told(lab: &mut Lab, id: HostId, input: &Input) {
-    let ledger = &mut lab.at_mut(id).ledger;
+    let host = lab.at_mut(id);
+    let ledger = &mut host.ledger;
     match input {
         Input::Added {
             instance,
@@ -136,7 +147,10 @@ pub fn told(lab: &mut Lab, id: HostId, input: &Input) {
         } => {
             let key = (*instance, *address);
             ledger.pending.remove(&key);
-            if outcome.is_ok() {
+            // One that never went stands, though it could not be added again.
+            let ordered = ledger.ordered.get(&key);
+            let stands = ordered.is_some_and(|(_, address)| host.kernel.may_be_ours(*address));
+            if outcome.is_ok() || stands {
                 ledger.acknowledged.insert(key);
             }
         }
@@ -336,10 +350,14 @@ pub fn after_turn(lab: &mut Lab, turn: &Turn, input: &Input, actions: &[Action])
     };
     let settings: Vec<_> = agent
         .instances()
-        .map(|(id, settings)| (id, settings.advert_interval.as_duration()))
+        .map(|(id, settings)| {
+            let addresses = settings.addresses.iter();
+            let addresses: Vec<IpAddr> = addresses.map(|own| own.network.addr()).collect();
+            (id, settings.advert_interval.as_duration(), addresses)
+        })
         .collect();
     let ledger = &mut lab.at_mut(id).ledger;
-    for (instance, interval) in settings {
+    for (instance, interval, configured) in settings {
         let (was, is) = (turn.before.state(instance), turn.after.state(instance));
         if was == Some(StateName::Active) && is == Some(StateName::Backup) {
             let sent = actions.iter().any(|action| {
@@ -364,9 +382,11 @@ pub fn after_turn(lab: &mut Lab, turn: &Turn, input: &Input, actions: &[Action])
             }
             _ => {}
         }
-        let removes = actions.iter().any(
-            |action| matches!(action, Action::RemoveAddress(order) if order.instance == instance),
-        );
+        // One that is no longer configured goes, resigning or not.
+        let removes = actions.iter().any(|action| {
+            matches!(action, Action::RemoveAddress(order)
+                if order.instance == instance && configured.contains(&order.network.addr()))
+        });
         if removes {
             ledger.resigning.remove(&instance);
         }

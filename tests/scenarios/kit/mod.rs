@@ -217,6 +217,11 @@ impl Lab {
         true
     }
 
+    /// To a moment before which nothing comes.
+    pub fn jump(&mut self, to: Instant) {
+        self.now = self.now.max(to);
+    }
+
     /// Everything up to and including `span` from now.
     pub fn run(&mut self, span: Duration) {
         let end = self.now + span;

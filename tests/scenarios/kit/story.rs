@@ -123,6 +123,14 @@ impl Lab {
         host.generation += 1;
     }
 
+    /// The agent has finished and ends by itself.
+    pub fn end_agent(&mut self, id: HostId) {
+        self.tell_of(id, "has ended");
+        let host = self.at_mut(id);
+        host.agent = None;
+        host.generation += 1;
+    }
+
     /// The agent does not run; what reaches its host waits.
     pub fn pause(&mut self, id: HostId) {
         self.tell_of(id, "is paused");

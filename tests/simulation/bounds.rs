@@ -1,0 +1,90 @@
+//! How long things may take, and why. All bounds of the simulation are here.
+
+use std::time::Duration;
+
+use vipward::agent::settings::{InstanceSettings, Preempt};
+
+use crate::cast::Cast;
+
+/// A wake-up or an answer costs no time in the laboratory; this much is for
+/// the rounding of clocks.
+pub const ROUNDING: Duration = Duration::from_micros(2);
+
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// From the last disturbance until the hosts of every connected part
+    /// agree on one Active, the right one, which has its addresses.
+    pub agreement: Duration,
+    /// Two connected hosts hold one address no longer than this.
+    pub double: Duration,
+    /// From a stop until nothing is left.
+    pub stop: Duration,
+}
+
+impl Bounds {
+    /// With I the longest interval that any host ever uses, D the longest
+    /// delay, K the longest time of the kernel over all addresses:
+    ///
+    /// Agreement, from the last disturbance on, one after the other:
+    /// - checks: `fall` or `rise` results and the one under way, 4 check
+    ///   intervals and a time-out, and a second where one was given up;
+    /// - settle;
+    /// - silence: Active_Down_Interval, which is `down_after` x I + skew and
+    ///   skew is at most I (1 s in version 2, whose I is no shorter); and one
+    ///   I more where a late timer is forgiven once;
+    /// - claims that crossed: the loser hears the winner's next advertisement,
+    ///   I + D;
+    /// - a preempt delay counts from the first losing advertisement, I + D
+    ///   after that, and ends in a claim: its loser needs D;
+    /// - the loser releases and the winner adds, K each; one that resigns
+    ///   keeps its addresses for I at most;
+    /// - an address that vanished is put back within the pause between two
+    ///   restorations or, if only its confirmation is missing, 1 s each.
+    pub fn of(cast: &Cast) -> Self {
+        let unit = cast.unit;
+        let instances = || cast.settings.iter().flat_map(|host| &host.instances);
+        let longest = |of: &dyn Fn(&InstanceSettings) -> Duration| {
+            instances().map(of).max().unwrap_or_default()
+        };
+        let settle = longest(&|instance| instance.settle);
+        let preempt = longest(&|instance| match instance.preempt {
+            Preempt::After(delay) => delay,
+            Preempt::Never | Preempt::Immediately => Duration::ZERO,
+        });
+        let down_after = instances().map(|instance| instance.down_after).max();
+        // keepalived's is always 3.
+        let down_after = u32::from(down_after.unwrap_or(3).max(3));
+        let second = Duration::from_secs(1);
+        let checks = unit * 4 + unit / 2 + second;
+        let delay = cast.delay * 2 + Self::jitter_max(unit) * 2 + Self::reorder_max(unit);
+        let kernel = Self::kernel_max(unit) * 8;
+        let silence = unit * (down_after + 1) + unit;
+        let preempting = unit + delay * 2 + preempt;
+        let restored = second * 2;
+        let sum = checks + settle + silence + (unit + delay) + preempting;
+        let sum = sum + kernel * 2 + unit + restored + cast.late_max * 10;
+        Self {
+            // Two clocks, each wrong by 1 %.
+            agreement: sum * 102 / 100,
+            // One interval until the loser hears the winner, or until one
+            // that resigns gives up unrelieved; and the removal.
+            double: (unit + delay + kernel + cast.late_max * 4) * 102 / 100,
+            stop: (unit.min(second * 2) + delay + kernel + cast.late_max * 4) * 102 / 100,
+        }
+    }
+
+    /// Fault `delay` adds no more.
+    pub fn jitter_max(unit: Duration) -> Duration {
+        (unit / 10).min(Duration::from_millis(30))
+    }
+
+    /// Fault `reorder` adds no more.
+    pub fn reorder_max(unit: Duration) -> Duration {
+        unit / 4
+    }
+
+    /// Fault `slow`: one order takes no longer; undisturbed 2 ms.
+    pub fn kernel_max(unit: Duration) -> Duration {
+        (unit / 8).max(Duration::from_millis(2))
+    }
+}

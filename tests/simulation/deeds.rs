@@ -1,0 +1,256 @@
+//! What the deeds of a plan do. Each is harmless where it does not fit: what
+//! is paused cannot be paused, who is dead cannot be stopped.
+
+use std::time::Duration;
+
+use vipward::agent::values::{AdvertInterval, Family, Priority};
+
+use crate::cast::virtual_address;
+use crate::keepalived::Keepalived;
+use crate::kit::foreign::Foreign;
+use crate::kit::{HostId, Input, interface};
+use crate::plan::{Change, Deed, Health};
+use crate::sim::Sim;
+
+/// After a refused removal, with a clock that may be wrong.
+const REMOVAL_RETRIED: Duration = Duration::from_millis(1_050);
+const UNDISTURBED: Duration = Duration::from_millis(2);
+
+impl Sim {
+    pub fn carry_out(&mut self, deed: Deed) {
+        if !matches!(deed, Deed::Start(_)) {
+            self.lab.tell(format!("{deed:?}"));
+        }
+        match deed {
+            Deed::Start(host) => self.start(HostId(host)),
+            Deed::Loss(percent) => self.weather.borrow_mut().loss_percent = percent,
+            Deed::Bursts(percent, span) => {
+                let mut weather = self.weather.borrow_mut();
+                weather.burst_percent = percent;
+                weather.burst = span;
+            }
+            Deed::Jitter(span) => self.weather.borrow_mut().jitter = span,
+            Deed::Reorder(percent, by) => {
+                let mut weather = self.weather.borrow_mut();
+                weather.reorder_percent = percent;
+                weather.reorder_by = by;
+            }
+            Deed::Duplicate(percent) => self.weather.borrow_mut().duplicate_percent = percent,
+            Deed::Cuts(cuts) => {
+                self.lab.wire.heal_all();
+                for (from, to) in cuts {
+                    self.lab.wire.cut(HostId(from), HostId(to));
+                }
+            }
+            Deed::Health(host, check, health) => self.health(host, check, health),
+            Deed::Reload(host, group, change) => self.reload(host, group, change),
+            Deed::Pause(_)
+            | Deed::Resume(_)
+            | Deed::PowerOff(_)
+            | Deed::Kill(_)
+            | Deed::Stop(_)
+            | Deed::Link(..)
+            | Deed::Prune(..)
+            | Deed::Slow(..)
+            | Deed::RefuseAdd(..)
+            | Deed::RefuseRemove(..) => self.to_host(deed),
+        }
+    }
+
+    fn health(&mut self, host: usize, check: usize, health: Health) {
+        self.hosts[host].health[check] = health;
+    }
+
+    fn to_host(&mut self, deed: Deed) {
+        match deed {
+            Deed::Pause(host) if self.lab.at(HostId(host)).powered => self.lab.pause(HostId(host)),
+            Deed::Resume(host) if self.lab.at(HostId(host)).paused => {
+                self.lab.resume(HostId(host));
+                let now = self.lab.now();
+                let stopping = &mut self.hosts[host].stopping;
+                *stopping = stopping.map(|_| now);
+            }
+            Deed::PowerOff(host) => self.power_off(HostId(host)),
+            Deed::Kill(host) => {
+                self.lab.kill(HostId(host));
+                // Another program cleans up: this one's death is not ours.
+                let id = HostId(host);
+                if let Some(mut foreign) = self.lab.at_mut(id).foreign.take() {
+                    self.give_up(id, &mut *foreign);
+                }
+                self.rules.borrow_mut().forget(id);
+            }
+            Deed::Stop(host) => self.stop(HostId(host)),
+            Deed::Link(host, name, up) => {
+                if self.lab.at(HostId(host)).powered {
+                    self.lab.link(HostId(host), name, up);
+                }
+            }
+            Deed::Prune(host, group) => self.prune(HostId(host), group),
+            Deed::Slow(host, takes) => {
+                let kernel = &mut self.lab.at_mut(HostId(host)).kernel;
+                kernel.add_takes = takes.unwrap_or(UNDISTURBED);
+                kernel.remove_takes = takes.unwrap_or(UNDISTURBED);
+            }
+            Deed::RefuseAdd(host, refuses) => {
+                self.hosts[host].refuses_add = refuses;
+                let error = refuses.then(|| "Out of memory".to_owned());
+                self.lab.at_mut(HostId(host)).kernel.refuse_add = error;
+            }
+            Deed::RefuseRemove(host, refuses) => {
+                self.hosts[host].refuses_removal = refuses;
+                let error = refuses.then(|| "Device or resource busy".to_owned());
+                self.lab.at_mut(HostId(host)).kernel.refuse_remove = error;
+                if !refuses {
+                    // It is tried again once more.
+                    let tried_by = self.lab.now() + REMOVAL_RETRIED;
+                    self.disturbed = self.disturbed.max(tried_by);
+                    self.hosts[host].removes_from = tried_by;
+                    let stopping = &mut self.hosts[host].stopping;
+                    *stopping = stopping.map(|since| since.max(tried_by));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn start(&mut self, id: HostId) {
+        let host = self.lab.at(id);
+        if host.agent.is_some() || host.foreign.is_some() {
+            return;
+        }
+        let settings = self.hosts[id.0].settings();
+        self.lab.at_mut(id).settings = settings.clone();
+        self.rules.borrow_mut().forget(id);
+        if self.cast.keepalived == Some(id.0) {
+            self.lab
+                .tell(format!("{} starts keepalived", settings.node));
+            let now = self.lab.local(id);
+            let host = self.lab.at_mut(id);
+            host.powered = true;
+            host.paused = false;
+            host.generation += 1;
+            host.sockets.clear();
+            host.channels.clear();
+            let mut peer = Keepalived::start(&settings.instances, host.number, now);
+            for name in ["eth0", "eth1"].map(interface) {
+                let up = host.kernel.state(name).is_some_and(|state| state.up);
+                peer.link(now, name, up);
+            }
+            host.foreign = Some(Box::new(peer));
+            return;
+        }
+        self.lab.start(id);
+    }
+
+    fn power_off(&mut self, id: HostId) {
+        self.lab.power_off(id);
+        self.lab.at_mut(id).foreign = None;
+        self.lab.at_mut(id).paused = false;
+        self.hosts[id.0].stopping = None;
+        self.hosts[id.0].removes_from = self.lab.now();
+        self.hosts[id.0].refuses_add = false;
+        self.hosts[id.0].refuses_removal = false;
+        self.rules.borrow_mut().forget(id);
+    }
+
+    fn stop(&mut self, id: HostId) {
+        if let Some(mut foreign) = self.lab.at_mut(id).foreign.take() {
+            self.give_up(id, &mut *foreign);
+        } else if self.lab.at(id).agent.is_some() && self.hosts[id.0].stopping.is_none() {
+            self.hosts[id.0].stopping = Some(self.lab.now());
+            self.lab.stop(id);
+        }
+    }
+
+    fn give_up(&mut self, id: HostId, foreign: &mut dyn Foreign) {
+        for deed in foreign.stop() {
+            self.lab.foreign_deed(id, deed);
+        }
+    }
+
+    fn prune(&mut self, id: HostId, group: usize) {
+        let Some(instance) = self.hosts[id.0].wanted.instances.get(group).cloned() else {
+            return;
+        };
+        if self.lab.at(id).agent.is_none() {
+            return;
+        }
+        for address in instance.addresses {
+            let wanted = address.network.addr();
+            let known = self.lab.at(id).kernel.state(address.interface);
+            let there = known.into_iter().flat_map(|state| state.addresses);
+            let there: Vec<_> = there.filter(|own| own.network.addr() == wanted).collect();
+            for own in there {
+                let network = own.network.to_string();
+                let name = address.interface.to_string();
+                self.lab.delete_address(id, &name, &network);
+                self.hosts[id.0].pruned = Some(self.lab.now());
+            }
+        }
+    }
+
+    fn reload(&mut self, host: usize, group: usize, change: Change) {
+        let id = HostId(host);
+        let original = self.cast.settings[host].instances.get(group).cloned();
+        let (Some(original), Some(instance)) =
+            (original, self.hosts[host].wanted.instances.get_mut(group))
+        else {
+            return;
+        };
+        match change {
+            Change::Priority(value) => {
+                instance.priority = Priority::new(value).expect("not 0");
+            }
+            Change::Interval { halved } => {
+                let whole = original.advert_interval.as_centiseconds();
+                let half = if original.version.number() == 2 {
+                    whole
+                } else {
+                    whole / 2
+                };
+                let wanted = if halved { half.max(1) } else { whole };
+                instance.advert_interval =
+                    AdvertInterval::from_centiseconds(wanted).expect("an interval");
+            }
+            Change::Address { more } => {
+                instance.addresses.clone_from(&original.addresses);
+                if more {
+                    let number = instance.vrid.get() - 51;
+                    let name = instance.interface.to_string();
+                    let family: Family = instance.family;
+                    let one_more = virtual_address(number, 9, &name, family);
+                    instance.addresses.push(one_more);
+                }
+            }
+            Change::Rotated(rotated) => {
+                instance.addresses.clone_from(&original.addresses);
+                if rotated {
+                    instance.addresses.rotate_left(1);
+                }
+            }
+            Change::Present(true) => {
+                self.hosts[host].absent.remove(&group);
+            }
+            Change::Present(false) => {
+                self.hosts[host].absent.insert(group);
+            }
+        }
+        // keepalived keeps its own file.
+        if self.cast.keepalived == Some(host) {
+            self.hosts[host].wanted = self.cast.settings[host].clone();
+            self.hosts[host].absent.clear();
+            return;
+        }
+        let settings = self.hosts[host].settings();
+        self.lab.at_mut(id).settings = settings.clone();
+        if self.lab.at(id).agent.is_some() {
+            self.lab.feed(id, Input::Reload(Box::new(settings)));
+            self.lab.open_sockets(id);
+            // The monitor reports what it is asked to watch.
+            for name in ["eth0", "eth1"].map(interface) {
+                self.lab.report(id, name);
+            }
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What can go wrong, by name. Every fault combines with every other; a seed
+//! chooses some, and a person names those that are wanted.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::dice::Dice;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// Packets are lost, each by itself.
+    Loss,
+    /// Everything from one host to another is lost for a while.
+    Bursts,
+    /// Packets take longer, in order.
+    Delay,
+    /// Some are overtaken by later ones.
+    Reorder,
+    /// Some arrive twice.
+    Duplicate,
+    /// One host does not hear another that hears it.
+    OneWay,
+    /// The segment falls apart: in two, in many, in any shape.
+    Partition,
+    /// A host stops for a while: what arrives waits, its timers come late.
+    Pause,
+    /// A host loses power and comes back with nothing.
+    Reboot,
+    /// An agent dies and is started again; its addresses stay meanwhile.
+    Kill,
+    /// An agent is told to stop, and is started again.
+    Stop,
+    /// Clocks run up to 1 % faster or slower than they should.
+    Skew,
+    /// Wake-ups come late by up to a twentieth of an interval.
+    Late,
+    /// A check fails, for long.
+    Checks,
+    /// A check fails and passes by turns.
+    Flap,
+    /// Whoever runs checks is away.
+    Runner,
+    /// A link goes down and comes up.
+    Link,
+    /// Priority, interval, addresses, whole instances change by reload.
+    Reload,
+    /// Addresses are deleted by somebody else.
+    Prune,
+    /// The kernel takes long over addresses.
+    Slow,
+    /// The kernel refuses to add or to remove.
+    Refuse,
+    /// One host runs a program of keepalived's rules.
+    Keepalived,
+    // The place for what the core does not have yet: a drain and its end, a
+    // hand-over, the loss of the peer link. Each is a variant here, deeds in
+    // `plan`, and its effect in `deeds`.
+}
+
+impl Fault {
+    pub const ALL: [Fault; 22] = [
+        Fault::Loss,
+        Fault::Bursts,
+        Fault::Delay,
+        Fault::Reorder,
+        Fault::Duplicate,
+        Fault::OneWay,
+        Fault::Partition,
+        Fault::Pause,
+        Fault::Reboot,
+        Fault::Kill,
+        Fault::Stop,
+        Fault::Skew,
+        Fault::Late,
+        Fault::Checks,
+        Fault::Flap,
+        Fault::Runner,
+        Fault::Link,
+        Fault::Reload,
+        Fault::Prune,
+        Fault::Slow,
+        Fault::Refuse,
+        Fault::Keepalived,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Fault::Loss => "loss",
+            Fault::Bursts => "bursts",
+            Fault::Delay => "delay",
+            Fault::Reorder => "reorder",
+            Fault::Duplicate => "duplicate",
+            Fault::OneWay => "one-way",
+            Fault::Partition => "partition",
+            Fault::Pause => "pause",
+            Fault::Reboot => "reboot",
+            Fault::Kill => "kill",
+            Fault::Stop => "stop",
+            Fault::Skew => "skew",
+            Fault::Late => "late",
+            Fault::Checks => "checks",
+            Fault::Flap => "flap",
+            Fault::Runner => "runner",
+            Fault::Link => "link",
+            Fault::Reload => "reload",
+            Fault::Prune => "prune",
+            Fault::Slow => "slow",
+            Fault::Refuse => "refuse",
+            Fault::Keepalived => "keepalived",
+        }
+    }
+}
+
+/// The faults of one run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Faults(pub BTreeSet<Fault>);
+
+impl Faults {
+    /// Every eighth seed goes undisturbed; the others have one to six faults.
+    pub fn of_seed(seed: u64) -> Self {
+        let mut dice = Dice::new(seed, "faults");
+        if seed.is_multiple_of(8) {
+            return Self(BTreeSet::new());
+        }
+        let count = dice.between(1, 6);
+        Self((0..count).map(|_| dice.pick(&Fault::ALL)).collect())
+    }
+
+    /// Names with commas between them; `none`; `all`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "none" | "" => return Ok(Self(BTreeSet::new())),
+            "all" => return Ok(Self(Fault::ALL.into_iter().collect())),
+            _ => {}
+        }
+        let named = text.split(',').map(|name| {
+            let mut all = Fault::ALL.into_iter();
+            all.find(|fault| fault.name() == name.trim())
+                .ok_or_else(|| format!("no fault is called {name:?}; there are: {}", names()))
+        });
+        named.collect::<Result<_, _>>().map(Self)
+    }
+
+    pub fn has(&self, fault: Fault) -> bool {
+        self.0.contains(&fault)
+    }
+}
+
+fn names() -> String {
+    let names: Vec<&str> = Fault::ALL.iter().map(|fault| fault.name()).collect();
+    names.join(", ")
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("none");
+        }
+        let names: Vec<&str> = self.0.iter().map(|fault| fault.name()).collect();
+        f.write_str(&names.join(","))
+    }
+}

@@ -1,0 +1,410 @@
+//! What must hold between the hosts: nobody holds an address twice for long,
+//! and wherever nothing was disturbed for the stated bound, the hosts of each
+//! connected part agree on the Active that the rules name, and nothing moves.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use vipward::agent::settings::{InstanceSettings, Preempt};
+use vipward::agent::status::StateName;
+use vipward::agent::time::Instant;
+use vipward::agent::values::InstanceId;
+
+use crate::cast::{Cast, speak_alike};
+use crate::kit::{HostId, START};
+use crate::plan::Health;
+use crate::sim::Sim;
+
+#[derive(Debug)]
+pub struct Judge {
+    /// Every address that moves.
+    addresses: Vec<IpAddr>,
+    /// Two hosts hold an address since then.
+    doubles: BTreeMap<(IpAddr, HostId, HostId), Instant>,
+    /// How many addresses each host had.
+    counts: Vec<usize>,
+    /// When this was done last.
+    last: Instant,
+    /// Something may be different than it was.
+    pub dirty: bool,
+    /// The last look found everything agreed, since then.
+    agreed: bool,
+    /// How often the hosts were found to agree.
+    pub agreements: u64,
+}
+
+impl Judge {
+    pub fn new(cast: &Cast) -> Self {
+        let instances = cast.settings.iter().flat_map(|host| &host.instances);
+        let listed = instances.flat_map(|instance| &instance.addresses);
+        let mut addresses: Vec<IpAddr> = listed.map(|address| address.network.addr()).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        Self {
+            addresses,
+            doubles: BTreeMap::new(),
+            counts: vec![0; cast.settings.len()],
+            last: START,
+            dirty: true,
+            agreed: false,
+            agreements: 0,
+        }
+    }
+}
+
+/// One host that is able to serve a group.
+struct Able<'a> {
+    host: HostId,
+    settings: &'a InstanceSettings,
+    /// Absent for another program.
+    instance: Option<InstanceId>,
+    active: bool,
+    priority: u8,
+    preempts: bool,
+}
+
+/// After every step.
+pub fn judge(sim: &mut Sim) {
+    let moved = !sim.rules.borrow().moves.is_empty();
+    let counts: Vec<usize> = sim
+        .lab
+        .hosts
+        .iter()
+        .map(|host| {
+            let all = host.kernel.interfaces.values();
+            all.map(|known| known.state.addresses.len()).sum()
+        })
+        .collect();
+    let held = counts != sim.judge.counts;
+    sim.judge.counts = counts;
+    let since = std::mem::replace(&mut sim.judge.last, sim.lab.now());
+    let mut fates = sim.hosts.iter();
+    let able_again =
+        fates.any(|fate| since < fate.removes_from && fate.removes_from <= sim.lab.now());
+    if held || sim.judge.dirty || able_again {
+        find_doubles(sim);
+    }
+    doubles_end(sim);
+    let calm = sim.lab.now().since(sim.disturbed) > sim.bounds.agreement && is_calm(sim);
+    if !calm {
+        sim.judge.agreed = false;
+        sim.judge.dirty = false;
+        sim.rules.borrow_mut().moves.clear();
+        return;
+    }
+    if sim.judge.agreed && moved {
+        nobody_moves(sim);
+    }
+    sim.rules.borrow_mut().moves.clear();
+    if moved || held || sim.judge.dirty || !sim.judge.agreed {
+        for group in 0..sim.cast.groups.len() {
+            agreement(sim, group);
+            outsiders(sim, group);
+        }
+        sim.judge.agreed = true;
+        sim.judge.agreements += 1;
+    }
+    sim.judge.dirty = false;
+}
+
+/// Nothing disturbs that would go on disturbing.
+fn is_calm(sim: &Sim) -> bool {
+    let hosts = sim.hosts.iter();
+    let away = |fate: &&crate::sim::Fate| {
+        fate.refuses_add || fate.refuses_removal || fate.health.contains(&Health::Away)
+    };
+    !sim.weather.borrow().lossy() && hosts.filter(away).count() == 0
+}
+
+/// In a calm, connected part nothing changes hands.
+fn nobody_moves(sim: &Sim) {
+    let rules = sim.rules.borrow();
+    for change in &rules.moves {
+        let all = sim.lab.at(change.host).agent.iter();
+        let all = all.flat_map(|agent| agent.instances());
+        let name = all
+            .filter(|(id, _)| *id == change.instance)
+            .map(|(_, settings)| (settings.name.clone(), settings.vrid))
+            .next();
+        let Some((name, vrid)) = name else {
+            continue;
+        };
+        let group = sim.cast.groups.iter().position(|group| group.vrid == vrid);
+        let able = able(sim, group.expect("a group"));
+        let parts = parts(sim, &able);
+        let whole = parts
+            .iter()
+            .find(|part| part.iter().any(|one| able[*one].host == change.host));
+        if whole.is_some_and(|part| is_whole(sim, &able, part)) {
+            let host = &sim.lab.at(change.host).name;
+            let (from, to) = (change.from, change.to);
+            let text = format!("{host} {name} went from {from} to {to} for no reason");
+            sim.lab.fail(&text);
+        }
+    }
+}
+
+/// The hosts that can serve a group, by what is true and not by what their
+/// agents say.
+fn able(sim: &Sim, group: usize) -> Vec<Able<'_>> {
+    let vrid = sim.cast.groups[group].vrid;
+    let mut all = Vec::new();
+    for id in sim.ids() {
+        let (host, fate) = (sim.lab.at(id), &sim.hosts[id.0]);
+        if !host.powered || host.paused || fate.stopping.is_some() {
+            continue;
+        }
+        let link = |settings: &InstanceSettings| {
+            let state = host.kernel.interfaces.get(&settings.interface);
+            state.is_some_and(|known| known.state.up)
+        };
+        if let Some(foreign) = &host.foreign {
+            let settings = fate.wanted.instances.get(group).expect("of each host");
+            if link(settings) {
+                all.push(Able {
+                    host: id,
+                    settings,
+                    instance: None,
+                    active: foreign.is_active(vrid.get()),
+                    priority: settings.priority.get(),
+                    preempts: true,
+                });
+            }
+            continue;
+        }
+        let instances = host.agent.iter().flat_map(|agent| agent.instances());
+        let mut ours = instances.filter(|(_, settings)| settings.vrid == vrid);
+        let Some((instance, settings)) = ours.next() else {
+            continue;
+        };
+        if fate.absent.contains(&group) || !link(settings) || !is_well(fate, settings) {
+            continue;
+        }
+        let seen = host.ledger.last.as_ref();
+        let state = seen.and_then(|seen| seen.state(instance));
+        all.push(Able {
+            host: id,
+            settings,
+            instance: Some(instance),
+            active: state == Some(StateName::Active),
+            priority: effective(fate, settings),
+            preempts: settings.preempt != Preempt::Never || settings.priority.is_owner(),
+        });
+    }
+    all
+}
+
+fn is_well(fate: &crate::sim::Fate, settings: &InstanceSettings) -> bool {
+    let mut all = settings.checks.iter();
+    all.all(|check| check.weight.is_some() || health(fate, check.name.as_str()) == Health::Well)
+}
+
+fn health(fate: &crate::sim::Fate, check: &str) -> Health {
+    fate.health[usize::from(check != crate::cast::SERVICE)]
+}
+
+fn effective(fate: &crate::sim::Fate, settings: &InstanceSettings) -> u8 {
+    if settings.priority.is_owner() {
+        return 255;
+    }
+    let failing = settings.checks.iter();
+    let failing = failing.filter(|check| health(fate, check.name.as_str()) == Health::Sick);
+    let sum: i32 = failing
+        .filter_map(|check| check.weight)
+        .map(i32::from)
+        .sum();
+    let value = i32::from(settings.priority.get()) + sum;
+    u8::try_from(value.clamp(1, 254)).expect("clamped")
+}
+
+fn hears(sim: &Sim, from: &Able<'_>, to: &Able<'_>) -> bool {
+    let strict = from.instance.is_none() || to.instance.is_none();
+    let list = |of: &Able<'_>| {
+        let mut all: Vec<IpAddr> = of.settings.advertised().collect();
+        all.sort_unstable();
+        all
+    };
+    !sim.lab.wire.is_cut(from.host, to.host)
+        && speak_alike(from.settings, to.settings)
+        && (!strict || list(from) == list(to))
+}
+
+/// Who hears whom, directly or through others, in either direction.
+fn parts(sim: &Sim, able: &[Able<'_>]) -> Vec<Vec<usize>> {
+    let mut parts: Vec<Vec<usize>> = Vec::new();
+    for (n, one) in able.iter().enumerate() {
+        let touches = |part: &Vec<usize>| {
+            part.iter()
+                .any(|other| hears(sim, one, &able[*other]) || hears(sim, &able[*other], one))
+        };
+        let (joined, apart): (Vec<_>, Vec<_>) = parts.into_iter().partition(touches);
+        let mut joined: Vec<usize> = joined.into_iter().flatten().collect();
+        joined.push(n);
+        parts = apart;
+        parts.push(joined);
+    }
+    parts
+}
+
+/// Everybody hears everybody.
+fn is_whole(sim: &Sim, able: &[Able<'_>], part: &[usize]) -> bool {
+    let mut pairs = part
+        .iter()
+        .flat_map(|one| part.iter().map(move |other| (one, other)));
+    pairs.all(|(one, other)| one == other || hears(sim, &able[*one], &able[*other]))
+}
+
+fn agreement(sim: &Sim, group: usize) {
+    let able = able(sim, group);
+    let name = format!("vrid {}", sim.cast.groups[group].vrid);
+    for part in parts(sim, &able) {
+        if !is_whole(sim, &able, &part) {
+            continue;
+        }
+        let members = || part.iter().filter_map(|one| able.get(*one));
+        let host = |one: &Able<'_>| sim.lab.at(one.host).name.clone();
+        let actives: Vec<&Able<'_>> = members().filter(|one| one.active).collect();
+        let names: Vec<String> = members().map(host).collect();
+        let [active] = actives.as_slice() else {
+            let actives: Vec<String> = actives.into_iter().map(host).collect();
+            sim.lab.fail(&format!(
+                "{name}: Active of {names:?}: {actives:?}, not one"
+            ));
+        };
+        let better = members().find(|one| one.preempts && one.priority > active.priority);
+        if let Some(better) = better {
+            let (is, should) = (host(active), host(better));
+            sim.lab
+                .fail(&format!("{name}: {is} is Active, it should be {should}"));
+        }
+        for one in members() {
+            priority_is_right(sim, one);
+            for address in &one.settings.addresses {
+                let address = address.network.addr();
+                let there = sim.lab.at(one.host).kernel.holds(address).is_some();
+                if there != one.active {
+                    let has = if there { "has" } else { "lacks" };
+                    let state = if one.active { "Active" } else { "not Active" };
+                    sim.lab.fail(&format!(
+                        "{name}: {} is {state} and {has} {address}",
+                        host(one)
+                    ));
+                }
+                let rules = sim.rules.borrow();
+                let told = |id| rules.announced(one.host, id, address);
+                if one.active && !one.instance.is_none_or(told) {
+                    sim.lab
+                        .fail(&format!("{name}: {} never announced {address}", host(one)));
+                }
+            }
+        }
+    }
+}
+
+/// What the agent takes its priority for.
+fn priority_is_right(sim: &Sim, one: &Able<'_>) {
+    let Some(instance) = one.instance else {
+        return;
+    };
+    let host = sim.lab.at(one.host);
+    let seen = host.ledger.last.as_ref();
+    let seen = seen.and_then(|seen| seen.priority(instance));
+    if seen != Some(one.priority) {
+        let (name, should) = (&host.name, one.priority);
+        sim.lab.fail(&format!(
+            "{name} has priority {seen:?}, it should be {should}"
+        ));
+    }
+}
+
+/// Who is not able, and lives, is not Active and has nothing.
+fn outsiders(sim: &Sim, group: usize) {
+    let able = able(sim, group);
+    let vrid = sim.cast.groups[group].vrid;
+    for id in sim.ids() {
+        let host = sim.lab.at(id);
+        if !host.runs() || able.iter().any(|one| one.host == id) {
+            continue;
+        }
+        let instances = host.agent.iter().flat_map(|agent| agent.instances());
+        for (instance, settings) in instances.filter(|(_, settings)| settings.vrid == vrid) {
+            let seen = host.ledger.last.as_ref();
+            let state = seen.and_then(|seen| seen.state(instance));
+            let mut all = settings.addresses.iter();
+            let has = all.any(|address| host.kernel.holds(address.network.addr()).is_some());
+            if state == Some(StateName::Active) || has {
+                let name = &host.name;
+                sim.lab.fail(&format!(
+                    "{name} cannot serve vrid {vrid} and is {state:?}, has: {has}"
+                ));
+            }
+        }
+    }
+}
+
+/// Which pairs hold one address although they hear each other.
+fn find_doubles(sim: &mut Sim) {
+    let mut found = Vec::new();
+    let lossy = sim.weather.borrow().lossy();
+    for address in &sim.judge.addresses {
+        let holders: Vec<HostId> = sim
+            .ids()
+            .filter(|id| sim.lab.at(*id).kernel.holds(*address).is_some())
+            .collect();
+        for (n, one) in holders.iter().enumerate() {
+            for other in holders.iter().skip(n + 1) {
+                if !lossy && are_connected(sim, *address, *one, *other) {
+                    found.push((*address, *one, *other));
+                }
+            }
+        }
+    }
+    let now = sim.lab.now();
+    let before = std::mem::take(&mut sim.judge.doubles);
+    for key in found {
+        let since = before.get(&key).copied().unwrap_or(now);
+        sim.judge.doubles.insert(key, since);
+    }
+}
+
+/// Both live, and each hears the other about the instance of this address.
+fn are_connected(sim: &Sim, address: IpAddr, one: HostId, other: HostId) -> bool {
+    let mut groups = 0..sim.cast.groups.len();
+    let group = groups.find(|group| {
+        let mut all = sim
+            .hosts
+            .iter()
+            .flat_map(|fate| fate.wanted.instances.get(*group));
+        all.any(|instance| {
+            let mut all = instance.addresses.iter();
+            all.any(|known| known.network.addr() == address)
+        })
+    });
+    let Some(group) = group else {
+        return false;
+    };
+    let able = able(sim, group);
+    let find = |id| able.iter().find(|known| known.host == id);
+    let (Some(one), Some(other)) = (find(one), find(other)) else {
+        return false;
+    };
+    let refuses = |able: &Able<'_>| {
+        let fate = &sim.hosts[able.host.0];
+        fate.refuses_removal || sim.lab.now() < fate.removes_from
+    };
+    hears(sim, one, other) && hears(sim, other, one) && !refuses(one) && !refuses(other)
+}
+
+fn doubles_end(sim: &Sim) {
+    let now = sim.lab.now();
+    for ((address, one, other), since) in &sim.judge.doubles {
+        let span = now.since(*since);
+        if span > sim.bounds.double {
+            let name = |id: &HostId| &sim.lab.at(*id).name;
+            let (one, other) = (name(one), name(other));
+            sim.lab.fail(&format!(
+                "{one} and {other} both have {address} for {span:?}"
+            ));
+        }
+    }
+}

@@ -1,0 +1,563 @@
+//! What the protocol demands of every single turn, said a second time and in
+//! other words than the core's: when a Backup may claim and when it must, what
+//! an Active does on hearing others, the rhythm of its advertisements, the
+//! parting advertisement, the announcement owed to a loser.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use vipward::agent::action::Action;
+use vipward::agent::event::Timing;
+use vipward::agent::report::Fact;
+use vipward::agent::settings::{InstanceSettings, Preempt};
+use vipward::agent::status::StateName;
+use vipward::agent::time::Instant;
+use vipward::agent::values::{AddressIndex, InstanceId, Version};
+
+use crate::bounds::ROUNDING;
+use crate::cast::source;
+use crate::kit::invariants::Turn;
+use crate::kit::{HostId, Input, Lab, Observer, Packet};
+
+/// From a losing advertisement to the last of the announcements it causes.
+const REAFFIRMED_WITHIN: Duration = Duration::from_secs(1);
+
+/// After the first failure of an addition.
+const RETRIED_AFTER: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Default)]
+pub struct Rules {
+    watches: BTreeMap<(HostId, InstanceId), Watch>,
+    /// States changed since this was last looked at.
+    pub moves: Vec<Move>,
+    /// The pause after each addition that failed last time.
+    pauses: BTreeMap<(HostId, InstanceId, AddressIndex), Duration>,
+    /// When the last of them is over, by the laboratory's clock.
+    pub retried_by: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Move {
+    pub host: HostId,
+    pub instance: InstanceId,
+    pub from: StateName,
+    pub to: StateName,
+}
+
+/// What is known of one instance on one host, by its own clock.
+#[derive(Debug)]
+struct Watch {
+    state: StateName,
+    /// Backup: the last thing heard that counts, and what was learned by it.
+    heard: Instant,
+    resigned: bool,
+    interval: Duration,
+    preempt_at: Option<Instant>,
+    /// A late timer was forgiven until then.
+    forgiven: Option<Instant>,
+    /// The priority changed since: how late an overdue timer is depends on
+    /// when it was looked at.
+    moved: bool,
+    /// A parting advertisement is owed.
+    parting: bool,
+    /// Active.
+    last_advert: Instant,
+    advert_by: Instant,
+    /// The interval may have changed since the last periodic advertisement.
+    rescheduled: bool,
+    /// Addresses to be announced again, and by when.
+    owed: BTreeMap<IpAddr, Instant>,
+    /// Announced at least once since the claim.
+    announced: BTreeMap<IpAddr, Instant>,
+}
+
+impl Watch {
+    fn new(now: Instant) -> Self {
+        Self {
+            state: StateName::Initialize,
+            heard: now,
+            resigned: false,
+            interval: Duration::ZERO,
+            preempt_at: None,
+            forgiven: None,
+            moved: false,
+            parting: false,
+            last_advert: now,
+            advert_by: now,
+            rescheduled: false,
+            owed: BTreeMap::new(),
+            announced: BTreeMap::new(),
+        }
+    }
+
+    fn listens(&mut self, now: Instant, interval: Duration) {
+        self.heard = now;
+        self.resigned = false;
+        self.interval = interval;
+        self.forgiven = None;
+        self.moved = false;
+    }
+
+    /// When the Active_Down_Timer ends.
+    fn down_at(&self, settings: &InstanceSettings, priority: u8) -> Instant {
+        let skew = skew(settings.version, priority, self.interval);
+        let silence = self.interval * u32::from(settings.down_after);
+        self.heard + if self.resigned { skew } else { silence + skew }
+    }
+}
+
+/// RFC 9568 section 6.1, RFC 3768 section 6.1.
+fn skew(version: Version, priority: u8, interval: Duration) -> Duration {
+    let whole = match version {
+        Version::V2 => Duration::from_secs(1),
+        Version::V3 => interval,
+    };
+    whole.mul_f64((256.0 - f64::from(priority)) / 256.0)
+}
+
+/// The face of it that the laboratory knows.
+pub struct Watchman(pub Rc<RefCell<Rules>>);
+
+impl Observer for Watchman {
+    fn turn(&mut self, lab: &Lab, turn: &Turn, input: &Input, actions: &[Action]) {
+        self.0.borrow_mut().turn(lab, turn, input, actions);
+    }
+}
+
+/// One instance's part in a turn.
+struct Part<'a> {
+    lab: &'a Lab,
+    host: HostId,
+    id: InstanceId,
+    settings: &'a InstanceSettings,
+    now: Instant,
+    was: StateName,
+    is: StateName,
+    priority: u8,
+    /// Priorities of the advertisements sent.
+    sent: Vec<u8>,
+    actions: &'a [Action],
+    /// It went through Initialize within this turn.
+    anew: bool,
+}
+
+impl Part<'_> {
+    fn fail(&self, why: &str) -> ! {
+        let host = &self.lab.at(self.host).name;
+        let name = &self.settings.name;
+        self.lab.fail(&format!("{host} {name}: {why}"))
+    }
+
+    fn interval(&self) -> Duration {
+        self.settings.advert_interval.as_duration()
+    }
+
+    fn patience(&self) -> Duration {
+        let skew = skew(self.settings.version, self.priority, self.interval());
+        self.interval() * u32::from(self.settings.down_after) + skew
+    }
+
+    fn late_max(&self) -> Duration {
+        self.lab.at(self.host).clock.late_max
+    }
+}
+
+impl Rules {
+    /// The agent of this host is another now, or gone.
+    pub fn forget(&mut self, host: HostId) {
+        self.watches.retain(|(of, _), _| *of != host);
+        self.pauses.retain(|(of, _, _), _| *of != host);
+    }
+
+    pub fn announced(&self, host: HostId, instance: InstanceId, address: IpAddr) -> bool {
+        let watch = self.watches.get(&(host, instance));
+        watch.is_some_and(|watch| watch.announced.contains_key(&address))
+    }
+
+    fn turn(&mut self, lab: &Lab, turn: &Turn, input: &Input, actions: &[Action]) {
+        let Some(agent) = &lab.at(turn.host).agent else {
+            return;
+        };
+        let now = lab.local(turn.host);
+        self.refused(lab, turn.host, input);
+        for (id, settings) in agent.instances() {
+            let is = turn.after.state(id).unwrap_or(StateName::Initialize);
+            let was = turn.before.state(id).unwrap_or(StateName::Initialize);
+            let priority = turn.after.priority(id).unwrap_or_default();
+            let sent = actions.iter().filter_map(|action| match action {
+                Action::Advertise {
+                    instance, priority, ..
+                } if *instance == id => Some(*priority),
+                _ => None,
+            });
+            let anew = actions.iter().any(|action| {
+                matches!(action, Action::Report(report)
+                    if report.instance.as_ref() == Some(&settings.name)
+                        && matches!(report.fact, Fact::Transition { to, .. }
+                            if was == StateName::Backup && to == StateName::Initialize))
+            });
+            let part = Part {
+                lab,
+                host: turn.host,
+                id,
+                settings,
+                now,
+                was,
+                is,
+                priority,
+                sent: sent.collect(),
+                actions,
+                anew,
+            };
+            let watch = self.watches.entry((turn.host, id));
+            let watch = watch.or_insert_with(|| Watch::new(now));
+            let before = turn.before.priority(id).unwrap_or(priority);
+            judge(watch, &part, input, before);
+            if was != is {
+                self.moves.push(Move {
+                    host: turn.host,
+                    instance: id,
+                    from: was,
+                    to: is,
+                });
+            }
+        }
+    }
+
+    /// An addition that failed is tried again after 5 s, then after twice as
+    /// long each time, up to 5 min; its host may leave and come back then.
+    fn refused(&mut self, lab: &Lab, host: HostId, input: &Input) {
+        let Input::Added {
+            instance,
+            address,
+            outcome,
+        } = input
+        else {
+            return;
+        };
+        let key = (host, *instance, *address);
+        if outcome.is_ok() {
+            self.pauses.remove(&key);
+            return;
+        }
+        let last = self.pauses.get(&key);
+        let pause = last.map_or(RETRIED_AFTER, |last| (*last * 2).min(RETRIED_AFTER * 60));
+        self.pauses.insert(key, pause);
+        let by = lab.now() + pause * 102 / 100;
+        self.retried_by = self.retried_by.max(Some(by));
+    }
+
+    /// Something should have been done by now.
+    pub fn overdue(&self, lab: &Lab) {
+        for ((host, id), watch) in &self.watches {
+            let here = lab.at(*host);
+            if !here.runs() || here.catching_up {
+                continue;
+            }
+            let Some(agent) = &here.agent else {
+                continue;
+            };
+            let active = watch.state == StateName::Active;
+            if !active && watch.state != StateName::Backup {
+                continue;
+            }
+            let mut all = agent.instances();
+            let Some((_, settings)) = all.find(|(known, _)| known == id) else {
+                continue;
+            };
+            let now = lab.local(*host);
+            let slack = here.clock.late_max + ROUNDING;
+            let name = format!("{} {}", here.name, settings.name);
+            if active && now > watch.advert_by + slack {
+                lab.fail(&format!("{name}: the Active does not advertise"));
+            }
+            let owed = watch.owed.iter().find(|(_, by)| now > **by + slack);
+            if let Some((address, _)) = owed.filter(|_| active) {
+                lab.fail(&format!(
+                    "{name}: a loser was heard, {address} not announced"
+                ));
+            }
+            if !active && now > watch.advert_by + slack {
+                lab.fail(&format!("{name}: the Backup does not claim"));
+            }
+        }
+    }
+}
+
+fn judge(watch: &mut Watch, part: &Part<'_>, input: &Input, before: u8) {
+    let (was, is) = (part.was, part.is);
+    let packet = match input {
+        Input::Packet(packet) if accepted(part, packet) => Some(&**packet),
+        _ => None,
+    };
+    match was {
+        StateName::Backup if !part.anew => backup(watch, part, input, packet, before),
+        StateName::Active => active(watch, part, packet),
+        StateName::Backup | StateName::Initialize | StateName::Fault => {
+            if packet.is_some() && is != was {
+                part.fail("an advertisement moved an instance that takes no part");
+            }
+        }
+    }
+    if matches!(input, Input::Stop | Input::StopNow) && was == StateName::Active {
+        let up = part
+            .lab
+            .at(part.host)
+            .ledger
+            .interface(part.settings.interface);
+        if up.is_some_and(|state| state.up) && !part.sent.contains(&0) {
+            part.fail("stopped without priority 0");
+        }
+    }
+    begin(watch, part, packet);
+    announcements(watch, part);
+    partings(watch, part);
+    watch.state = is;
+    advertised(watch, part, input);
+    if is == StateName::Backup {
+        let down_at = watch.down_at(part.settings, part.priority);
+        let claim = watch.forgiven.unwrap_or(down_at);
+        // A timer that moves into the past ends at once.
+        let claim = claim.min(watch.preempt_at.unwrap_or(claim));
+        watch.advert_by = claim.max(part.now);
+    }
+}
+
+/// Reaches the state machine.
+fn accepted(part: &Part<'_>, packet: &Packet) -> bool {
+    let settings = part.settings;
+    let timing = match packet.timing {
+        Timing::V2 {
+            interval_seconds, ..
+        } => settings.advert_interval.as_seconds() == Some(interval_seconds),
+        Timing::V3 { .. } => true,
+        Timing::Unknown => false,
+    };
+    let peers = &settings.unicast_peers;
+    packet.interface == settings.interface
+        && packet.family == settings.family
+        && packet.vrid == settings.vrid.get()
+        && packet.version == settings.version.number()
+        && (peers.is_empty() || peers.contains(&packet.source))
+        && timing
+}
+
+fn learned(part: &Part<'_>, packet: &Packet) -> Duration {
+    match packet.timing {
+        Timing::V3 {
+            interval_centiseconds,
+        } => Duration::from_millis(10) * u32::from(interval_centiseconds),
+        Timing::V2 { .. } | Timing::Unknown => part.interval(),
+    }
+}
+
+/// Rows 5 to 8.
+fn backup(
+    watch: &mut Watch,
+    part: &Part<'_>,
+    input: &Input,
+    packet: Option<&Packet>,
+    priority: u8,
+) {
+    if let Some(packet) = packet {
+        if part.is != StateName::Backup {
+            part.fail("an advertisement ended Backup");
+        }
+        let losing = packet.priority < priority;
+        let preempt = match part.settings.preempt {
+            _ if priority == 255 => Preempt::Immediately,
+            preempt => preempt,
+        };
+        match preempt {
+            _ if packet.priority == 0 => {
+                watch.heard = part.now;
+                watch.resigned = true;
+                watch.preempt_at = None;
+                watch.forgiven = None;
+                watch.moved = false;
+            }
+            Preempt::Immediately if losing => {}
+            Preempt::After(delay) if losing => {
+                watch.preempt_at.get_or_insert(part.now + delay);
+                watch.listens(part.now, learned(part, packet));
+            }
+            Preempt::Immediately | Preempt::After(_) | Preempt::Never => {
+                watch.preempt_at = None;
+                watch.listens(part.now, learned(part, packet));
+            }
+        }
+        return;
+    }
+    if matches!(input, Input::Reload(_)) && !matches!(part.settings.preempt, Preempt::After(_)) {
+        watch.preempt_at = None;
+    }
+    if let Some(at) = watch.forgiven {
+        // It moves with the skew, as every timer does.
+        let skew = |value| skew(part.settings.version, value, watch.interval);
+        let at = (at + skew(part.priority)).minus(skew(priority));
+        watch.forgiven = Some(at.max(part.now));
+    }
+    watch.moved |= priority != part.priority;
+    let down_at = watch.down_at(part.settings, part.priority);
+    let most = if watch.moved {
+        Duration::ZERO
+    } else {
+        watch.interval
+    };
+    let late = part.now.since(down_at) > most;
+    if part.is != StateName::Active {
+        let timed = matches!(input, Input::Wake) && part.is == StateName::Backup;
+        if timed && late && watch.forgiven.is_none() {
+            watch.forgiven = Some(part.now + watch.interval);
+        }
+        return;
+    }
+    if !matches!(input, Input::Wake) {
+        part.fail("claimed without its timer");
+    }
+    let preempts = watch.preempt_at.is_some_and(|at| at <= part.now);
+    if preempts || watch.forgiven.is_some() {
+        return;
+    }
+    if part.now + ROUNDING < down_at {
+        let early = down_at.since(part.now);
+        part.fail(&format!("claimed {early:?} before its time"));
+    }
+    if part.now.since(down_at) > watch.interval + ROUNDING && !watch.moved {
+        part.fail("claimed because it had been asleep itself");
+    }
+}
+
+/// Rows 11 to 13.
+fn active(watch: &mut Watch, part: &Part<'_>, packet: Option<&Packet>) {
+    let Some(packet) = packet else {
+        return;
+    };
+    let silent = part.now.since(watch.last_advert);
+    let slack = part.late_max() * 2 + ROUNDING;
+    let awake = silent + slack < part.patience() && !watch.rescheduled;
+    let asleep = silent > part.patience() + slack && !watch.rescheduled;
+    let number = part.lab.at(part.host).number;
+    let ours = (part.priority, source(part.settings, number));
+    let theirs = (packet.priority, packet.source);
+    if packet.priority == 0 {
+        if part.is != StateName::Active {
+            part.fail("priority 0 ended Active");
+        }
+        if awake && part.sent != [part.priority] {
+            part.fail("priority 0 was not answered at once");
+        }
+        if asleep && !part.sent.is_empty() {
+            part.fail("one that was asleep answers priority 0 from its queue");
+        }
+        return;
+    }
+    let outranked = theirs > ours;
+    if (outranked || asleep) && part.is == StateName::Active {
+        part.fail("the Active stays although it has lost");
+    }
+    if !outranked && awake && part.is != StateName::Active {
+        part.fail("the Active gives way to an advertisement that loses");
+    }
+    if part.is == StateName::Active {
+        for address in &part.settings.addresses {
+            let address = address.network.addr();
+            let by = part.now + REAFFIRMED_WITHIN;
+            watch.owed.entry(address).or_insert(by);
+        }
+    } else if part.is == StateName::Backup {
+        let winnable = theirs > (1, ours.1);
+        watch.parting = winnable;
+        watch.listens(part.now, learned(part, packet));
+    }
+}
+
+/// A state was entered.
+fn begin(watch: &mut Watch, part: &Part<'_>, packet: Option<&Packet>) {
+    let entered = part.was != part.is || part.anew;
+    match part.is {
+        StateName::Backup if entered => {
+            if packet.is_none() {
+                watch.listens(part.now, part.interval());
+                watch.parting = false;
+            }
+            watch.preempt_at = None;
+        }
+        StateName::Active if entered => {
+            watch.announced.clear();
+            watch.owed.clear();
+            if part.sent.first() != Some(&part.priority) {
+                part.fail("claimed without an advertisement");
+            }
+        }
+        StateName::Backup | StateName::Active | StateName::Initialize | StateName::Fault => {}
+    }
+    if part.is != StateName::Backup {
+        watch.parting = false;
+    }
+}
+
+fn announcements(watch: &mut Watch, part: &Part<'_>) {
+    let host = part.lab.at(part.host);
+    for action in part.actions {
+        if let Action::Announce {
+            instance, address, ..
+        } = action
+            && *instance == part.id
+        {
+            watch.owed.remove(address);
+            watch.announced.insert(*address, part.now);
+        }
+    }
+    // What is not there is announced when it is.
+    watch.owed.retain(|address, _| {
+        let places = part.settings.addresses.iter().enumerate();
+        let mut same = places.filter(|(_, known)| known.network.addr() == *address);
+        same.any(|(place, known)| {
+            let index = host.ledger.index_of(part.id, place, known);
+            host.kernel.holds(*address).is_some() && !host.ledger.is_pending(part.id, index)
+        })
+    });
+}
+
+fn partings(watch: &mut Watch, part: &Part<'_>) {
+    if !watch.parting {
+        return;
+    }
+    if part.sent.iter().any(|priority| *priority > 0) {
+        watch.parting = false;
+        return;
+    }
+    let host = part.lab.at(part.host);
+    // One that somebody else deleted is there until the agent hears of it.
+    let mut all = part.settings.addresses.iter();
+    let remains = all.any(|address| {
+        let known = host.ledger.interface(address.interface);
+        let known = known.into_iter().flat_map(|state| &state.addresses);
+        let wanted = address.network.addr();
+        host.kernel.holds(wanted).is_some()
+            || known.map(|own| own.network.addr()).any(|own| own == wanted)
+    });
+    if !remains && !host.ledger.waits(part.id) {
+        part.fail("all addresses are gone, and no parting advertisement");
+    }
+}
+
+/// The rhythm of an Active.
+fn advertised(watch: &mut Watch, part: &Part<'_>, input: &Input) {
+    if part.is != StateName::Active {
+        return;
+    }
+    let next = part.now + part.interval();
+    if !part.sent.is_empty() {
+        watch.last_advert = part.now;
+        watch.advert_by = next;
+    } else if matches!(input, Input::Reload(_)) {
+        watch.advert_by = watch.advert_by.min(next);
+    }
+    watch.rescheduled |= matches!(input, Input::Reload(_));
+    watch.rescheduled &= !matches!(input, Input::Wake) || part.sent.is_empty();
+}

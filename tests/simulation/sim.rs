@@ -1,0 +1,239 @@
+//! One run: the laboratory, what is done to it, and who judges.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::Duration;
+
+use vipward::agent::jobs::{JobResult, Task, Verdict};
+use vipward::agent::settings::Settings;
+use vipward::agent::time::Instant;
+
+use crate::bounds::Bounds;
+use crate::cast::{Cast, LOAD, SERVICE};
+use crate::dice::Dice;
+use crate::fault::Faults;
+use crate::judge::Judge;
+use crate::kit::{Clock, HostId, Input, Lab, START};
+use crate::plan::{Health, Plan};
+use crate::rules::{Rules, Watchman};
+use crate::weather::{Conditions, Sky};
+
+pub struct Sim {
+    pub lab: Lab,
+    pub cast: Cast,
+    pub bounds: Bounds,
+    pub hosts: Vec<Fate>,
+    pub weather: Rc<RefCell<Conditions>>,
+    pub rules: Rc<RefCell<Rules>>,
+    pub judge: Judge,
+    plan: Plan,
+    /// Deeds done so far.
+    done: usize,
+    /// When something was last done, or ceases to disturb by itself.
+    pub disturbed: Instant,
+    answers: Dice,
+    pub steps: u64,
+}
+
+/// What is true of a host, whatever its agent believes.
+#[derive(Clone, Debug)]
+pub struct Fate {
+    /// The service, the load.
+    pub health: [Health; 2],
+    /// With every change of the configuration so far, absent instances too.
+    pub wanted: Settings,
+    pub absent: BTreeSet<usize>,
+    pub stopping: Option<Instant>,
+    pub refuses_add: bool,
+    pub refuses_removal: bool,
+    /// What was refused before is tried again by then.
+    pub removes_from: Instant,
+    pub pruned: Option<Instant>,
+}
+
+impl Fate {
+    /// The configuration as the file has it now.
+    pub fn settings(&self) -> Settings {
+        let mut settings = self.wanted.clone();
+        let mut place = 0;
+        settings.instances.retain(|_| {
+            place += 1;
+            !self.absent.contains(&(place - 1))
+        });
+        settings
+    }
+}
+
+impl Sim {
+    pub fn new(seed: u64, faults: &Faults, cycles: u64, record: bool) -> Self {
+        let cast = Cast::new(seed, faults);
+        let plan = Plan::new(seed, &cast, faults, cycles);
+        let weather = Rc::new(RefCell::new(Conditions {
+            delay: cast.delay,
+            ..Conditions::default()
+        }));
+        let rules = Rc::new(RefCell::new(Rules::default()));
+        let mut lab = Lab::new();
+        lab.quiet = true;
+        if !record {
+            lab.do_not_record();
+        }
+        lab.wire.weather = Some(Box::new(Sky::new(weather.clone(), seed)));
+        lab.observer = Some(Box::new(Watchman(rules.clone())));
+        let mut hosts = Vec::new();
+        for (settings, ppm) in cast.settings.iter().zip(&cast.ppm) {
+            let id = lab.host(settings.instances.clone());
+            let host = lab.at_mut(id);
+            host.settings = settings.clone();
+            host.powered = false;
+            host.clock = Clock {
+                ppm: *ppm,
+                late_max: cast.late_max,
+            };
+            hosts.push(Fate {
+                health: [Health::Well; 2],
+                wanted: settings.clone(),
+                absent: BTreeSet::new(),
+                stopping: None,
+                refuses_add: false,
+                refuses_removal: false,
+                removes_from: START,
+                pruned: None,
+            });
+        }
+        Self {
+            bounds: Bounds::of(&cast),
+            judge: Judge::new(&cast),
+            answers: Dice::new(seed, "answers"),
+            lab,
+            cast,
+            hosts,
+            weather,
+            rules,
+            plan,
+            done: 0,
+            disturbed: START,
+            steps: 0,
+        }
+    }
+
+    /// To the end of the plan; panics at the first breach.
+    pub fn run(&mut self) {
+        loop {
+            let calm = self.disturbed + self.bounds.agreement + self.cast.unit * 2;
+            let end = (START + self.plan.end).max(calm);
+            let deed = self.plan.deeds.get(self.done);
+            let deed_at = deed.map(|(after, _)| START + *after);
+            let next = self.lab.next();
+            if let Some(at) = deed_at
+                && next.is_none_or(|next| at <= next)
+            {
+                let (_, deed) = self
+                    .plan
+                    .deeds
+                    .get(self.done)
+                    .cloned()
+                    .expect("it is there");
+                self.done += 1;
+                self.lab.jump(at);
+                self.disturbed = self.disturbed.max(at);
+                self.judge.dirty = true;
+                self.carry_out(deed);
+            } else if next.is_some_and(|next| next <= end) {
+                self.lab.step();
+            } else {
+                self.lab.jump(end);
+                self.after_step();
+                return;
+            }
+            self.steps += 1;
+            assert!(self.steps < 3_000_000, "the run does not advance");
+            self.after_step();
+        }
+    }
+
+    pub fn ids(&self) -> impl Iterator<Item = HostId> + use<> {
+        (0..self.hosts.len()).map(HostId)
+    }
+
+    fn after_step(&mut self) {
+        for id in self.ids() {
+            self.answer_jobs(id);
+            self.let_go(id);
+        }
+        let retried_by = self.rules.borrow().retried_by;
+        self.disturbed = self.disturbed.max(retried_by.unwrap_or(START));
+        self.rules.borrow().overdue(&self.lab);
+        crate::judge::judge(self);
+    }
+
+    /// Checks and hooks take up to three quarters of their time.
+    fn answer_jobs(&mut self, id: HostId) {
+        if self.lab.at(id).started.is_empty() {
+            return;
+        }
+        let started = std::mem::take(&mut self.lab.at_mut(id).started);
+        let longest = self.cast.unit / 2;
+        for job in started {
+            let took = self.answers.span(Duration::ZERO, longest * 3 / 4);
+            let health = match &job.task {
+                Task::Check(name) if name.as_str() == SERVICE => self.hosts[id.0].health[0],
+                Task::Check(name) if name.as_str() == LOAD => self.hosts[id.0].health[1],
+                Task::Check(_) | Task::Hook(_) => Health::Well,
+            };
+            let (took, verdict) = match health {
+                Health::Well => (took, Verdict::Passed),
+                Health::Sick if self.answers.chance(30) => (longest, Verdict::TimedOut),
+                Health::Sick => (took, Verdict::Failed("exit code 1".to_owned())),
+                Health::Away if self.answers.chance(30) => continue,
+                Health::Away => (Duration::ZERO, Verdict::NotRun("away".to_owned())),
+            };
+            let result = JobResult {
+                verdict,
+                duration: took,
+                output: String::new(),
+            };
+            let input = Input::Done {
+                job: job.id,
+                result,
+            };
+            self.lab.news_in(took, id, input);
+        }
+    }
+
+    /// An agent that has finished is gone; nothing of it may remain.
+    fn let_go(&mut self, id: HostId) {
+        let Some(since) = self.hosts[id.0].stopping else {
+            return;
+        };
+        let host = self.lab.at(id);
+        let Some(agent) = &host.agent else {
+            self.hosts[id.0].stopping = None;
+            return;
+        };
+        if host.paused || self.hosts[id.0].refuses_removal {
+            self.hosts[id.0].stopping = Some(self.lab.now());
+            return;
+        }
+        if !agent.is_finished() {
+            let since = since.max(self.hosts[id.0].removes_from);
+            if self.lab.now().since(since) > self.bounds.stop {
+                self.lab.fail(&format!("{} does not end", host.name));
+            }
+            return;
+        }
+        for (_, settings) in agent.instances() {
+            for address in &settings.addresses {
+                if host.kernel.holds(address.network.addr()).is_some() {
+                    let text = format!("{} has ended and left {}", host.name, address.network);
+                    self.lab.fail(&text);
+                }
+            }
+        }
+        self.lab.end_agent(id);
+        self.hosts[id.0].stopping = None;
+        self.rules.borrow_mut().forget(id);
+        self.judge.dirty = true;
+    }
+}
