@@ -114,7 +114,7 @@ pub(super) fn drift(instance: &Instance) -> Vec<Row> {
 pub(super) fn conflicts(instance: &Instance, now: Timestamp) -> Vec<Row> {
     let row = |conflict: &Conflict| {
         let text = format!(
-            "{} announced {} while it was ours, {} ago; another host has it too",
+            "{} claimed {} while it was ours, {} ago; another host has it too",
             conflict.hardware_address,
             conflict.address,
             words::span(conflict.last_seen.age(now))

@@ -26,6 +26,7 @@ use crate::control::listener::Access;
 use crate::control::lock::RuntimeLock;
 use crate::control::reload::{Judge, Prepared};
 use crate::control::server::{ControlServer, Setup};
+use crate::control::words;
 use crate::net::announce_socket::AnnounceSocket;
 use crate::net::kernel::{Monitor, Netlink};
 use crate::net::peer;
@@ -137,10 +138,10 @@ async fn serve(loaded: Loaded, runtime_dir: &std::path::Path) -> anyhow::Result<
     // Every other thread exists by now and keeps its ordinary scheduling.
     prefer_this_thread();
     tracing::info!(
-        "vipward {} on {}: {} instances",
+        "vipward {} on {}: {}",
         env!("CARGO_PKG_VERSION"),
         node,
-        agent.instances().count()
+        words::count(agent.instances().count(), "instance", "instances")
     );
     let protocol_loop = ProtocolLoop {
         agent,
