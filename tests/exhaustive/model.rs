@@ -58,7 +58,7 @@ pub struct State {
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
 pub enum When {
     Now,
-    WhenDue,
+    AtDeadline,
     Late,
 }
 
@@ -158,7 +158,7 @@ impl State {
         };
         match when {
             When::Now => {}
-            When::WhenDue => self.nodes[host].jump(due),
+            When::AtDeadline => self.nodes[host].jump(due),
             When::Late => {
                 self.left.latenesses -= 1;
                 self.nodes[host].jump(due + LATE);
@@ -236,7 +236,7 @@ impl State {
         let late = due.is_some() && self.left.latenesses > 0;
         let all = [
             (When::Now, true),
-            (When::WhenDue, ahead),
+            (When::AtDeadline, ahead),
             (When::Late, late),
         ];
         all.into_iter()

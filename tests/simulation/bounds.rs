@@ -5,6 +5,7 @@ use std::time::Duration;
 use vipward::agent::settings::{InstanceSettings, Preempt};
 
 use crate::cast::Cast;
+use crate::fault::Fault;
 
 /// A wake-up or an answer costs no time in the laboratory; this much is for
 /// the rounding of clocks.
@@ -27,7 +28,8 @@ impl Bounds {
     ///
     /// Agreement, from the last disturbance on, one after the other:
     /// - checks: `fall` or `rise` results and the one under way, 4 check
-    ///   intervals and a time-out, and a second where one was given up;
+    ///   intervals and a time-out, and a second where one may be given up
+    ///   (fault `runner`);
     /// - settle;
     /// - silence: Active_Down_Interval, which is `down_after` x I + skew and
     ///   skew is at most I (1 s in version 2, whose I is no shorter); and one
@@ -38,8 +40,9 @@ impl Bounds {
     ///   after that, and ends in a claim: its loser needs D;
     /// - the loser releases and the winner adds, K each; one that resigns
     ///   keeps its addresses for I at most;
-    /// - an address that vanished is put back within the pause between two
-    ///   restorations or, if only its confirmation is missing, 1 s each.
+    /// - an address that vanished (fault `prune`) is put back within the pause
+    ///   between two restorations or, if only its confirmation is missing, 1 s
+    ///   each.
     pub fn of(cast: &Cast) -> Self {
         let unit = cast.unit;
         let instances = || cast.settings.iter().flat_map(|host| &host.instances);
@@ -55,12 +58,19 @@ impl Bounds {
         // keepalived's is always 3.
         let down_after = u32::from(down_after.unwrap_or(3).max(3));
         let second = Duration::from_secs(1);
-        let checks = unit * 4 + unit / 2 + second;
+        let with = |fault, span| {
+            if cast.faults.has(fault) {
+                span
+            } else {
+                Duration::ZERO
+            }
+        };
+        let checks = unit * 4 + unit / 2 + with(Fault::Runner, second);
         let delay = cast.delay * 2 + Self::jitter_max(unit) * 2 + Self::reorder_max(unit);
         let kernel = Self::kernel_max(unit) * 8;
         let silence = unit * (down_after + 1) + unit;
         let preempting = unit + delay * 2 + preempt;
-        let restored = second * 2;
+        let restored = with(Fault::Prune, second * 2);
         let sum = checks + settle + silence + (unit + delay) + preempting;
         let sum = sum + kernel * 2 + unit + restored + cast.late_max * 10;
         Self {

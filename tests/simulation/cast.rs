@@ -37,6 +37,8 @@ pub struct Cast {
     pub keepalived: Option<usize>,
     /// One-way, undisturbed.
     pub delay: Duration,
+    /// What can go wrong, for the bounds.
+    pub faults: Faults,
 }
 
 /// The same instance on several hosts.
@@ -85,6 +87,7 @@ impl Cast {
             late_max: if late { unit / 20 } else { Duration::ZERO },
             keepalived: faults.has(Fault::Keepalived).then_some(foreign),
             delay,
+            faults: faults.clone(),
             groups,
             settings,
         }

@@ -53,7 +53,7 @@ impl Sim {
             | Deed::Prune(..)
             | Deed::Slow(..)
             | Deed::RefuseAdd(..)
-            | Deed::RefuseRemove(..) => self.to_host(deed),
+            | Deed::RefuseRemove(..) => self.host_deed(deed),
         }
     }
 
@@ -61,7 +61,7 @@ impl Sim {
         self.hosts[host].health[check] = health;
     }
 
-    fn to_host(&mut self, deed: Deed) {
+    fn host_deed(&mut self, deed: Deed) {
         match deed {
             Deed::Pause(host) if self.lab.at(HostId(host)).powered => self.lab.pause(HostId(host)),
             Deed::Resume(host) if self.lab.at(HostId(host)).paused => {
@@ -81,10 +81,8 @@ impl Sim {
                 self.rules.borrow_mut().forget(id);
             }
             Deed::Stop(host) => self.stop(HostId(host)),
-            Deed::Link(host, name, up) => {
-                if self.lab.at(HostId(host)).powered {
-                    self.lab.link(HostId(host), name, up);
-                }
+            Deed::Link(host, name, up) if self.lab.at(HostId(host)).powered => {
+                self.lab.link(HostId(host), name, up);
             }
             Deed::Prune(host, group) => self.prune(HostId(host), group),
             Deed::Slow(host, takes) => {

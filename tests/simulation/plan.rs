@@ -161,7 +161,7 @@ impl Planner<'_> {
             | Fault::Refuse => {
                 for _ in 0..dice.between(1, 3) {
                     let host = dice.index(self.hosts);
-                    self.to_one(fault, dice, phase, host);
+                    self.one_host(fault, dice, phase, host);
                 }
             }
         }
@@ -264,7 +264,7 @@ impl Planner<'_> {
         }
     }
 
-    fn to_one(&mut self, fault: Fault, dice: &mut Dice, phase: Phase, host: usize) {
+    fn one_host(&mut self, fault: Fault, dice: &mut Dice, phase: Phase, host: usize) {
         let unit = self.cast.unit;
         let (from, to) = match fault {
             Fault::Prune | Fault::Slow | Fault::Refuse => {
