@@ -25,6 +25,7 @@ mod plan;
 mod rules;
 mod seeds;
 mod sim;
+mod watch;
 mod weather;
 
 use std::process::ExitCode;

@@ -15,12 +15,13 @@ use vipward::agent::report::Fact;
 use vipward::agent::settings::{InstanceSettings, Preempt};
 use vipward::agent::status::StateName;
 use vipward::agent::time::Instant;
-use vipward::agent::values::{AddressIndex, InstanceId, Version};
+use vipward::agent::values::{AddressIndex, InstanceId};
 
 use crate::bounds::ROUNDING;
 use crate::cast::source;
 use crate::kit::invariants::Turn;
 use crate::kit::{HostId, Input, Lab, Observer, Packet};
+use crate::watch::{Watch, skew};
 
 /// From a losing advertisement to the last of the announcements it causes.
 const REAFFIRMED_WITHIN: Duration = Duration::from_secs(1);
@@ -45,77 +46,6 @@ pub struct Move {
     pub instance: InstanceId,
     pub from: StateName,
     pub to: StateName,
-}
-
-/// What is known of one instance on one host, by its own clock.
-#[derive(Debug)]
-struct Watch {
-    state: StateName,
-    /// Backup: the last thing heard that counts, and what was learned by it.
-    heard: Instant,
-    resigned: bool,
-    interval: Duration,
-    preempt_at: Option<Instant>,
-    /// A late timer was forgiven until then.
-    forgiven: Option<Instant>,
-    /// The priority changed since: how late an overdue timer is depends on
-    /// when it was looked at.
-    moved: bool,
-    /// A parting advertisement is owed.
-    parting: bool,
-    /// Active.
-    last_advert: Instant,
-    advert_by: Instant,
-    /// The interval may have changed since the last periodic advertisement.
-    rescheduled: bool,
-    /// Addresses to be announced again, and by when.
-    owed: BTreeMap<IpAddr, Instant>,
-    /// Announced at least once since the claim.
-    announced: BTreeMap<IpAddr, Instant>,
-}
-
-impl Watch {
-    fn new(now: Instant) -> Self {
-        Self {
-            state: StateName::Initialize,
-            heard: now,
-            resigned: false,
-            interval: Duration::ZERO,
-            preempt_at: None,
-            forgiven: None,
-            moved: false,
-            parting: false,
-            last_advert: now,
-            advert_by: now,
-            rescheduled: false,
-            owed: BTreeMap::new(),
-            announced: BTreeMap::new(),
-        }
-    }
-
-    fn listens(&mut self, now: Instant, interval: Duration) {
-        self.heard = now;
-        self.resigned = false;
-        self.interval = interval;
-        self.forgiven = None;
-        self.moved = false;
-    }
-
-    /// When the Active_Down_Timer ends.
-    fn down_at(&self, settings: &InstanceSettings, priority: u8) -> Instant {
-        let skew = skew(settings.version, priority, self.interval);
-        let silence = self.interval * u32::from(settings.down_after);
-        self.heard + if self.resigned { skew } else { silence + skew }
-    }
-}
-
-/// RFC 9568 section 6.1, RFC 3768 section 6.1.
-fn skew(version: Version, priority: u8, interval: Duration) -> Duration {
-    let whole = match version {
-        Version::V2 => Duration::from_secs(1),
-        Version::V3 => interval,
-    };
-    whole.mul_f64((256.0 - f64::from(priority)) / 256.0)
 }
 
 /// The face of it that the laboratory knows.
