@@ -2,6 +2,7 @@
 //! the orders that mend the difference. At most one order for an address is
 //! under way at a time, so the kernel's last answer is the truth.
 
+mod leftovers;
 mod order;
 
 use std::collections::BTreeMap;
@@ -43,6 +44,8 @@ pub(super) struct Holding {
     instance: InstanceId,
     index: AddressIndex,
     settings: AddressSettings,
+    /// Compared with a report of its interface since it was configured.
+    observed: bool,
     /// The kernel has it, as far as we know.
     present: bool,
     /// It was there before we claimed it and belongs to the host: an
@@ -195,7 +198,7 @@ impl Holdings {
         outcome: Result<Added, String>,
     ) -> Option<AddOutcome> {
         let holding = self.get_mut(index)?;
-        (holding.pending.take() == Some(Pending::Add)).then_some(())?;
+        holding.answered(Pending::Add)?;
         Some(holding.added(turn, outcome))
     }
 
@@ -207,7 +210,7 @@ impl Holdings {
         outcome: Result<(), String>,
     ) -> Option<(String, Duration)> {
         let holding = self.get_mut(index)?;
-        (holding.pending.take() == Some(Pending::Remove)).then_some(())?;
+        holding.answered(Pending::Remove)?;
         match outcome {
             Ok(()) => {
                 holding.present = false;
@@ -245,10 +248,10 @@ impl Holdings {
                 continue;
             }
             let address = holding.settings.network.addr();
+            holding.observed = true;
             if known.has(address) {
                 holding.confirm_by = None;
-                // One that a dead agent of ours left behind counts as held.
-                holding.present = holding.present || known.has_marked(address);
+                holding.find(known);
             } else if holding.present
                 && (holding.confirm_by.is_none() || renewed || known.state.is_none())
             {
@@ -319,6 +322,7 @@ impl Holding {
             instance,
             index,
             settings,
+            observed: false,
             present: false,
             belongs_to_host: false,
             departing: false,
@@ -351,6 +355,12 @@ impl Holding {
 
     fn is_removable(&self) -> bool {
         self.present && !self.belongs_to_host
+    }
+
+    /// Nothing when that is not what the kernel was asked: what it was asked
+    /// is still under way.
+    fn answered(&mut self, order: Pending) -> Option<Pending> {
+        self.pending.take_if(|pending| *pending == order)
     }
 
     fn may_try(&self, now: Instant) -> bool {

@@ -44,8 +44,10 @@ impl VirtualRouter {
         self.stop(turn, true);
     }
 
-    /// After every router was reconfigured: draw the conclusions.
+    /// After every router was reconfigured: draw the conclusions. An address
+    /// that is new to us may stand on its interface already, with our mark.
     pub fn on_reconfigured(&mut self, turn: &mut Turn<'_>) {
+        self.holdings.discover(turn.world);
         self.refresh(turn);
     }
 }
