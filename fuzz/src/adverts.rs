@@ -144,7 +144,10 @@ fn hear(heard: &Heard<'_>) {
     };
     let now = start + Duration::from_millis(1);
     for action in tell(&mut agent, now) {
-        assert!(matches!(action, Action::Report(_)), "a Backup did {action:?}");
+        assert!(
+            matches!(action, Action::Report(_)),
+            "a Backup did {action:?}"
+        );
     }
     let (down_at, _) = agent.deadline().expect("a Backup waits");
     assert!(down_at > now, "one advertisement ends no patience");
@@ -159,10 +162,20 @@ fn hear(heard: &Heard<'_>) {
         }
     }
     // Its first one and four answers; one that resigns is always answered.
-    let resigns = heard.message.as_ref().is_ok_and(|message| message.priority == 0);
+    let resigns = heard
+        .message
+        .as_ref()
+        .is_ok_and(|message| message.priority == 0);
     let most = if resigns { 7 } else { 5 };
-    let sent = agent.status().instances.first().map(|i| i.counters.adverts_sent);
-    assert!(sent.is_some_and(|sent| sent <= most), "{sent:?} advertisements");
+    let sent = agent
+        .status()
+        .instances
+        .first()
+        .map(|i| i.counters.adverts_sent);
+    assert!(
+        sent.is_some_and(|sent| sent <= most),
+        "{sent:?} advertisements"
+    );
 }
 
 /// Every packet so far, by whatever it was counted.
@@ -174,7 +187,12 @@ fn counted(agent: &Agent) -> u64 {
 }
 
 fn state(agent: &Agent) -> StateName {
-    agent.status().instances.first().expect("one instance").state
+    agent
+        .status()
+        .instances
+        .first()
+        .expect("one instance")
+        .state
 }
 
 /// A Backup for whom this packet is meant, if it is for anyone.
@@ -201,7 +219,11 @@ fn listener(heard: &Heard<'_>) -> Option<(Agent, Instant)> {
         addresses: vec![virtual_address(family)?],
         advert_interval: AdvertInterval::from_seconds(1)?,
         down_after: 3,
-        unicast_peers: if unicast { vec![heard.source] } else { Vec::new() },
+        unicast_peers: if unicast {
+            vec![heard.source]
+        } else {
+            Vec::new()
+        },
         source: Some(own),
         preempt: Preempt::Immediately,
         settle: Duration::ZERO,

@@ -15,7 +15,11 @@ pub fn arp(data: &[u8]) {
         return;
     };
     let (packet, padding) = data.split_at(28);
-    assert_eq!(parse_arp_claim(packet), Some(claim), "padding {padding:?} counted");
+    assert_eq!(
+        parse_arp_claim(packet),
+        Some(claim),
+        "padding {padding:?} counted"
+    );
     assert_eq!(claim.hardware_address.0, packet[8..14]);
     let sender = Ipv4Addr::from(<[u8; 4]>::try_from(&packet[14..18]).expect("four bytes"));
     assert_eq!(claim.address, IpAddr::V4(sender));
@@ -28,7 +32,11 @@ pub fn arp(data: &[u8]) {
     };
     // What another sender may fill in as it likes: whom it names as target.
     assert_eq!(ours[14..32], packet[..18]);
-    let target = if claim.solicited { [0; 4] } else { sender.octets() };
+    let target = if claim.solicited {
+        [0; 4]
+    } else {
+        sender.octets()
+    };
     assert_eq!(packet[24..28], target);
 }
 
@@ -48,6 +56,9 @@ pub fn neighbour(data: &[u8]) {
     assert!(named, "{claim:?} is nowhere in the packet");
 
     let ours = unsolicited_neighbour_advertisement(target, claim.hardware_address, false);
-    let unsolicited = Claim { solicited: false, ..claim };
+    let unsolicited = Claim {
+        solicited: false,
+        ..claim
+    };
     assert_eq!(parse_neighbour_claim(&ours[54..]), Some(unsolicited));
 }

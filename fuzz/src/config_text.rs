@@ -29,7 +29,10 @@ pub fn config_text(data: &[u8]) {
         Err(faults) => {
             assert!(faults.count() > 0);
             for fault in faults.iter() {
-                assert!(fault.render(Style::Plain).contains("fuzz.yaml"), "{fault:?}");
+                assert!(
+                    fault.render(Style::Plain).contains("fuzz.yaml"),
+                    "{fault:?}"
+                );
                 assert!(fault.to_string().starts_with("fuzz.yaml"), "{fault:?}");
             }
         }

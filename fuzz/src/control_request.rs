@@ -36,7 +36,9 @@ pub fn control_request(data: &[u8]) {
     let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
     let status = head.strip_prefix("HTTP/1.").expect("HTTP");
     let status: u16 = status[2..5].parse().expect("a status");
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "));
     let length: usize = length.expect("a length").parse().expect("a number");
     // HEAD is answered without the body, and a request that is none in HTTP's
     // own words, without ours.
@@ -61,10 +63,11 @@ async fn converse(data: &[u8]) -> Vec<u8> {
         let _ = client.read_to_end(&mut answer).await;
         answer
     };
-    let whole = async {
-        tokio::join!(talk, serve_one(setup(requests), server), protocol_loop(due)).0
-    };
-    timeout(PATIENCE, whole).await.expect("the server ends in time")
+    let whole =
+        async { tokio::join!(talk, serve_one(setup(requests), server), protocol_loop(due)).0 };
+    timeout(PATIENCE, whole)
+        .await
+        .expect("the server ends in time")
 }
 
 /// In the protocol loop's place. Ends with the server.

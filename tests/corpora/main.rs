@@ -22,13 +22,15 @@ fn fuzz() -> PathBuf {
 }
 
 /// Runs one target over named inputs; the names of those that fail.
-fn failures<'i>(
-    target: &str,
-    inputs: impl Iterator<Item = (&'i str, &'i [u8])>,
-) -> Vec<String> {
-    let (_, run) = TARGETS.iter().find(|(name, _)| *name == target).expect("a target");
+fn failures<'i>(target: &str, inputs: impl Iterator<Item = (&'i str, &'i [u8])>) -> Vec<String> {
+    let (_, run) = TARGETS
+        .iter()
+        .find(|(name, _)| *name == target)
+        .expect("a target");
     let failed = inputs.filter(|(_, bytes)| catch_unwind(|| run(bytes)).is_err());
-    failed.map(|(name, _)| format!("{target}: {name}")).collect()
+    failed
+        .map(|(name, _)| format!("{target}: {name}"))
+        .collect()
 }
 
 fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
@@ -47,7 +49,9 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 fn named(files: &[(String, Vec<u8>)]) -> impl Iterator<Item = (&str, &[u8])> {
-    files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()))
+    files
+        .iter()
+        .map(|(name, bytes)| (name.as_str(), bytes.as_slice()))
 }
 
 #[test]
@@ -69,11 +73,15 @@ fn every_seed_passes() {
     let mut failed = Vec::new();
     for (target, _) in TARGETS {
         let own = seeds.iter().filter(|seed| seed.target == target);
-        let own: Vec<_> = own.map(|seed| (seed.name.clone(), seed.bytes.clone())).collect();
+        let own: Vec<_> = own
+            .map(|seed| (seed.name.clone(), seed.bytes.clone()))
+            .collect();
         assert!(own.len() >= 3, "{target} has {} seeds", own.len());
         failed.extend(failures(target, named(&own)));
         // Where `fuzz/run.sh` finds them.
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("seeds").join(target);
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join("seeds")
+            .join(target);
         fs::create_dir_all(&folder).expect("a folder for seeds");
         for (name, bytes) in own {
             fs::write(folder.join(name), bytes).expect("a seed is written");
@@ -92,7 +100,11 @@ fn corpora_are_small_and_each_has_its_target() {
             assert!(name.is_some_and(|name| known.contains(name)), "{path:?}");
             let files = files(&path);
             let bytes: usize = files.iter().map(|(_, bytes)| bytes.len()).sum();
-            assert!(files.len() <= FILES_MAX, "{path:?} has {} files", files.len());
+            assert!(
+                files.len() <= FILES_MAX,
+                "{path:?} has {} files",
+                files.len()
+            );
             assert!(bytes <= BYTES_MAX, "{path:?} has {bytes} bytes");
         }
     }

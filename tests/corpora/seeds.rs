@@ -38,7 +38,10 @@ fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
 }
 
 fn stem(path: &Path) -> String {
-    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+    path.file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// Each frame of each capture, without its Ethernet header, for the target
@@ -50,7 +53,11 @@ fn captured() -> Vec<Seed> {
         for (place, frame) in frames(&bytes).into_iter().enumerate() {
             let name = format!("{}-{place}", stem(&path));
             if let Some((target, bytes)) = body(frame) {
-                seeds.push(Seed { target, name, bytes });
+                seeds.push(Seed {
+                    target,
+                    name,
+                    bytes,
+                });
             }
         }
     }
@@ -60,7 +67,11 @@ fn captured() -> Vec<Seed> {
 /// The frames of a little-endian Ethernet pcap file.
 fn frames(bytes: &[u8]) -> Vec<&[u8]> {
     let (header, mut rest) = bytes.split_at(24);
-    assert_eq!(header[..4], 0xa1b2_c3d4_u32.to_le_bytes(), "another kind of pcap");
+    assert_eq!(
+        header[..4],
+        0xa1b2_c3d4_u32.to_le_bytes(),
+        "another kind of pcap"
+    );
     let mut frames = Vec::new();
     while let Some((record, behind)) = rest.split_first_chunk::<16>() {
         let kept = u32::from_le_bytes(record[8..12].try_into().expect("four bytes"));
@@ -101,13 +112,28 @@ fn requests() -> Vec<Seed> {
     let texts = [
         ("status", "GET /status HTTP/1.1\r\nhost: vipward\r\n\r\n"),
         ("status-1.0", "GET /status HTTP/1.0\r\n\r\n"),
-        ("reload", "POST /reload HTTP/1.1\r\nhost: v\r\ncontent-length: 2\r\n\r\n{}"),
+        (
+            "reload",
+            "POST /reload HTTP/1.1\r\nhost: v\r\ncontent-length: 2\r\n\r\n{}",
+        ),
         ("chunked", chunked),
-        ("elsewhere", "GET /%73tatus?x=1 HTTP/1.1\r\nhost: v\r\nconnection: close\r\n\r\n"),
+        (
+            "elsewhere",
+            "GET /%73tatus?x=1 HTTP/1.1\r\nhost: v\r\nconnection: close\r\n\r\n",
+        ),
         ("head", "HEAD /status HTTP/1.1\r\nhost: v\r\n\r\n"),
-        ("absolute", "GET http://vipward/status HTTP/1.1\r\nhost: vipward\r\n\r\n"),
-        ("expect", "PUT /status HTTP/1.1\r\nhost: v\r\nexpect: 100-continue\r\ncontent-length: 9999\r\n\r\n"),
-        ("upgrade", "GET /status HTTP/1.1\r\nhost: v\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"),
+        (
+            "absolute",
+            "GET http://vipward/status HTTP/1.1\r\nhost: vipward\r\n\r\n",
+        ),
+        (
+            "expect",
+            "PUT /status HTTP/1.1\r\nhost: v\r\nexpect: 100-continue\r\ncontent-length: 9999\r\n\r\n",
+        ),
+        (
+            "upgrade",
+            "GET /status HTTP/1.1\r\nhost: v\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n",
+        ),
         ("preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
         ("unfinished", "GET /status HTTP/1.1\r\nhost: "),
     ];
@@ -133,7 +159,10 @@ fn messages() -> Vec<Seed> {
         previous: "backup".to_owned(),
         reason: "no-response".to_owned(),
         priority: 150,
-        addresses: vec![[192, 0, 2, 10].into(), "2001:db8::10".parse().expect("an address")],
+        addresses: vec![
+            [192, 0, 2, 10].into(),
+            "2001:db8::10".parse().expect("an address"),
+        ],
     };
     let name = "nginx".to_owned();
     let requests = [
@@ -153,7 +182,10 @@ fn messages() -> Vec<Seed> {
     let answers = [
         Answer::Hello(hello),
         Answer::Reloaded { id: 0, error: None },
-        Answer::Reloaded { id: 1, error: Some(why()) },
+        Answer::Reloaded {
+            id: 1,
+            error: Some(why()),
+        },
         done(WireVerdict::Passed),
         done(WireVerdict::Failed(why())),
         done(WireVerdict::TimedOut),
@@ -169,14 +201,20 @@ fn messages() -> Vec<Seed> {
         name: format!("message-{place}"),
         bytes,
     };
-    each.into_iter().chain([whole]).enumerate().map(seed).collect()
+    each.into_iter()
+        .chain([whole])
+        .enumerate()
+        .map(seed)
+        .collect()
 }
 
 /// Every byte string is a story: some that begin anywhere.
 fn stories() -> Vec<Seed> {
     // Knuth's constants for a linear congruence modulo 2^64.
     let byte = |state: &mut u64| {
-        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        *state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (*state >> 56) as u8
     };
     let story = |place: u64| {

@@ -5,16 +5,14 @@ use std::time::Duration;
 
 use vipward::agent::Agent;
 use vipward::agent::event::{
-    Added, AddressBytes, Claim, Event, Heard, InterfaceAddress, InterfaceState, Malformed,
-    Message, Timing, V2Authentication,
+    Added, AddressBytes, Claim, Event, Heard, InterfaceAddress, InterfaceState, Malformed, Message,
+    Timing, V2Authentication,
 };
 use vipward::agent::jobs::{JobId, JobResult, Verdict};
 use vipward::agent::ladder::group;
 use vipward::agent::settings::{InstanceSettings, Settings};
 use vipward::agent::time::Instant;
-use vipward::agent::values::{
-    AddressIndex, ChecksumForm, Family, InstanceId, MacAddress, Version,
-};
+use vipward::agent::values::{AddressIndex, ChecksumForm, Family, InstanceId, MacAddress, Version};
 
 use super::ledger::{Kind, Ledger};
 use super::plan::{INTERFACES, interface, own_ipv4, own_ipv6, pooled};
@@ -32,6 +30,8 @@ pub struct Host {
     agent: Agent,
     now: Instant,
     ledger: Ledger,
+    /// Prints what the agent is told and does; for reading a failure.
+    trace: bool,
 }
 
 impl Host {
@@ -39,10 +39,26 @@ impl Host {
         let now = Instant::from_nanos(1_000_000_000_000);
         let agent = Agent::new(settings, now);
         let ledger = Ledger::new(&agent);
-        let mut host = Self { agent, now, ledger };
+        let trace = std::env::var_os("VIPWARD_FUZZ_TRACE").is_some();
+        if trace {
+            agent
+                .instances()
+                .for_each(|instance| eprintln!("{instance:?}"));
+        }
+        let mut host = Self {
+            agent,
+            now,
+            ledger,
+            trace,
+        };
         // A host as it mostly is; the script changes it.
         for which in 0..2 {
-            host.report(Seen { which, bits: 0, found: 0, marked: 0 });
+            host.report(Seen {
+                which,
+                bits: 0,
+                found: 0,
+                marked: 0,
+            });
             for family in [Family::Ipv4, Family::Ipv6] {
                 host.socket(which, family, Ok(()));
             }
@@ -54,8 +70,21 @@ impl Host {
         self.ledger.told(&event);
         let is_wake = matches!(event, Event::Wake);
         let early = is_wake && self.agent.deadline().is_none_or(|(at, _)| at > self.now);
+        let seconds = self.now.as_nanos() / 1_000_000_000;
+        let nanos = self.now.as_nanos() % 1_000_000_000;
+        if self.trace {
+            eprintln!("{seconds}.{nanos:09} {event:?}");
+        }
         let actions = self.agent.handle(self.now, event);
-        assert!(!early || actions.is_empty(), "woken early it did {actions:?}");
+        if self.trace {
+            actions
+                .iter()
+                .for_each(|action| eprintln!("    -> {action:?}"));
+        }
+        assert!(
+            !early || actions.is_empty(),
+            "woken early it did {actions:?}"
+        );
         self.ledger.took(&self.agent, self.now, &actions);
     }
 
@@ -92,7 +121,10 @@ impl Host {
             Step::UnaskedJob(job) => {
                 let job = JobId(u64::from(job));
                 if !self.ledger.jobs.contains(&job) {
-                    self.tell(Event::JobDone { job, result: result(0) });
+                    self.tell(Event::JobDone {
+                        job,
+                        result: result(0),
+                    });
                 }
             }
             Step::Reload(plan) => self.tell(Event::Reload(Box::new(plan.settings()))),
@@ -137,7 +169,10 @@ impl Host {
             }
         }
         let deadline = self.agent.deadline();
-        panic!("woken {WAKES_AT_ONCE_MAX} times at {:?} and still {deadline:?}", self.now);
+        panic!(
+            "woken {WAKES_AT_ONCE_MAX} times at {:?} and still {deadline:?}",
+            self.now
+        );
     }
 
     fn socket(&mut self, which: u8, family: Family, outcome: Result<(), String>) {
@@ -260,7 +295,12 @@ impl Host {
             let mut names = (0..).zip(INTERFACES);
             let which = names.find(|(_, name)| *name == order.interface.as_str());
             let which = which.map_or(0, |(which, _)| which);
-            self.report(Seen { which, bits: 0, found: 0, marked: 0 });
+            self.report(Seen {
+                which,
+                bits: 0,
+                found: 0,
+                marked: 0,
+            });
         }
     }
 
@@ -269,12 +309,28 @@ impl Host {
         let address = AddressIndex(u16::from(address % 10));
         if outcome & 1 == 0 {
             if self.ledger.pending(instance, address) != Some(Kind::Add) {
-                let outcome = if outcome < 200 { Ok(Added::Fresh) } else { Err(String::new()) };
-                self.tell(Event::AddressAdded { instance, address, outcome });
+                let outcome = if outcome < 200 {
+                    Ok(Added::Fresh)
+                } else {
+                    Err(String::new())
+                };
+                self.tell(Event::AddressAdded {
+                    instance,
+                    address,
+                    outcome,
+                });
             }
         } else if self.ledger.pending(instance, address) != Some(Kind::Remove) {
-            let outcome = if outcome < 200 { Ok(()) } else { Err(String::new()) };
-            self.tell(Event::AddressRemoved { instance, address, outcome });
+            let outcome = if outcome < 200 {
+                Ok(())
+            } else {
+                Err(String::new())
+            };
+            self.tell(Event::AddressRemoved {
+                instance,
+                address,
+                outcome,
+            });
         }
     }
 
@@ -300,9 +356,17 @@ impl Host {
 
     fn job(&mut self, which: u8, outcome: u8) {
         let count = self.ledger.jobs.len().max(1);
-        let job = self.ledger.jobs.iter().nth(usize::from(which) % count).copied();
+        let job = self
+            .ledger
+            .jobs
+            .iter()
+            .nth(usize::from(which) % count)
+            .copied();
         if let Some(job) = job {
-            self.tell(Event::JobDone { job, result: result(outcome) });
+            self.tell(Event::JobDone {
+                job,
+                result: result(outcome),
+            });
         }
     }
 
@@ -318,7 +382,11 @@ impl Host {
             }
             self.pass(Pause::Deadline(0));
         }
-        assert!(self.agent.is_finished(), "it does not end: {:?}", self.agent.status());
+        assert!(
+            self.agent.is_finished(),
+            "it does not end: {:?}",
+            self.agent.status()
+        );
         self.ledger.at_the_end();
     }
 }
@@ -383,7 +451,11 @@ fn heard<'a>(
         kind: 1 + u8::from(fault(3)),
         vrid: settings.vrid.get() ^ u8::from(fault(4)),
         priority: sent.priority,
-        count: if fault(5) { 0 } else { u8::try_from(listed.len()).expect("few") },
+        count: if fault(5) {
+            0
+        } else {
+            u8::try_from(listed.len()).expect("few")
+        },
         length_exact: !fault(6),
         checksum: (!fault(7)).then_some(ChecksumForm::PseudoHeader),
         timing,
@@ -396,11 +468,19 @@ fn heard<'a>(
         false => group(settings.family),
     };
     Heard {
-        interface: if fault(9) { interface(which + 1) } else { settings.interface },
+        interface: if fault(9) {
+            interface(which + 1)
+        } else {
+            settings.interface
+        },
         family: settings.family,
         source: address(1 + sent.from % 4),
         destination,
         hop_limit: 255 - u8::from(fault(10)),
-        message: if fault(11) { Err(Malformed::Length) } else { Ok(message) },
+        message: if fault(11) {
+            Err(Malformed::Length)
+        } else {
+            Ok(message)
+        },
     }
 }

@@ -161,7 +161,8 @@ impl Ledger {
             return;
         };
         let ours = state.addresses.iter().filter(|address| address.ours);
-        self.shown.extend(ours.map(|a| (interface, a.network.addr())));
+        self.shown
+            .extend(ours.map(|a| (interface, a.network.addr())));
         self.interfaces.insert(interface, state.clone());
     }
 
@@ -208,11 +209,17 @@ impl Ledger {
                 Action::Report(_) => {}
             }
         }
-        assert!(announced <= ANNOUNCEMENTS_IN_A_TURN_MAX, "{announced} at once");
+        assert!(
+            announced <= ANNOUNCEMENTS_IN_A_TURN_MAX,
+            "{announced} at once"
+        );
         self.instances = after;
         for (id, known) in &self.instances {
             let works = matches!(known.state, Some(StateName::Active | StateName::Backup));
-            assert!(!works || agent.deadline().is_some(), "{id:?} waits for nothing");
+            assert!(
+                !works || agent.deadline().is_some(),
+                "{id:?} waits for nothing"
+            );
         }
     }
 
@@ -262,18 +269,16 @@ impl Ledger {
     }
 
     /// The Active its priority; who leaves 0; who lost one more.
-    fn may_advertise(
-        &mut self,
-        after: &BTreeMap<InstanceId, Known>,
-        id: InstanceId,
-        priority: u8,
-    ) {
+    fn may_advertise(&mut self, after: &BTreeMap<InstanceId, Known>, id: InstanceId, priority: u8) {
         let was = self.instances.get(&id).and_then(|known| known.state);
         let is = after.get(&id);
         let state = is.and_then(|known| known.state);
         let (active, backup) = (Some(StateName::Active), Some(StateName::Backup));
         if priority == 0 {
-            assert!(was == active && state != active, "priority 0 in {was:?}, {state:?}");
+            assert!(
+                was == active && state != active,
+                "priority 0 in {was:?}, {state:?}"
+            );
         } else if state == active {
             let own = is.map(|known| known.priority);
             assert_eq!(own, Some(priority), "an Active's priority");
@@ -292,11 +297,24 @@ impl Ledger {
         );
         let mut addresses = known.settings.addresses.iter();
         let configured = addresses.any(|a| (a.interface, a.network.addr()) == place);
-        let ours = self.acknowledged.contains_key(&key) || self.shown.contains(&place);
-        assert!(configured || kind == Kind::Remove && ours, "{order:?} is not configured");
+        let ours = self.acknowledged.contains_key(&key)
+            || self.stuck.contains(&key)
+            || self.shown.contains(&place);
+        assert!(
+            configured || kind == Kind::Remove && ours,
+            "{order:?} is not configured"
+        );
         let out = matches!(known.state, Some(StateName::Backup | StateName::Fault));
-        assert!(kind == Kind::Remove || !out, "{:?} adds {order:?}", known.state);
-        assert_eq!(self.pending(key.0, key.1), None, "a second order: {order:?}");
+        assert!(
+            kind == Kind::Remove || !out,
+            "{:?} adds {order:?}",
+            known.state
+        );
+        assert_eq!(
+            self.pending(key.0, key.1),
+            None,
+            "a second order: {order:?}"
+        );
         self.acknowledged.remove(&key);
         self.stuck.remove(&key);
         self.orders.push((order.clone(), kind));
@@ -310,32 +328,46 @@ impl Ledger {
         assert!(acknowledged, "{place:?} is announced and not acknowledged");
     }
 
+    /// Shown with our mark, with nothing under way, and configured.
+    fn held(&self) -> impl Iterator<Item = (&Known, Place)> {
+        let all = self.instances.values().flat_map(|known| {
+            let addresses = known.settings.addresses.iter();
+            addresses.map(move |address| (known, (address.interface, address.network.addr())))
+        });
+        all.filter(|(_, place)| self.shown.contains(place) && !self.is_pending(*place))
+    }
+
     /// Woken as it wanted, at this moment: whoever is not Active, and has had
     /// the time to be relieved, has nothing on the host.
     pub fn at_rest(&self, agent: &Agent, now: Instant) {
+        // A removal that failed is tried again a second later.
+        if !self.stuck.is_empty() {
+            return;
+        }
         let entitled = |place: Place| {
             self.instances.values().any(|known| {
                 let mut addresses = known.settings.addresses.iter();
                 let has = addresses.any(|a| (a.interface, a.network.addr()) == place);
-                let resigns = known.left.is_some_and(|at| now.since(at) <= RESIGNATION_MAX);
+                let resigns = known
+                    .left
+                    .is_some_and(|at| now.since(at) <= RESIGNATION_MAX);
                 has && (known.state == Some(StateName::Active) || resigns || known.owner)
             })
         };
-        for known in self.instances.values() {
-            for address in &known.settings.addresses {
-                let place = (address.interface, address.network.addr());
-                let stuck = self.stuck.iter().any(|key| self.acknowledged.get(key) == Some(&place));
-                let held = self.shown.contains(&place) && !self.is_pending(place);
-                let excused = stuck || !self.stuck.is_empty() || entitled(place);
-                assert!(!held || excused, "{place:?} is held by nobody: {:?}", agent.status());
-            }
+        for (_, place) in self.held() {
+            assert!(
+                entitled(place),
+                "{place:?} is held by nobody: {:?}",
+                agent.status()
+            );
         }
     }
 
     /// Stopped, and everything was answered well.
     pub fn at_the_end(&self) {
-        let owner = self.instances.values().any(|known| known.owner);
-        assert!(owner || self.shown.is_empty(), "{:?} stay", self.shown);
+        for (known, place) in self.held() {
+            assert!(known.owner, "{place:?} stays");
+        }
         assert!(self.orders.is_empty());
     }
 }

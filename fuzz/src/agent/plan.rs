@@ -122,12 +122,20 @@ impl InstancePlan {
 
     fn settings(&self, place: usize, taken: &mut BTreeSet<&'static str>) -> InstanceSettings {
         let which = self.bits & 1;
-        let version = if self.bit(2) { Version::V2 } else { Version::V3 };
+        let version = if self.bit(2) {
+            Version::V2
+        } else {
+            Version::V3
+        };
         let family = match version {
             Version::V3 if self.bit(1) => Family::Ipv6,
             Version::V2 | Version::V3 => Family::Ipv4,
         };
-        let priority = if self.bit(5) { 255 } else { self.priority.clamp(1, 254) };
+        let priority = if self.bit(5) {
+            255
+        } else {
+            self.priority.clamp(1, 254)
+        };
         let unicast = self.bit(3);
         let own = match family {
             Family::Ipv4 => own_ipv4(which, 1),
@@ -185,7 +193,9 @@ impl InstancePlan {
         };
         let pooled = free.into_iter().enumerate();
         let hidden = |at: usize| self.hidden >> (at % 8) & 1 == 1;
-        let mut all: Vec<_> = pooled.map(|(at, a)| address((at, a), !hidden(at))).collect();
+        let mut all: Vec<_> = pooled
+            .map(|(at, a)| address((at, a), !hidden(at)))
+            .collect();
         all.push(address((0, own[place % 3]), true));
         all
     }
@@ -213,7 +223,9 @@ impl InstancePlan {
     fn hooks(&self) -> BTreeMap<HookKind, Duration> {
         let all = HookKind::ALL.into_iter().enumerate();
         let wanted = all.filter(|(place, _)| self.hooks >> place & 1 == 1);
-        wanted.map(|(_, hook)| (hook, Duration::from_secs(2))).collect()
+        wanted
+            .map(|(_, hook)| (hook, Duration::from_secs(2)))
+            .collect()
     }
 
     fn announce(&self) -> AnnounceSettings {
@@ -238,15 +250,18 @@ impl CheckPlan {
             },
             CheckSource::Interface(interface(1)),
         ];
-        let each = CHECKS.iter().zip(sources).map(|(name, source)| CheckSettings {
-            name: CheckName::new(name),
-            source,
-            interval: Duration::from_millis(100 * (1 + u64::from(self.interval % 16))),
-            timeout: Duration::from_millis(10 * (1 + u64::from(self.interval))),
-            rise: 1 + self.counts % 4,
-            fall: 1 + self.counts / 64,
-            initial,
-        });
+        let each = CHECKS
+            .iter()
+            .zip(sources)
+            .map(|(name, source)| CheckSettings {
+                name: CheckName::new(name),
+                source,
+                interval: Duration::from_millis(100 * (1 + u64::from(self.interval % 16))),
+                timeout: Duration::from_millis(10 * (1 + u64::from(self.interval))),
+                rise: 1 + self.counts % 4,
+                fall: 1 + self.counts / 64,
+                initial,
+            });
         each.collect()
     }
 }
