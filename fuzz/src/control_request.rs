@@ -16,8 +16,9 @@ use vipward::control::listener::Access;
 use vipward::control::reload::Prepared;
 use vipward::control::server::{Request, Setup, StatusPicture, serve_one};
 
-/// More than the server takes for anything that a client has sent whole.
-const PATIENCE: Duration = Duration::from_secs(4);
+/// The server ends a connection within two seconds; the rest is for a machine
+/// that has other things to do.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One connection: the bytes, their end, and every answer in full.
 pub fn control_request(data: &[u8]) {
@@ -33,6 +34,11 @@ pub fn control_request(data: &[u8]) {
         return;
     }
     let text = String::from_utf8(answer).expect("the server writes text");
+    // What may precede the answer.
+    let text = text.trim_start_matches("HTTP/1.1 100 Continue\r\n\r\n");
+    if text.is_empty() {
+        return;
+    }
     let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
     let status = head.strip_prefix("HTTP/1.").expect("HTTP");
     let status: u16 = status[2..5].parse().expect("a status");
@@ -43,13 +49,18 @@ pub fn control_request(data: &[u8]) {
     // HEAD is answered without the body, and a request that is none in HTTP's
     // own words, without ours.
     if body.is_empty() {
-        assert!(length == 0 || data.starts_with(b"HEAD"), "{text:?}");
-        assert_ne!(status, 200, "{text:?}");
+        assert!(length == 0 || asks_for_the_head(data), "{text:?}");
+        assert!(length > 0 || status >= 400, "{text:?}");
         return;
     }
     assert_eq!(body.len(), length, "{text:?}");
     let body: serde_json::Value = serde_json::from_str(body).expect("the body is JSON");
     assert_eq!(body.get("error").is_some(), status != 200, "{text:?}");
+}
+
+/// Empty lines before a request are ignored (RFC 9112 section 2.2).
+fn asks_for_the_head(data: &[u8]) -> bool {
+    data.trim_ascii_start().starts_with(b"HEAD ")
 }
 
 async fn converse(data: &[u8]) -> Vec<u8> {

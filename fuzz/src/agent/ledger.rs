@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -31,7 +32,7 @@ type Place = (InterfaceName, IpAddr);
 /// An instance as it was after the last event.
 #[derive(Clone, Debug)]
 struct Known {
-    settings: InstanceSettings,
+    settings: Rc<InstanceSettings>,
     /// Nothing for one that the configuration no longer has.
     state: Option<StateName>,
     priority: u8,
@@ -236,7 +237,10 @@ impl Ledger {
             let lost = was == Some(StateName::Active) && state == Some(StateName::Backup);
             let owed = before.is_some_and(|before| before.parts);
             let known = Known {
-                settings: settings.clone(),
+                settings: match before.filter(|before| *before.settings == *settings) {
+                    Some(before) => Rc::clone(&before.settings),
+                    None => Rc::new(settings.clone()),
+                },
                 state,
                 priority: shown.map_or(0, |shown| shown.effective_priority.get()),
                 left: match state {
