@@ -60,22 +60,32 @@ prepare() {
         cargo install --quiet --locked --root "$tools" --version "$version" cargo-fuzz 2> "$built.error" ||
             skip "cargo-fuzz cannot be installed: $(tail -1 "$built.error")"
     fi
-    cargo fetch --quiet --locked --manifest-path fuzz/Cargo.toml 2> "$built.error" ||
-        skip "its libraries cannot be had: $(tail -1 "$built.error")"
-    local name
-    for name in $targets; do
-        # A binary of an older build must not stand in for one that fails.
-        rm -f "$binaries/$name"
-    done
-    # No sanitizer: outside src/net/ there is no unsafe code to watch.
-    # shellcheck disable=SC2086
-    for name in $targets; do
-        RUSTC_BOOTSTRAP=1 cargo fuzz build --sanitizer none --target-dir "$built" "$name" 2> "$built.error" || {
+    if ! cargo fetch --quiet --locked --manifest-path fuzz/Cargo.toml 2> "$built.error"; then
+        if grep -qF -e '--locked' "$built.error"; then
             cat "$built.error"
-            echo "The target $name cannot be built."
+            echo "fuzz/Cargo.lock does not fit Cargo.toml: run cargo update --workspace --manifest-path fuzz/Cargo.toml"
             exit 1
-        }
-    done
+        fi
+        skip "its libraries cannot be had: $(tail -1 "$built.error")"
+    fi
+    # A binary of an older build must not stand in for one that fails.
+    local name
+    for name in $targets; do rm -f "$binaries/$name"; done
+    if [ -z "${TARGETS:-}" ]; then
+        build
+    else
+        for name in $targets; do build "$name"; done
+    fi
+}
+
+# Without a sanitizer: outside src/net/ there is no unsafe code to watch.
+build() {
+    RUSTC_BOOTSTRAP=1 CARGO_NET_OFFLINE=true \
+        cargo fuzz build --sanitizer none --target-dir "$built" "$@" 2> "$built.error" || {
+        cat "$built.error"
+        echo "The fuzz targets cannot be built."
+        exit 1
+    }
 }
 
 dictionary() {
@@ -163,7 +173,9 @@ case ${1:-short} in
         done
         ;;
     show)
-        targets=${2:?which target} prepare
+        TARGETS=${2:?which target}
+        targets=$TARGETS
+        prepare
         VIPWARD_FUZZ_TRACE=1 "$binaries/$2" "${3:?which file}"
         exit
         ;;

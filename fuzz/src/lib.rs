@@ -16,8 +16,11 @@ pub use config_text::config_text;
 pub use control_request::control_request;
 pub use runner_message::runner_message;
 
+/// Takes any bytes.
+pub type Target = fn(&[u8]);
+
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, fn(&[u8])); 8] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("advert_ipv4", advert_ipv4),
     ("advert_ipv6", advert_ipv6),
     ("arp", arp),

@@ -192,8 +192,8 @@ fn messages() -> Vec<Seed> {
         done(WireVerdict::Refused(why())),
         done(WireVerdict::NotRun(why())),
     ];
-    let requests = requests.iter().map(|request| frame::encode(request));
-    let answers = answers.iter().map(|answer| frame::encode(answer));
+    let requests = requests.iter().map(frame::encode);
+    let answers = answers.iter().map(frame::encode);
     let each: Vec<Vec<u8>> = requests.chain(answers).map(|f| f.expect("short")).collect();
     let whole = each.concat();
     let seed = |(place, bytes): (usize, Vec<u8>)| Seed {
