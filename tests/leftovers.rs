@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use vipward::agent::Agent;
 use vipward::agent::action::Action;
-use vipward::agent::event::{Added, Event, InterfaceAddress, InterfaceState};
+use vipward::agent::event::{
+    Added, AddressBytes, Event, Heard, InterfaceAddress, InterfaceState, Message, Timing,
+};
+use vipward::agent::ladder::GROUP_IPV4;
 use vipward::agent::settings::{
     AddressSettings, AnnounceSettings, InstanceSettings, Preempt, Settings,
 };
@@ -105,11 +108,41 @@ fn becomes_active(agent: &mut Agent) -> (Instant, Vec<Action>) {
 }
 
 fn added(outcome: Result<Added, String>) -> Event<'static> {
+    answer(0, outcome)
+}
+
+fn answer(index: u16, outcome: Result<Added, String>) -> Event<'static> {
     Event::AddressAdded {
         instance: InstanceId(0),
-        address: AddressIndex(0),
+        address: AddressIndex(index),
         outcome,
     }
+}
+
+/// An advertisement that wins.
+fn higher_priority(addresses: &[u8]) -> Event<'_> {
+    let timing = Timing::V3 {
+        interval_centiseconds: 100,
+    };
+    Event::Advert(Heard {
+        interface: interface(),
+        family: Family::Ipv4,
+        source: [192, 0, 2, 2].into(),
+        destination: GROUP_IPV4.into(),
+        hop_limit: 255,
+        message: Ok(Message {
+            version: 3,
+            kind: 1,
+            vrid: 51,
+            priority: 200,
+            count: 1,
+            length_exact: true,
+            checksum: Some(ChecksumForm::PseudoHeader),
+            timing,
+            addresses: AddressBytes::new(Family::Ipv4, addresses),
+            trailer: None,
+        }),
+    })
 }
 
 fn ip(network: &str) -> IpAddr {
@@ -142,6 +175,59 @@ fn what_could_not_be_added_and_yet_is_there_goes_at_once() {
     let (now, _) = becomes_active(&mut agent);
     agent.handle(now, added(Err("no memory".to_owned())));
     assert_eq!(removed(&agent.handle(now, report(&[FIRST]))), [ip(FIRST)]);
+}
+
+/// A reload took an address away; the host lost the election before it was
+/// gone. It may belong to another instance now, and is left alone.
+#[test]
+fn what_departed_in_another_state_is_not_taken_for_ours_again() {
+    let mut agent = backup(&[FIRST, SECOND], &[]);
+    let (now, _) = becomes_active(&mut agent);
+    for index in 0..2 {
+        agent.handle(now, answer(index, Ok(Added::Fresh)));
+    }
+    agent.handle(now, report(&[FIRST, SECOND]));
+    let reload = Event::Reload(Box::new(settings(&[FIRST])));
+    assert_eq!(removed(&agent.handle(now, reload)), [ip(SECOND)]);
+    let actions = agent.handle(now, higher_priority(&[192, 0, 2, 10]));
+    assert_eq!(removed(&actions), [ip(FIRST)]);
+    for index in 0..2 {
+        let gone = Event::AddressRemoved {
+            instance: InstanceId(0),
+            address: AddressIndex(index),
+            outcome: Ok(()),
+        };
+        agent.handle(now, gone);
+    }
+    agent.handle(now, report(&[]));
+    assert!(removed(&agent.handle(now, report(&[SECOND]))).is_empty());
+}
+
+/// Under another VRID it is another instance. The old one resigns and answers
+/// until it is relieved; the new one, a Backup, leaves the address to it.
+#[test]
+fn what_a_resigning_instance_still_holds_is_no_leftover() {
+    let mut agent = backup(&[FIRST], &[]);
+    let (now, _) = becomes_active(&mut agent);
+    agent.handle(now, added(Ok(Added::Fresh)));
+    agent.handle(now, report(&[FIRST]));
+    let mut moved = settings(&[FIRST]);
+    moved.instances[0].vrid = Vrid::new(52).unwrap();
+    let reload = Event::Reload(Box::new(moved));
+    assert!(removed(&agent.handle(now, reload)).is_empty());
+    assert!(removed(&agent.handle(now, report(&[FIRST]))).is_empty());
+    // Nobody relieves it within its interval.
+    let later = now + Duration::from_secs(1);
+    assert_eq!(removed(&agent.handle(later, Event::Wake)), [ip(FIRST)]);
+    let gone = Event::AddressRemoved {
+        instance: InstanceId(0),
+        address: AddressIndex(0),
+        outcome: Ok(()),
+    };
+    // What stands there now is nobody's, and goes once.
+    let mut actions = agent.handle(later, gone);
+    actions.extend(agent.handle(later, report(&[FIRST])));
+    assert_eq!(removed(&actions), [ip(FIRST)]);
 }
 
 #[test]

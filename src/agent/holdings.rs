@@ -44,7 +44,8 @@ pub(super) struct Holding {
     instance: InstanceId,
     index: AddressIndex,
     settings: AddressSettings,
-    /// Compared with a report of its interface since it was configured.
+    /// Compared with a report of its interface since it was configured, at
+    /// a time when no instance was about to go from it.
     observed: bool,
     /// The kernel has it, as far as we know.
     present: bool,
@@ -179,9 +180,7 @@ impl Holdings {
                 holding.release(turn);
             }
         }
-        self.holdings.retain(|_, holding| {
-            !holding.departing || holding.present || holding.pending.is_some()
-        });
+        self.forget_departed();
     }
 
     /// Orders the removal of what is there, the last first.
@@ -189,6 +188,7 @@ impl Holdings {
         for holding in self.holdings.values_mut().rev() {
             holding.release(turn);
         }
+        self.forget_departed();
     }
 
     pub fn added(
@@ -248,10 +248,9 @@ impl Holdings {
                 continue;
             }
             let address = holding.settings.network.addr();
-            holding.observed = true;
+            holding.find(world, known);
             if known.has(address) {
                 holding.confirm_by = None;
-                holding.find(known);
             } else if holding.present
                 && (holding.confirm_by.is_none() || renewed || known.state.is_none())
             {

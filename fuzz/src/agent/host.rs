@@ -26,6 +26,9 @@ const WAKES_IN_A_PAUSE_MAX: u32 = 48;
 /// After a stop: rounds of answers and wake-ups.
 const ROUNDS_TO_THE_END_MAX: u32 = 400;
 
+/// Orders that follow from answers to orders, without time passing.
+const ORDERS_AT_ONCE_MAX: u32 = 400;
+
 pub struct Host {
     agent: Agent,
     now: Instant,
@@ -370,13 +373,26 @@ impl Host {
         }
     }
 
+    /// Everything is answered well, and so is what follows from it, which
+    /// comes to an end.
+    fn answer_all(&mut self) {
+        for _ in 0..ORDERS_AT_ONCE_MAX {
+            if self.ledger.next_order(0).is_none() {
+                return;
+            }
+            self.answer(0, 0);
+        }
+        panic!(
+            "each answer leads to another order: {:?}",
+            self.ledger.next_order(0)
+        );
+    }
+
     /// Stops, answers everything well, and waits for the end.
     pub fn finish(&mut self) {
         self.tell(Event::Stop);
         for _ in 0..ROUNDS_TO_THE_END_MAX {
-            while self.ledger.next_order(0).is_some() {
-                self.answer(0, 0);
-            }
+            self.answer_all();
             if self.agent.is_finished() {
                 break;
             }
