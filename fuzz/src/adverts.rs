@@ -22,6 +22,7 @@ use vipward::agent::values::{
 use vipward::wire::advertisement::{Outgoing, decode_ipv4, decode_ipv6, encode};
 
 const IPV6_HEADER: usize = 40;
+const TRAILER: usize = 28;
 
 fn interface() -> InterfaceName {
     "eth0".parse().expect("a plain name")
@@ -59,7 +60,11 @@ fn check_message(heard: &Heard<'_>, payload: &[u8]) {
         assert!(payload.len() < 8, "a header was there");
         return;
     };
+    check_header(message, payload);
     let listed: Vec<IpAddr> = message.addresses.iter().collect();
+    let exact = exact_length(message, heard.family);
+    let fits = |length| payload.len() == length || payload.len() == length + TRAILER;
+    assert_eq!(message.length_exact, exact.is_some_and(fits));
     if !message.length_exact {
         assert!(listed.is_empty() && message.checksum.is_none() && message.trailer.is_none());
         return;
@@ -71,6 +76,44 @@ fn check_message(heard: &Heard<'_>, payload: &[u8]) {
     assert_eq!(message.trailer.unwrap_or_default(), behind);
     if let Some(outgoing) = outgoing(heard, message, &listed) {
         check_encoding(&outgoing, bytes, message, trailer > 0);
+    }
+}
+
+/// What stands at fixed places.
+fn check_header(message: &Message<'_>, payload: &[u8]) {
+    assert_eq!(
+        [message.version, message.kind],
+        [payload[0] >> 4, payload[0] & 0xf]
+    );
+    let numbers = [message.vrid, message.priority, message.count];
+    assert_eq!(numbers, payload[1..4]);
+    match message.timing {
+        Timing::V2 {
+            interval_seconds,
+            authentication,
+        } => {
+            assert_eq!([authentication.kind, interval_seconds], payload[4..6]);
+            assert_eq!(message.version, 2);
+        }
+        Timing::V3 {
+            interval_centiseconds,
+        } => {
+            let field = u16::from_be_bytes([payload[4], payload[5]]);
+            assert_eq!(interval_centiseconds, field % 4096);
+            assert_eq!(message.version, 3);
+        }
+        Timing::Unknown => assert!(!(2..=3).contains(&message.version)),
+    }
+}
+
+/// Without a trailer; nothing for what has no form.
+fn exact_length(message: &Message<'_>, family: Family) -> Option<usize> {
+    let count = usize::from(message.count);
+    match (message.version, family) {
+        (2, Family::Ipv4) => Some(8 + 4 * count + 8),
+        (3, Family::Ipv4) => Some(8 + 4 * count),
+        (3, Family::Ipv6) => Some(8 + 16 * count),
+        _ => None,
     }
 }
 

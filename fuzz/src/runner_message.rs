@@ -34,14 +34,19 @@ pub fn runner_message(data: &[u8]) {
 fn messages<T: DeserializeOwned>(mut data: &[u8]) -> Vec<T> {
     let mut messages = Vec::new();
     loop {
+        let length = data.first_chunk().map(|length| u32::from_be_bytes(*length));
+        let too_long = length.and_then(|length| usize::try_from(length).ok());
+        let too_long = too_long.filter(|length| *length > FRAME_BYTES_MAX);
         match now(frame::read(&mut data)) {
             Ok(Some(message)) => messages.push(message),
-            Ok(None) => return messages,
             Err(FrameError::TooLong(length)) => {
-                assert!(length > FRAME_BYTES_MAX);
+                assert_eq!(Some(length), too_long);
                 return messages;
             }
-            Err(FrameError::Garbage(_) | FrameError::Io(_)) => return messages,
+            Ok(None) | Err(FrameError::Garbage(_) | FrameError::Io(_)) => {
+                assert_eq!(too_long, None, "read although it is too long");
+                return messages;
+            }
         }
     }
 }

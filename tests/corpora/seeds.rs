@@ -4,8 +4,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use vipward::agent::values::MacAddress;
 use vipward::runner::frame;
 use vipward::runner::message::{Answer, Call, Hello, PROTOCOL, Request, WireVerdict};
+use vipward::wire::announcement::unsolicited_neighbour_advertisement;
 
 pub struct Seed {
     pub target: &'static str,
@@ -15,6 +17,7 @@ pub struct Seed {
 
 pub fn all() -> Vec<Seed> {
     let mut seeds = captured();
+    seeds.push(other_option());
     seeds.extend(configurations());
     seeds.extend(requests());
     seeds.extend(messages());
@@ -90,6 +93,19 @@ fn body(frame: &[u8]) -> Option<(&'static str, Vec<u8>)> {
         ([0x86, 0xdd], body) if body[6] == 112 => Some(("advert_ipv6", body.to_vec())),
         ([0x86, 0xdd], body) if body[6] == 58 => Some(("neighbour", body[40..].to_vec())),
         _ => None,
+    }
+}
+
+/// A neighbour advertisement whose first option is no hardware address.
+fn other_option() -> Seed {
+    let address = "2001:db8::10".parse().expect("an address");
+    let frame = unsolicited_neighbour_advertisement(address, MacAddress([2; 6]), false);
+    let mut bytes = frame[54..].to_vec();
+    bytes.extend([14, 1, 3, 3, 3, 3, 3, 3]);
+    Seed {
+        target: "neighbour",
+        name: "other-option".to_owned(),
+        bytes,
     }
 }
 
@@ -192,6 +208,7 @@ fn messages() -> Vec<Seed> {
         done(WireVerdict::Refused(why())),
         done(WireVerdict::NotRun(why())),
     ];
+    let too_long = [&262_145_u32.to_be_bytes()[..], b"{}"].concat();
     let requests = requests.iter().map(frame::encode);
     let answers = answers.iter().map(frame::encode);
     let each: Vec<Vec<u8>> = requests.chain(answers).map(|f| f.expect("short")).collect();

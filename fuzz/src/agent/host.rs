@@ -4,17 +4,14 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use vipward::agent::Agent;
-use vipward::agent::event::{
-    Added, AddressBytes, Claim, Event, Heard, InterfaceAddress, InterfaceState, Malformed, Message,
-    Timing, V2Authentication,
-};
+use vipward::agent::event::{Added, Claim, Event, InterfaceAddress, InterfaceState};
 use vipward::agent::jobs::{JobId, JobResult, Verdict};
-use vipward::agent::ladder::group;
-use vipward::agent::settings::{InstanceSettings, Settings};
+use vipward::agent::settings::Settings;
 use vipward::agent::time::Instant;
-use vipward::agent::values::{AddressIndex, ChecksumForm, Family, InstanceId, MacAddress, Version};
+use vipward::agent::values::{AddressIndex, Family, InstanceId, MacAddress};
 
 use super::ledger::{Kind, Ledger};
+use super::packet::{heard, listed, octets};
 use super::plan::{INTERFACES, interface, own_ipv4, own_ipv6, pooled};
 use super::script::{Pause, Seen, Sent, Step};
 
@@ -257,13 +254,7 @@ impl Host {
         let Some(settings) = settings.map(|(_, settings)| settings.clone()) else {
             return;
         };
-        let lists = |address: &IpAddr| Family::of(*address) == settings.family;
-        let networks = pooled(sent.addresses);
-        let others = networks.map(|n| n.parse::<ipnet::IpNet>().expect("an address").addr());
-        let mut listed: Vec<IpAddr> = others.filter(lists).collect();
-        if listed.is_empty() {
-            listed = settings.advertised().collect();
-        }
+        let listed = listed(&settings, sent);
         let bytes: Vec<u8> = listed.iter().flat_map(octets).collect();
         let heard = heard(&settings, sent, &listed, &bytes);
         self.tell(Event::Advert(heard));
@@ -420,83 +411,5 @@ fn result(outcome: u8) -> JobResult {
         verdict,
         duration: Duration::from_millis(outcome.into()),
         output: String::new(),
-    }
-}
-
-fn octets(address: &IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
-    }
-}
-
-/// As the codec takes it apart. A sound one unless `fault` says otherwise.
-fn heard<'a>(
-    settings: &InstanceSettings,
-    sent: Sent,
-    listed: &[IpAddr],
-    bytes: &'a [u8],
-) -> Heard<'a> {
-    let which = u8::from(settings.interface == interface(1));
-    let unicast = !settings.unicast_peers.is_empty();
-    let address = |host| match settings.family {
-        Family::Ipv4 => own_ipv4(which, host),
-        Family::Ipv6 => own_ipv6(which, host, !unicast),
-    };
-    let fault = |what: u8| sent.fault == 128 + what;
-    let own = settings.advert_interval;
-    let timing = match settings.version {
-        Version::V2 => Timing::V2 {
-            interval_seconds: own.as_seconds().unwrap_or(1) ^ u8::from(fault(0)),
-            authentication: V2Authentication {
-                kind: u8::from(fault(1)),
-                data: [0; 8],
-            },
-        },
-        Version::V3 if fault(1) => Timing::Unknown,
-        Version::V3 => Timing::V3 {
-            interval_centiseconds: match sent.interval & 0x0fff {
-                _ if fault(0) => 0,
-                0 => own.as_centiseconds(),
-                other => other,
-            },
-        },
-    };
-    let message = Message {
-        version: settings.version.number() ^ u8::from(fault(2)),
-        kind: 1 + u8::from(fault(3)),
-        vrid: settings.vrid.get() ^ u8::from(fault(4)),
-        priority: sent.priority,
-        count: if fault(5) {
-            0
-        } else {
-            u8::try_from(listed.len()).expect("few")
-        },
-        length_exact: !fault(6),
-        checksum: (!fault(7)).then_some(ChecksumForm::PseudoHeader),
-        timing,
-        addresses: AddressBytes::new(settings.family, if fault(6) { &[] } else { bytes }),
-        trailer: None,
-    };
-    let destination = match unicast {
-        _ if fault(8) => address(77),
-        true => address(1),
-        false => group(settings.family),
-    };
-    Heard {
-        interface: if fault(9) {
-            interface(which + 1)
-        } else {
-            settings.interface
-        },
-        family: settings.family,
-        source: address(1 + sent.from % 4),
-        destination,
-        hop_limit: 255 - u8::from(fault(10)),
-        message: if fault(11) {
-            Err(Malformed::Length)
-        } else {
-            Ok(message)
-        },
     }
 }

@@ -2,6 +2,7 @@
 
 mod host;
 mod ledger;
+mod packet;
 mod plan;
 mod script;
 
