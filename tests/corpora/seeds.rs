@@ -219,7 +219,7 @@ fn messages() -> Vec<Seed> {
         bytes,
     };
     each.into_iter()
-        .chain([whole])
+        .chain([whole, too_long])
         .enumerate()
         .map(seed)
         .collect()
