@@ -203,6 +203,29 @@ fn what_departed_in_another_state_is_not_taken_for_ours_again() {
     assert!(removed(&agent.handle(now, report(&[SECOND]))).is_empty());
 }
 
+/// A reload took it away before the kernel had it, and now it will not go.
+#[test]
+fn what_is_no_longer_configured_is_not_announced() {
+    let mut agent = backup(&[FIRST, SECOND], &[]);
+    let (now, _) = becomes_active(&mut agent);
+    agent.handle(now, answer(0, Ok(Added::Fresh)));
+    agent.handle(now, Event::Reload(Box::new(settings(&[FIRST]))));
+    let actions = agent.handle(now, answer(1, Ok(Added::Fresh)));
+    assert_eq!(removed(&actions), [ip(SECOND)]);
+    let stuck = Event::AddressRemoved {
+        instance: InstanceId(0),
+        address: AddressIndex(1),
+        outcome: Err("busy".to_owned()),
+    };
+    agent.handle(now, stuck);
+    let actions = agent.handle(now + Duration::from_millis(20), Event::Wake);
+    let announced = actions.iter().filter_map(|action| match action {
+        Action::Announce { address, .. } => Some(*address),
+        _ => None,
+    });
+    assert_eq!(announced.collect::<Vec<_>>(), [ip(FIRST)]);
+}
+
 /// Under another VRID it is another instance. The old one resigns and answers
 /// until it is relieved; the new one, a Backup, leaves the address to it.
 #[test]

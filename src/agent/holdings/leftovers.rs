@@ -36,6 +36,11 @@ impl Holdings {
 }
 
 impl Holding {
+    /// A reload took it away, and it is not gone yet.
+    pub fn is_departing(&self) -> bool {
+        self.departing
+    }
+
     /// One that bears our mark counts as held, unless an instance that is
     /// about to go still answers for it.
     pub(super) fn find(&mut self, world: &World, known: &Interface) {

@@ -48,13 +48,15 @@ impl VirtualRouter {
         let Some(outcome) = self.holdings.added(turn, index, outcome) else {
             return;
         };
-        let Some(address) = self.holdings.get(index).map(|holding| holding.settings()) else {
+        let Some(holding) = self.holdings.get(index) else {
             return;
         };
-        let (network, interface) = (address.network, address.interface);
+        let (network, interface) = (holding.settings().network, holding.settings().interface);
+        // A reload may have taken it away meanwhile; it is removed at once.
+        let wanted = matches!(self.state, State::Active(_)) && !holding.is_departing();
         match outcome {
             AddOutcome::Held { restored } => {
-                if matches!(self.state, State::Active(_)) {
+                if wanted {
                     self.announcer.begin(turn.now, index);
                     if restored {
                         let address = network;
