@@ -54,7 +54,10 @@ struct Fields {
     source: IpAddr,
     destination: IpAddr,
     trailer: Option<[u8; 28]>,
+    /// Over IPv6, where a kernel computed it.
+    sum_covers_trailer: bool,
     options: u8,
+    hop_limit: u8,
 }
 
 fn fields() -> impl Strategy<Value = Fields> {
@@ -71,7 +74,8 @@ fn fields() -> impl Strategy<Value = Fields> {
             Just(ChecksumForm::MessageOnly),
             Just(ChecksumForm::PseudoHeader)
         ];
-        let rest = (any::<(u8, [u8; 8])>(), any::<Option<[u8; 28]>>(), 0..=10_u8);
+        let trailer = any::<(Option<[u8; 28]>, bool)>();
+        let rest = (any::<(u8, [u8; 8])>(), trailer, 0..=10_u8, any::<u8>());
         (ends, addresses, numbers, form, rest).prop_map(
             move |(ends, addresses, numbers, checksum, rest)| {
                 let (kind, data) = rest.0;
@@ -86,8 +90,10 @@ fn fields() -> impl Strategy<Value = Fields> {
                     addresses,
                     source: ends.0,
                     destination: ends.1,
-                    trailer: rest.1,
+                    trailer: rest.1.0,
+                    sum_covers_trailer: rest.1.1 && family == Ipv6,
                     options: rest.2,
+                    hop_limit: rest.3,
                 }
             },
         )
@@ -114,6 +120,13 @@ impl Fields {
         let mut buffer = b"what was there before".to_vec();
         encode(&outgoing, &mut buffer).expect("it can be written");
         buffer.extend(self.trailer.iter().flatten());
+        if let (true, IpAddr::V6(source), IpAddr::V6(destination)) =
+            (self.sum_covers_trailer, self.source, self.destination)
+        {
+            let protocol = IpNextHeaderProtocol(PROTOCOL);
+            let sum = util::ipv6_checksum(&buffer, 3, &[], &source, &destination, protocol);
+            buffer[6..8].copy_from_slice(&sum.to_be_bytes());
+        }
         buffer
     }
 
@@ -145,7 +158,7 @@ impl Fields {
             (self.source, self.destination)
         );
         assert_eq!(heard.family, Family::of(self.source));
-        assert_eq!(heard.hop_limit, 255);
+        assert_eq!(heard.hop_limit, self.hop_limit);
         let message: &Message<'_> = heard.message.as_ref().expect("a message");
         assert_eq!(message.version, self.version.number());
         assert_eq!(
@@ -174,22 +187,17 @@ impl Fields {
 }
 
 /// Decodes as the family of the ends demands.
-fn decode_between<'a>(
-    source: IpAddr,
-    destination: IpAddr,
-    options: u8,
-    payload: &'a [u8],
-    buffer: &'a mut Vec<u8>,
-) -> Heard<'a> {
-    match (source, destination) {
+fn decode<'a>(fields: &Fields, payload: &'a [u8], buffer: &'a mut Vec<u8>) -> Heard<'a> {
+    match (fields.source, fields.destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            *buffer = datagram(source, destination, options, payload);
+            *buffer = datagram(source, destination, fields.options, payload);
+            buffer[8] = fields.hop_limit;
             // Padding behind the datagram, as a short Ethernet frame has it.
             buffer.extend([0; 9]);
             decode_ipv4(interface(), buffer)
         }
         (IpAddr::V6(source), IpAddr::V6(destination)) => {
-            decode_ipv6(interface(), source, destination, 255, payload)
+            decode_ipv6(interface(), source, destination, fields.hop_limit, payload)
         }
         ends => panic!("mixed: {ends:?}"),
     }
@@ -201,8 +209,7 @@ proptest! {
         let payload = fields.payload();
         prop_assume!(!fields.another_form_fits(&payload));
         let mut buffer = Vec::new();
-        let (source, destination) = (fields.source, fields.destination);
-        fields.compare(&decode_between(source, destination, fields.options, &payload, &mut buffer));
+        fields.compare(&decode(&fields, &payload, &mut buffer));
     }
 
     /// One changed bit is noticed, wherever it is: by the checksum, the
@@ -214,7 +221,7 @@ proptest! {
         let position = at.index(payload.len());
         payload[position] ^= 1 << bit;
         let mut buffer = Vec::new();
-        let heard = decode_between(fields.source, fields.destination, 0, &payload, &mut buffer);
+        let heard = decode(&fields, &payload, &mut buffer);
         let message = heard.message.expect("long enough");
         let sound = message.version == fields.version.number()
             && message.length_exact

@@ -2,6 +2,7 @@
 //! the orders that mend the difference. At most one order for an address is
 //! under way at a time, so the kernel's last answer is the truth.
 
+mod leftovers;
 mod order;
 
 use std::collections::BTreeMap;
@@ -43,6 +44,9 @@ pub(super) struct Holding {
     instance: InstanceId,
     index: AddressIndex,
     settings: AddressSettings,
+    /// Compared with a report of its interface since it was configured, at
+    /// a time when no instance was about to go from it.
+    observed: bool,
     /// The kernel has it, as far as we know.
     present: bool,
     /// It was there before we claimed it and belongs to the host: an
@@ -182,13 +186,6 @@ impl Holdings {
         self.forget_departed();
     }
 
-    /// Whatever stands there later under such an address is somebody else's.
-    fn forget_departed(&mut self) {
-        self.holdings.retain(|_, holding| {
-            !holding.departing || holding.present || holding.pending.is_some()
-        });
-    }
-
     /// Orders the removal of what is there, the last first.
     pub fn release(&mut self, turn: &mut Turn<'_>) {
         for holding in self.holdings.values_mut().rev() {
@@ -204,7 +201,7 @@ impl Holdings {
         outcome: Result<Added, String>,
     ) -> Option<AddOutcome> {
         let holding = self.get_mut(index)?;
-        (holding.pending.take() == Some(Pending::Add)).then_some(())?;
+        holding.answered(Pending::Add)?;
         Some(holding.added(turn, outcome))
     }
 
@@ -216,7 +213,7 @@ impl Holdings {
         outcome: Result<(), String>,
     ) -> Option<(String, Duration)> {
         let holding = self.get_mut(index)?;
-        (holding.pending.take() == Some(Pending::Remove)).then_some(())?;
+        holding.answered(Pending::Remove)?;
         match outcome {
             Ok(()) => {
                 holding.present = false;
@@ -254,10 +251,9 @@ impl Holdings {
                 continue;
             }
             let address = holding.settings.network.addr();
+            holding.find(world, known);
             if known.has(address) {
                 holding.confirm_by = None;
-                // One that a dead agent of ours left behind counts as held.
-                holding.present = holding.present || known.has_marked(address);
             } else if holding.present
                 && (holding.confirm_by.is_none() || renewed || known.state.is_none())
             {
@@ -320,6 +316,7 @@ impl Holding {
             instance,
             index,
             settings,
+            observed: false,
             present: false,
             belongs_to_host: false,
             departing: false,
@@ -350,13 +347,14 @@ impl Holding {
         self.present
     }
 
-    /// No longer configured.
-    pub fn is_departing(&self) -> bool {
-        self.departing
-    }
-
     fn is_removable(&self) -> bool {
         self.present && !self.belongs_to_host
+    }
+
+    /// Nothing when that is not what the kernel was asked: what it was asked
+    /// is still under way.
+    fn answered(&mut self, order: Pending) -> Option<Pending> {
+        self.pending.take_if(|pending| *pending == order)
     }
 
     fn may_try(&self, now: Instant) -> bool {

@@ -34,6 +34,7 @@ impl Agent {
         let stay: BTreeSet<InstanceId> = staying.iter().map(|(id, _)| *id).collect();
         leaving.retain(|id| !stay.contains(id));
         self.retired = leaving.iter().copied().collect();
+        self.note_leaving();
         let addressed = staying.iter().map(|(_, instance)| instance);
         self.world.set_instances(addressed.chain(&arriving));
 
@@ -92,8 +93,21 @@ impl Agent {
         self.check_deadline = self.checks.deadline();
     }
 
+    /// What retired instances have on the host. An address that moves to
+    /// another instance is the old one's until it has removed it, which its
+    /// interface's next report shows.
+    fn note_leaving(&mut self) {
+        let retired = self.retired.iter();
+        let routers = retired.filter_map(|id| self.routers.get(id));
+        let leaving = routers.flat_map(VirtualRouter::addresses_left).collect();
+        self.world.set_leaving(leaving);
+    }
+
     /// Lets go of the retired instances that have nothing left.
     pub(super) fn forget_retired(&mut self) {
+        if self.retired.is_empty() {
+            return;
+        }
         let routers = &mut self.routers;
         let schedule = &mut self.schedule;
         let by_vrid = &mut self.by_vrid;
@@ -109,6 +123,7 @@ impl Agent {
             schedule.set(*id, None);
             false
         });
+        self.note_leaving();
     }
 }
 

@@ -22,6 +22,8 @@ pub(super) struct World {
     sockets: BTreeMap<(InterfaceName, Family), Result<(), String>>,
     /// Every address of every instance: none of them is the host's own.
     virtual_addresses: BTreeSet<IpAddr>,
+    /// On the host by instances that a reload took away.
+    leaving: BTreeSet<(InterfaceName, IpAddr)>,
     checks: BTreeMap<CheckName, Verdict>,
 }
 
@@ -65,6 +67,11 @@ impl World {
             .collect();
     }
 
+    /// Learns what instances that are about to go have on the host.
+    pub fn set_leaving(&mut self, leaving: BTreeSet<(InterfaceName, IpAddr)>) {
+        self.leaving = leaving;
+    }
+
     /// Returns what was known before.
     pub fn set_interface(
         &mut self,
@@ -106,6 +113,10 @@ impl World {
     /// `None`: no such check.
     pub fn check(&self, name: &CheckName) -> Option<&Verdict> {
         self.checks.get(name)
+    }
+
+    pub fn is_leaving(&self, interface: InterfaceName, address: IpAddr) -> bool {
+        self.leaving.contains(&(interface, address))
     }
 
     pub fn is_virtual(&self, address: IpAddr) -> bool {

@@ -112,14 +112,7 @@ impl ControlServer {
         runtime_dir: &Path,
         setup: Setup<C>,
     ) -> Result<Self, StartError> {
-        let Setup {
-            access,
-            identity,
-            requests,
-            judge,
-            peer_groups,
-        } = setup;
-        let (listener, file) = listener::listen(runtime_dir, &access)?;
+        let (listener, file) = listener::listen(runtime_dir, &setup.access)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
@@ -132,16 +125,7 @@ impl ControlServer {
             let _inside = runtime.enter();
             UnixListener::from_std(listener).map_err(StartError::Thread)?
         };
-        let identity = Arc::new(Mutex::new(identity));
-        let (reloads, trigger, work) = reload::open(judge, requests.clone(), Arc::clone(&identity));
-        let shared = Arc::new(Shared {
-            identity,
-            requests,
-            clock: Mutex::new(None),
-            reloads,
-            admin_group: access.admin_group,
-            peer_groups,
-        });
+        let (shared, trigger, work) = open(setup);
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
@@ -185,6 +169,34 @@ struct Shared<C> {
     reloads: Desk,
     admin_group: Option<String>,
     peer_groups: PeerGroups,
+}
+
+/// What connections share, and the work of the reloads they ask for.
+fn open<C: Send + 'static>(
+    setup: Setup<C>,
+) -> (Arc<Shared<C>>, Trigger, impl Future<Output = ()> + Send) {
+    let identity = Arc::new(Mutex::new(setup.identity));
+    let (reloads, trigger, work) =
+        reload::open(setup.judge, setup.requests.clone(), Arc::clone(&identity));
+    let shared = Shared {
+        identity,
+        requests: setup.requests,
+        clock: Mutex::new(None),
+        reloads,
+        admin_group: setup.access.admin_group,
+        peer_groups: setup.peer_groups,
+    };
+    (Arc::new(shared), trigger, work)
+}
+
+/// Serves one connection to its end as the server does, without its socket
+/// file and thread: for those who try what a client may send.
+pub async fn serve_one<C: Send + 'static>(setup: Setup<C>, stream: UnixStream) {
+    let (shared, _trigger, reloads) = open(setup);
+    tokio::select! {
+        () = converse(stream, shared) => {}
+        () = reloads => {}
+    }
 }
 
 fn serve<C: Send + 'static>(

@@ -52,10 +52,11 @@ impl VirtualRouter {
             return;
         };
         let (network, interface) = (holding.settings().network, holding.settings().interface);
-        let wanted = !holding.is_departing();
+        // A reload may have taken it away meanwhile; it is removed at once.
+        let wanted = matches!(self.state, State::Active(_)) && !holding.is_departing();
         match outcome {
             AddOutcome::Held { restored } => {
-                if matches!(self.state, State::Active(_)) && wanted {
+                if wanted {
                     self.announcer.begin(turn.now, index);
                     if restored {
                         let address = network;

@@ -214,6 +214,11 @@ impl VirtualRouter {
         matches!(self.state, State::Active(_) | State::Resigning(_))
     }
 
+    /// What is on the host, or may be.
+    pub fn addresses_left(&self) -> impl Iterator<Item = (InterfaceName, IpAddr)> {
+        self.holdings.left()
+    }
+
     fn own_interval(&self) -> Duration {
         self.settings.advert_interval.as_duration()
     }

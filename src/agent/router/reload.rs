@@ -44,17 +44,10 @@ impl VirtualRouter {
         self.stop(turn, true);
     }
 
-    /// After every router was reconfigured: draw the conclusions.
+    /// After every router was reconfigured: draw the conclusions. An address
+    /// that is new to us may stand on its interface already, with our mark.
     pub fn on_reconfigured(&mut self, turn: &mut Turn<'_>) {
-        // What is new in the list may stand on the host already, left there
-        // by a dead agent.
-        let addresses = self.settings.addresses.iter();
-        let interfaces: BTreeSet<InterfaceName> = addresses.map(|own| own.interface).collect();
-        for interface in interfaces {
-            for index in self.holdings.observe(turn.world, interface, false) {
-                self.announcer.end(index);
-            }
-        }
+        self.holdings.discover(turn.world);
         self.refresh(turn);
     }
 }

@@ -440,4 +440,20 @@ mod tests {
         let outcome = outcome(&mut events);
         assert!(is_answered_by_the_kernel(&outcome), "{outcome:?}");
     }
+    /// Of seven requests in one datagram the numbers go on at 0 after the
+    /// last one, and each finds its answer.
+    #[test]
+    fn answers_are_told_apart_where_the_numbers_begin_anew() {
+        for last in [u32::MAX, u32::MAX - 3, u32::MAX - 7, 0] {
+            let mut socket = RouteSocket::open().unwrap();
+            socket.numbered_from(last);
+            let (mut worker, mut events) = worker(socket);
+            let orders: Vec<Order> = std::iter::repeat_with(harmless).take(7).flatten().collect();
+            worker.carry_out(&orders);
+            for _ in &orders {
+                let outcome = outcome(&mut events);
+                assert!(is_answered_by_the_kernel(&outcome), "{last}: {outcome:?}");
+            }
+        }
+    }
 }

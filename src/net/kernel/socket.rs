@@ -187,6 +187,11 @@ impl RouteSocket {
         }
     }
 
+    #[cfg(test)]
+    pub fn numbered_from(&mut self, last: u32) {
+        self.sequence = last;
+    }
+
     /// A number not used for any request of the last four thousand million.
     pub fn next_sequence(&mut self) -> u32 {
         self.sequence = self.sequence.wrapping_add(1);

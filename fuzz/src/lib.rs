@@ -1,0 +1,32 @@
+//! What is fuzzed: functions that take any bytes and panic when something
+//! that must always hold does not. `fuzz_targets/` hands them to libFuzzer;
+//! `tests/corpora.rs` runs them over the committed corpora without it.
+
+mod adverts;
+mod agent;
+mod claims;
+mod config_text;
+mod control_request;
+mod runner_message;
+
+pub use adverts::{advert_ipv4, advert_ipv6};
+pub use agent::agent;
+pub use claims::{arp, neighbour};
+pub use config_text::config_text;
+pub use control_request::control_request;
+pub use runner_message::runner_message;
+
+/// Takes any bytes.
+pub type Target = fn(&[u8]);
+
+/// Every target by the name of its corpus.
+pub const TARGETS: [(&str, Target); 8] = [
+    ("advert_ipv4", advert_ipv4),
+    ("advert_ipv6", advert_ipv6),
+    ("arp", arp),
+    ("neighbour", neighbour),
+    ("control_request", control_request),
+    ("config_text", config_text),
+    ("runner_message", runner_message),
+    ("agent", agent),
+];
