@@ -134,8 +134,15 @@ impl Node {
     ) -> Result<Vec<Said>, String> {
         match said {
             Said::Advert(priority) => {
+                let was_active = self.state() == Some(StateName::Active);
                 let packet = Packet::advert(sender, own_ipv4("eth0", from), priority);
-                self.feed(Event::Advert(packet.heard()))
+                let answer = self.feed(Event::Advert(packet.heard()))?;
+                let outranked = (priority, from) > (self.settings.priority.get(), self.number);
+                let stays = self.state() == Some(StateName::Active);
+                if was_active && stays && priority > 0 && outranked {
+                    return Err(format!("host {}: stays although it has lost", self.number));
+                }
+                Ok(answer)
             }
             Said::Announcement => self.feed(Event::Claim {
                 interface: interface("eth0"),
@@ -214,6 +221,10 @@ impl Node {
         }
         self.holds_what_it_should()
             .map_err(|why| format!("host {}: {why}, told {told:?}", self.number))?;
+        let resigns = matches!(told, Event::Stop) && before == Some(StateName::Active);
+        if resigns && !said.contains(&Said::Advert(0)) {
+            return Err(format!("host {}: stops without a word", self.number));
+        }
         if finished {
             self.agent = None;
         }
