@@ -16,6 +16,8 @@ pub const BOUND: Duration = Duration::from_secs(4 + 3);
 /// An addition that was refused once is tried again after 5 s, and then its
 /// host waits as long as any.
 const RETRIED: Duration = Duration::from_secs(5 + 4);
+/// Longer than any timer of the election.
+const LONG_ENOUGH: Duration = Duration::from_secs(4);
 const STEPS_MAX: u32 = 10_000;
 
 impl State {
@@ -28,6 +30,12 @@ impl State {
             Duration::ZERO
         };
         future.calm(BOUND + retried)?;
+        future.agrees()?;
+        let moves = future.transitions();
+        future.calm(LONG_ENOUGH)?;
+        if future.transitions() != moves {
+            return Err("they agreed, and then somebody moved".to_owned());
+        }
         future.agrees()
     }
 
@@ -71,6 +79,15 @@ impl State {
             }
         }
         self.broken = Some("packets without end".to_owned());
+    }
+
+    /// How often each changed its state so far.
+    fn transitions(&self) -> Vec<u64> {
+        let agents = self.nodes.iter().filter_map(|node| node.agent.as_ref());
+        let counters = agents.flat_map(|agent| agent.status().instances);
+        counters
+            .map(|instance| instance.counters.transitions)
+            .collect()
     }
 
     fn agrees(&self) -> Result<(), String> {
