@@ -12,6 +12,7 @@ mod election;
 mod health;
 mod interfaces;
 mod ladder;
+mod leftovers;
 mod many;
 mod preempt;
 mod reload;

@@ -16,15 +16,6 @@ fn two_of(value: u8) -> InstanceSettings {
     two
 }
 
-fn reload(lab: &mut Lab, host: HostId, instances: Vec<InstanceSettings>) {
-    let settings = Settings {
-        instances,
-        ..lab.at(host).settings.clone()
-    };
-    lab.at_mut(host).settings = settings.clone();
-    lab.feed(host, Input::Reload(Box::new(settings)));
-}
-
 #[test]
 fn an_added_address_appears_and_nothing_else_moves() {
     let mut lab = Lab::new();
@@ -35,7 +26,7 @@ fn an_added_address_appears_and_nothing_else_moves() {
     lab.mark();
     let mut more = web(150);
     more.addresses.push(address("192.0.2.101/24"));
-    reload(&mut lab, a, vec![more]);
+    lab.reload(a, vec![more]);
     lab.run(secs(5));
     assert_eq!(lab.transitions(a), []);
     assert_eq!(lab.transitions(b), []);
@@ -65,7 +56,7 @@ fn an_added_address_that_stands_there_already_goes_from_a_backup() {
     lab.start(a);
     lab.run(secs(5));
     assert_eq!(lab.holds(a, WEB), None);
-    reload(&mut lab, a, vec![more]);
+    lab.reload(a, vec![more]);
     lab.run(ms(10));
     assert_eq!(lab.holds(a, "192.0.2.101"), None);
 }
@@ -77,9 +68,9 @@ fn an_address_that_left_the_list_while_it_was_added_is_not_announced() {
     lab.start(a);
     lab.run(secs(5));
     lab.at_mut(a).kernel.refuse_remove = Some("Device or resource busy".to_owned());
-    reload(&mut lab, a, vec![two_of(100)]);
+    lab.reload(a, vec![two_of(100)]);
     lab.run(ms(1));
-    reload(&mut lab, a, vec![web(100)]);
+    lab.reload(a, vec![web(100)]);
     lab.run(secs(3));
     assert_eq!(lab.announced(a, "192.0.2.101").len(), 0);
 }
@@ -99,7 +90,7 @@ fn an_address_that_moves_while_its_removal_is_under_way_stays_where_it_went() {
     other.name = InstanceName::new("other");
     other.vrid = Vrid::new(52).expect("a VRID");
     other.addresses = vec![address("192.0.2.101/24")];
-    reload(&mut lab, a, vec![other, web(100)]);
+    lab.reload(a, vec![other, web(100)]);
     for _ in 0..10 {
         lab.run(secs(1));
         lab.forge(b, a, 200);
@@ -117,7 +108,7 @@ fn the_same_again_changes_nothing() {
     lab.start(a);
     lab.run(secs(10));
     lab.mark();
-    reload(&mut lab, a, vec![web(150)]);
+    lab.reload(a, vec![web(150)]);
     assert_eq!(lab.deeds(a), []);
     assert_eq!(lab.facts(a), []);
 }
@@ -129,7 +120,7 @@ fn a_new_priority_is_in_the_next_advertisement() {
     lab.start(a);
     lab.run(secs(10));
     lab.mark();
-    reload(&mut lab, a, vec![web(90)]);
+    lab.reload(a, vec![web(90)]);
     lab.run(secs(1));
     assert_eq!(lab.sent(a).len(), 1);
     assert_eq!(lab.sent(a)[0].1, 90);
@@ -175,7 +166,7 @@ fn a_check_added_to_an_active_waits_for_its_result_in_office() {
     lab.at_mut(a).settings.checks = vec![check(&name, secs(1))];
     let mut checked = web(150);
     checked.checks = vec![CheckUse { name, weight: None }];
-    reload(&mut lab, a, vec![checked]);
+    lab.reload(a, vec![checked]);
     lab.run(ms(500));
     assert_eq!(lab.transitions(a), []);
     assert_eq!(lab.removed(a).len(), 0);
@@ -238,7 +229,7 @@ fn a_shorter_interval_of_a_check_counts_from_the_reload() {
     lab.run(secs(20));
     lab.mark();
     lab.at_mut(a).settings.checks = vec![check(&name, ms(200))];
-    reload(&mut lab, a, vec![settings]);
+    lab.reload(a, vec![settings]);
     lab.run(secs(1));
     let started: Vec<_> = lab.started(a).iter().map(|(at, _)| *at).collect();
     assert_eq!(started, [ms(200)], "then it waits for the answer");
@@ -254,7 +245,7 @@ fn an_address_on_an_interface_not_reported_yet_is_waited_for_in_office() {
     let mut more = web(150);
     more.addresses.push(address("198.51.100.9/24"));
     more.addresses[1].interface = interface("eth7");
-    reload(&mut lab, a, vec![more]);
+    lab.reload(a, vec![more]);
     lab.run(ms(500));
     assert_eq!(lab.transitions(a), []);
     assert_eq!(lab.removed(a).len(), 0);
@@ -273,7 +264,7 @@ fn a_backup_waits_by_its_new_priority_once() {
         lab.mark();
         let (_, status) = (lab.run(ms(1)), lab.status(b));
         let heard = status.active_router.expect("a was heard").last_advert;
-        reload(&mut lab, b, vec![web(after)]);
+        lab.reload(b, vec![web(after)]);
         lab.run_until(b, ACTIVE, secs(10));
         assert_eq!(
             lab.now().since(heard),
@@ -298,7 +289,7 @@ fn a_patience_that_is_over_by_the_reload_ends_now() {
     lab.power_off(a);
     lab.run(secs(12));
     lab.mark();
-    reload(&mut lab, b, vec![web(100)]);
+    lab.reload(b, vec![web(100)]);
     assert_eq!(lab.run_until(b, ACTIVE, secs(1)), ms(0));
 }
 
@@ -311,7 +302,7 @@ fn a_reload_does_not_revive_an_agent_that_stops() {
     lab.stop(a);
     lab.mark();
     lab.run(ms(100));
-    reload(&mut lab, a, vec![web(120)]);
+    lab.reload(a, vec![web(120)]);
     // Long enough to claim again.
     lab.run(secs(10));
     assert_eq!(lab.removed(a).len(), 1);
@@ -327,7 +318,7 @@ fn a_removed_address_goes_at_once_and_the_other_stays() {
     lab.start(a);
     lab.run(secs(10));
     lab.mark();
-    reload(&mut lab, a, vec![web(150)]);
+    lab.reload(a, vec![web(150)]);
     let removed: Vec<String> = lab.deeds(a).into_iter().map(|(_, deed)| deed).collect();
     assert_eq!(removed, ["remove 192.0.2.101/32"]);
     lab.run(secs(2));
@@ -346,7 +337,7 @@ fn a_removed_address_that_will_not_go_is_tried_again() {
     lab.start(a);
     lab.run(secs(10));
     lab.at_mut(a).kernel.refuse_remove = Some("Device or resource busy".to_owned());
-    reload(&mut lab, a, vec![web(150)]);
+    lab.reload(a, vec![web(150)]);
     lab.run(ms(500));
     lab.at_mut(a).kernel.refuse_remove = None;
     lab.mark();
@@ -378,7 +369,7 @@ fn an_address_moves_from_one_instance_to_another() {
     lab.run(secs(10));
     lab.mark();
     let moved = other(&["192.0.2.120/24", "192.0.2.101/24"]);
-    reload(&mut lab, a, vec![moved, web(150)]);
+    lab.reload(a, vec![moved, web(150)]);
     lab.run(secs(3));
     let deeds: Vec<String> = lab.deeds(a).into_iter().map(|(_, deed)| deed).collect();
     let at = |word: &str| deeds.iter().position(|deed| deed == word);

@@ -411,7 +411,8 @@ pub fn everywhere(lab: &Lab) {
 }
 
 /// Outside Active and resigning nobody keeps an address of ours, apart from
-/// one whose removal is under way or was refused.
+/// one whose removal is under way or was refused. One that a reload moves is
+/// the old instance's for as long as that one resigns.
 pub fn held_where_it_belongs(lab: &Lab, id: HostId, seen: &Seen) {
     let host = lab.at(id);
     let Some(agent) = &host.agent else {
@@ -419,32 +420,38 @@ pub fn held_where_it_belongs(lab: &Lab, id: HostId, seen: &Seen) {
     };
     let now = lab.local(id);
     let late_max = host.clock.late_max * 2;
+    let mut rightful = Vec::new();
+    let mut suspects = Vec::new();
     for (instance, settings) in agent.instances() {
         let state = seen.state(instance);
         let resigning = host.ledger.resigning.get(&instance);
         let resigns = resigning.is_some_and(|until| now <= *until + late_max || host.catching_up);
-        if state == Some(StateName::Active) || resigns {
-            continue;
-        }
+        let holds = state == Some(StateName::Active) || resigns;
         for (place, configured) in settings.addresses.iter().enumerate() {
-            let index = host.ledger.index_of(instance, place, configured);
             let address = configured.network.addr();
-            let known = host.ledger.interfaces.get(&configured.interface);
-            let seen = known.and_then(Option::as_ref).is_some_and(|state| {
+            let index = host.ledger.index_of(instance, place, configured);
+            let key = (instance, index);
+            let ledger = &host.ledger;
+            if holds || ledger.pending.contains_key(&key) || ledger.stuck.contains(&key) {
+                rightful.push((configured.interface, address));
+                continue;
+            }
+            let known = ledger.interfaces.get(&configured.interface);
+            let shown = known.and_then(Option::as_ref).is_some_and(|state| {
                 let mut own = state.addresses.iter();
                 own.any(|own| own.network.addr() == address && own.ours)
             });
-            let key = (instance, index);
-            let ours = host.ledger.acknowledged.contains(&key) || seen;
-            let excused =
-                host.ledger.pending.contains_key(&key) || host.ledger.stuck.contains(&key);
-            let present = host.kernel.may_be_ours(address);
-            if present && ours && !excused {
-                lab.fail(&format!(
-                    "{} is {state:?} and still has {address}",
-                    host.name
-                ));
+            if ledger.acknowledged.contains(&key) || shown {
+                suspects.push((configured.interface, address, state));
             }
+        }
+    }
+    for (interface, address, state) in suspects {
+        if host.kernel.may_be_ours(address) && !rightful.contains(&(interface, address)) {
+            lab.fail(&format!(
+                "{} is {state:?} and still has {address}",
+                host.name
+            ));
         }
     }
 }

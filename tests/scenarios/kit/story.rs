@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use vipward::agent::Agent;
+use vipward::agent::settings::{InstanceSettings, Settings};
 use vipward::agent::values::InterfaceName;
 
 use super::host::Input;
@@ -13,6 +14,16 @@ use super::settings::{interface, own_source};
 use super::{Change, Coming, HostId, Lab, Packet, What};
 
 impl Lab {
+    /// Gives an agent these instances instead of its own.
+    pub fn reload(&mut self, host: HostId, instances: Vec<InstanceSettings>) {
+        let settings = Settings {
+            instances,
+            ..self.at(host).settings.clone()
+        };
+        self.at_mut(host).settings = settings.clone();
+        self.feed(host, Input::Reload(Box::new(settings)));
+    }
+
     pub fn tell(&mut self, text: String) {
         let now = self.now;
         if self.trace.records {
