@@ -191,18 +191,24 @@ fn checks(document: &Document, now: Timestamp, colour: Colour) -> String {
     table.trim_fmt()
 }
 
+/// What the last run said, with how many speak against the state so far.
 fn last_result(check: &Check) -> String {
-    let kind = if check.state == "up" {
-        "failed"
-    } else {
-        "passed"
+    if check.state == "unknown" && check.output.is_empty() {
+        return "waiting for the first result".to_owned();
+    }
+    let kind = match check.state.as_str() {
+        "up" => "failed",
+        _ => "passed",
     };
-    match (check.state.as_str(), check.output.as_str(), check.against) {
-        ("unknown", "", _) => "waiting for the first result".to_owned(),
-        (_, output, 0) => output.to_owned(),
-        (_, "", 1) => kind.to_owned(),
-        (_, output, 1) => format!("{kind}: {output}"),
-        (_, output, times) => format!("{kind} {times} times: {output}"),
+    let run = match check.against {
+        0 => return check.output.clone(),
+        1 => kind.to_owned(),
+        times => format!("{kind} {times} times"),
+    };
+    if check.output.is_empty() {
+        run
+    } else {
+        format!("{run}: {}", check.output)
     }
 }
 
@@ -468,5 +474,21 @@ mod tests {
         assert!(text.contains("and 997 more"), "{text}");
         let results = text.matches("so much to say...").count();
         assert_eq!(results, document.checks.len(), "one line each: {text}");
+    }
+
+    #[test]
+    fn results_that_are_not_enough_yet_are_counted() {
+        let mut check = sample::document().checks[0].clone();
+        let mut shown = |state: &str, against, output: &str| {
+            check.state = state.to_owned();
+            check.against = against;
+            check.output = output.to_owned();
+            last_result(&check)
+        };
+        assert_eq!(shown("up", 0, "200"), "200");
+        assert_eq!(shown("up", 1, "500"), "failed: 500");
+        assert_eq!(shown("up", 2, ""), "failed 2 times");
+        assert_eq!(shown("down", 2, "200"), "passed 2 times: 200");
+        assert_eq!(shown("unknown", 0, ""), "waiting for the first result");
     }
 }

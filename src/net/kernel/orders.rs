@@ -153,13 +153,13 @@ impl Worker {
             // Fails only when nobody listens any more, which `run` notices.
             let _ = self.answers.blocking_send(answer);
         }
-        if let [first, others @ ..] = &deaf[..] {
+        if let Some(first) = deaf.first() {
             tracing::warn!(
-                "{} was added to {}, and {} more, but the kernel did not let packets in \
-                 within {DEAF_LONGEST:?}; announced all the same",
+                "the kernel lets no packets in for {} of the addresses just added, {} on {} \
+                 first, {DEAF_LONGEST:?} after it took them; announced all the same",
+                deaf.len(),
                 first.network,
-                first.interface,
-                others.len()
+                first.interface
             );
         }
     }
