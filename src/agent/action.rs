@@ -7,12 +7,13 @@ use ipnet::IpNet;
 
 use super::jobs::Job;
 use super::report::Report;
-use super::values::{AddressIndex, InstanceId, InterfaceName};
+use super::values::{AddressIndex, InstanceId, InterfaceName, Lease};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Send one advertisement of this instance, to the group or to every
-    /// unicast peer.
+    /// unicast peer. Answered, in the same turn of the loop, by
+    /// [`super::event::Event::Advertised`].
     Advertise {
         instance: InstanceId,
         source: IpAddr,
@@ -21,6 +22,10 @@ pub enum Action {
     },
     /// Answered by [`super::event::Event::AddressAdded`].
     AddAddress(AddressOrder),
+    /// Begins an address's lease anew; ordered when an advertisement has left,
+    /// and worth nothing 200 ms later. Answered by
+    /// [`super::event::Event::AddressRenewed`].
+    RenewAddress(AddressOrder),
     /// Answered by [`super::event::Event::AddressRemoved`].
     RemoveAddress(AddressOrder),
     /// One gratuitous ARP in each form, or one unsolicited NA.
@@ -68,4 +73,7 @@ pub struct AddressOrder {
     pub label: Option<String>,
     /// IPv6: when false the preferred lifetime is 0.
     pub source_address: bool,
+    /// The kernel removes it by itself this long after the last renewal;
+    /// `None`: never.
+    pub lease: Option<Lease>,
 }

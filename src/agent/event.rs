@@ -38,10 +38,27 @@ pub enum Event<'a> {
     AddressRemoved {
         instance: InstanceId,
         address: AddressIndex,
-        outcome: Result<(), String>,
+        outcome: Result<Removed, String>,
     },
-    /// An advertisement could not be handed to the kernel.
-    AdvertNotSent { instance: InstanceId, error: String },
+    /// An address that is about to be reported as added carries no lease
+    /// although one was ordered, for this reason.
+    AddressUnleased {
+        instance: InstanceId,
+        address: AddressIndex,
+        reason: String,
+    },
+    /// The kernel answered an [`super::action::Action::RenewAddress`].
+    AddressRenewed {
+        instance: InstanceId,
+        address: AddressIndex,
+        outcome: Result<(), NotRenewed>,
+    },
+    /// An [`super::action::Action::Advertise`] was handed to the kernel, or
+    /// could not be.
+    Advertised {
+        instance: InstanceId,
+        outcome: Result<(), NotSent>,
+    },
     /// Another host claims `address`, not by one of our own interfaces.
     Claim {
         interface: InterfaceName,
@@ -74,6 +91,33 @@ pub enum Added {
     AlreadyPresent,
 }
 
+/// What an acknowledged removal changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removed {
+    /// The address was there until now.
+    Deleted,
+    /// It, or its interface, was gone already.
+    Absent,
+}
+
+/// Why a lease was not begun anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotRenewed {
+    /// It came to its turn too late to be trusted; nothing was changed.
+    TooOld,
+    /// In words.
+    Failed(String),
+}
+
+/// Why an advertisement did not leave. That a single peer is out of reach is
+/// no such reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotSent {
+    pub error: String,
+    /// Some destinations were served all the same.
+    pub partly: bool,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterfaceState {
     /// A new index under the same name is a new interface.
@@ -86,6 +130,9 @@ pub struct InterfaceState {
     /// The host forwards IPv6 on this interface: its neighbour
     /// advertisements carry the Router bit.
     pub forwards_ipv6: bool,
+    /// The program that seems to configure this interface, by the name that
+    /// its users know it by.
+    pub manager: Option<&'static str>,
     /// In the kernel's order, both families.
     pub addresses: Vec<InterfaceAddress>,
 }

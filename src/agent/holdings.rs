@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::action::{Action, AddressOrder};
-use super::event::Added;
+use super::event::{Added, Removed};
 use super::settings::{AddressSettings, InstanceSettings};
 use super::status::AddressStatus;
 use super::time::Instant;
@@ -210,12 +210,12 @@ impl Holdings {
         &mut self,
         now: Instant,
         index: AddressIndex,
-        outcome: Result<(), String>,
+        outcome: Result<Removed, String>,
     ) -> Option<(String, Duration)> {
         let holding = self.get_mut(index)?;
         holding.answered(Pending::Remove)?;
         match outcome {
-            Ok(()) => {
+            Ok(_) => {
                 holding.present = false;
                 holding.order = None;
                 holding.failure = None;

@@ -165,9 +165,23 @@ impl Agent {
             } => self.one(now, actions, instance, |router, turn| {
                 router.on_removed(turn, address, outcome);
             }),
-            Event::AdvertNotSent { instance, error } => {
+            Event::AddressUnleased {
+                instance,
+                address,
+                reason,
+            } => self.one(now, actions, instance, |router, _| {
+                router.on_unleased(address, reason);
+            }),
+            Event::AddressRenewed {
+                instance,
+                address,
+                outcome,
+            } => self.one(now, actions, instance, |router, turn| {
+                router.on_renewed(turn, address, outcome);
+            }),
+            Event::Advertised { instance, outcome } => {
                 self.one(now, actions, instance, |router, turn| {
-                    router.on_not_sent(turn, error);
+                    router.on_advertised(turn, outcome);
                 });
             }
             Event::Claim { interface, claim } => {

@@ -10,7 +10,8 @@ use ipnet::IpNet;
 use super::jobs::{CheckName, HookKind};
 use super::status::CheckState;
 use super::values::{
-    AdvertInterval, ChecksumForm, Family, InstanceName, InterfaceName, Priority, Version, Vrid,
+    AdvertInterval, ChecksumForm, Family, InstanceName, InterfaceName, Lease, Priority, Version,
+    Vrid,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +82,8 @@ pub struct InstanceSettings {
     /// The hooks that there are, with their time-outs.
     pub hooks: BTreeMap<HookKind, Duration>,
     pub announce: AnnounceSettings,
+    /// How long the kernel keeps the addresses of a dead agent; `None`: for ever.
+    pub lease: Option<Lease>,
     /// What we send; `PseudoHeaderOfGroup` never occurs here.
     pub checksum: ChecksumForm,
     /// Lowest TTL or hop limit accepted; 255 unless unicast.

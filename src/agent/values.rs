@@ -72,6 +72,28 @@ impl Version {
     }
 }
 
+/// How long the kernel keeps an address without a renewal: whole seconds, at
+/// least 2 (its own clock for addresses is that coarse).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lease(u32);
+
+impl Lease {
+    pub const SHORTEST: Lease = Lease(2);
+
+    /// `None` below two seconds, and for the number that means "for ever".
+    pub fn from_seconds(seconds: u32) -> Option<Self> {
+        (seconds >= Self::SHORTEST.0 && seconds < u32::MAX).then_some(Self(seconds))
+    }
+
+    pub fn seconds(self) -> u32 {
+        self.0
+    }
+
+    pub fn as_duration(self) -> Duration {
+        Duration::from_secs(u64::from(self.0))
+    }
+}
+
 /// Address family that carries an instance's advertisements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {

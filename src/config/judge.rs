@@ -62,6 +62,7 @@ pub(super) fn instance(draft: &Draft, out: &mut Findings) -> Option<InstanceSett
             .map(|(kind, hook)| (*kind, hook.script.timeout))
             .collect(),
         announce: draft.announce?,
+        lease: None,
         checksum: checksum(draft, version?, family?)?,
         ttl: draft.ttl.or(u8::MAX)?,
     })

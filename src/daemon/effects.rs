@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::sockets::Sockets;
 use super::work::Work;
 use crate::agent::action::{Action, AddressOrder};
-use crate::agent::event::{Event, InterfaceState, V2Authentication};
+use crate::agent::event::{Event, InterfaceState, NotSent, V2Authentication};
 use crate::agent::ladder::group;
 use crate::agent::report::{Level, Report};
 use crate::agent::settings::InstanceSettings;
@@ -95,11 +95,8 @@ impl Effects {
                 source,
                 priority,
             } => {
-                let sent = self.advertise(sockets, instance, source, priority);
-                sent.err().map(|error| Event::AdvertNotSent {
-                    instance,
-                    error: error.to_string(),
-                })
+                let outcome = self.advertise(sockets, instance, source, priority);
+                Some(Event::Advertised { instance, outcome })
             }
             Action::AddAddress(order) => {
                 self.netlink
@@ -111,6 +108,11 @@ impl Effects {
                         outcome: Err(refused(&order)),
                     })
             }
+            Action::RenewAddress(order) => Some(Event::AddressRenewed {
+                instance: order.instance,
+                address: order.address,
+                outcome: Ok(()),
+            }),
             Action::RemoveAddress(order) => {
                 let refusal = self.netlink.remove_address(order).err();
                 refusal.map(|order| Event::AddressRemoved {
@@ -165,12 +167,13 @@ impl Effects {
         instance: InstanceId,
         source: IpAddr,
         priority: u8,
-    ) -> io::Result<()> {
+    ) -> Result<(), NotSent> {
         let Some(outbox) = self.outboxes.get(&instance) else {
             return Ok(());
         };
         let settings = &outbox.settings;
-        let mut outcome = Ok(());
+        let mut failure = None;
+        let mut served = false;
         for destination in &outbox.destinations {
             let outgoing = Outgoing {
                 version: settings.version,
@@ -183,17 +186,26 @@ impl Effects {
                 source,
                 destination: *destination,
             };
-            advertisement::encode(&outgoing, &mut self.message).map_err(io::Error::other)?;
-            let sent = sockets.send(settings.interface, &self.message, source, *destination);
+            let sent = advertisement::encode(&outgoing, &mut self.message)
+                .map_err(io::Error::other)
+                .and_then(|()| {
+                    sockets.send(settings.interface, &self.message, source, *destination)
+                });
             match sent {
                 Err(error) if is_the_peers(&error) => {
                     tracing::debug!("{destination} is out of reach: {error}");
+                    served = true;
                 }
-                Err(error) => outcome = Err(error),
-                Ok(()) => {}
+                Err(error) => failure = Some(error),
+                Ok(()) => served = true,
             }
         }
-        outcome
+        failure.map_or(Ok(()), |error| {
+            Err(NotSent {
+                error: error.to_string(),
+                partly: served,
+            })
+        })
     }
 
     /// The interface and its hardware address; without one there is no

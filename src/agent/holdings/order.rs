@@ -37,6 +37,7 @@ impl Holding {
                 && network.prefix_len() < host_length,
             label: self.settings.label.clone(),
             source_address: self.settings.source_address,
+            lease: None,
         }
     }
 
@@ -64,6 +65,7 @@ impl Holding {
             promote_secondaries: leads && !self.belongs_to_host,
             label: self.settings.label.clone(),
             source_address: self.settings.source_address,
+            lease: None,
         })
     }
 }

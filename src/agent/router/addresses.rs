@@ -83,7 +83,7 @@ impl VirtualRouter {
         &mut self,
         turn: &mut Turn<'_>,
         index: AddressIndex,
-        outcome: Result<(), String>,
+        outcome: Result<Removed, String>,
     ) {
         let failed = self.holdings.removed(turn.now, index, outcome);
         if let Some((error, retry_in)) = failed

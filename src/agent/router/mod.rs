@@ -21,7 +21,7 @@ use std::time::Duration;
 use super::action::Action;
 use super::announcer::Announcer;
 use super::election::{active_down_interval, losing_priority, skew_time};
-use super::event::{Added, Claim};
+use super::event::{Added, Claim, NotRenewed, NotSent, Removed};
 use super::holdings::{AddOutcome, Holdings};
 use super::hooks::Hooks;
 use super::obstacles::Obstacles;
@@ -406,8 +406,24 @@ impl VirtualRouter {
         self.refresh(turn);
     }
 
+    pub fn on_advertised(&mut self, turn: &mut Turn<'_>, outcome: Result<(), NotSent>) {
+        if let Err(failure) = outcome {
+            self.on_not_sent(turn, failure.error);
+        }
+    }
+
+    pub fn on_unleased(&mut self, _address: AddressIndex, _reason: String) {}
+
+    pub fn on_renewed(
+        &mut self,
+        _turn: &mut Turn<'_>,
+        _address: AddressIndex,
+        _outcome: Result<(), NotRenewed>,
+    ) {
+    }
+
     /// At most one line a minute; the others are counted in it.
-    pub fn on_not_sent(&mut self, turn: &mut Turn<'_>, error: String) {
+    fn on_not_sent(&mut self, turn: &mut Turn<'_>, error: String) {
         self.counters.count(Counter::SendError);
         let quiet = Duration::from_secs(60);
         if let Some((last, repeated)) = &mut self.last_send_report

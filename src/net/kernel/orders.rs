@@ -334,7 +334,11 @@ fn is_fresh(answer: &Event<'_>) -> bool {
 fn answer(order: &Order, progress: Progress, failure: Option<&str>) -> Event<'static> {
     let verdict = match progress {
         Progress::Answered(verdict) => Ok(verdict),
-        Progress::Settled(Ok(())) => Ok(Ok(())),
+        // What the kernel would have said: there is no such interface.
+        Progress::Settled(Ok(())) => Ok(Err(Refusal {
+            errno: Errno::ENODEV,
+            words: None,
+        })),
         Progress::Settled(Err(text)) => Err(text),
         Progress::Sent => {
             let parts = order.parts();

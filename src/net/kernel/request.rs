@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use super::ADDRESS_PROTOCOL;
 use super::socket::Refusal;
 use crate::agent::action::AddressOrder;
-use crate::agent::event::Added;
+use crate::agent::event::{Added, Removed};
 use crate::agent::values::{Family, InterfaceName};
 
 const FOR_EVER: u32 = u32::MAX;
@@ -99,13 +99,13 @@ pub(super) fn judge_addition(
 pub(super) fn judge_removal(
     order: &AddressOrder,
     verdict: Result<(), Refusal>,
-) -> Result<(), String> {
+) -> Result<Removed, String> {
     let ipv6 = Family::of(order.network.addr()) == Family::Ipv6;
     match verdict {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(Removed::Deleted),
         Err(refusal) => match refusal.errno {
-            Errno::EADDRNOTAVAIL | Errno::ENODEV | Errno::ENXIO => Ok(()),
-            Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT if ipv6 => Ok(()),
+            Errno::EADDRNOTAVAIL | Errno::ENODEV | Errno::ENXIO => Ok(Removed::Absent),
+            Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT if ipv6 => Ok(Removed::Absent),
             _ => Err(words(order, refusal)),
         },
     }

@@ -93,6 +93,7 @@ fn read(socket: &mut RouteSocket, interface: InterfaceName) -> Result<Snapshot, 
             hardware_address: link.hardware_address,
             mtu: link.mtu,
             forwards_ipv6,
+            manager: None,
             addresses,
         };
         if settled {
