@@ -138,6 +138,7 @@ fn settings(version: Version, value: u8, interval: AdvertInterval) -> Settings {
         announce: AnnounceSettings::default(),
         checksum: ChecksumForm::PseudoHeader,
         ttl: 255,
+        lease: None,
     };
     Settings {
         node: "lb1".to_owned(),
@@ -156,6 +157,7 @@ fn claims_at(version: Version, value: u8, interval: AdvertInterval, start: Insta
         hardware_address: Some(MacAddress([2, 0, 0, 0, 0, 1])),
         mtu: 1500,
         forwards_ipv6: false,
+        manager: None,
         addresses: vec![InterfaceAddress {
             network: "192.0.2.1/24".parse().expect("an address"),
             secondary: false,

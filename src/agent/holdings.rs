@@ -2,93 +2,42 @@
 //! the orders that mend the difference. At most one order for an address is
 //! under way at a time, so the kernel's last answer is the truth.
 
+mod holding;
+mod leases;
 mod leftovers;
 mod order;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::action::{Action, AddressOrder};
 use super::event::{Added, Removed};
-use super::settings::{AddressSettings, InstanceSettings};
+use super::settings::InstanceSettings;
 use super::status::AddressStatus;
 use super::time::Instant;
-use super::values::{AddressIndex, InstanceId, InterfaceName};
-use super::world::{Turn, World};
+use super::values::{AddressIndex, InstanceId, InterfaceName, Lease};
+use super::world::Turn;
+use holding::Pending;
+pub(super) use holding::{AddOutcome, Holding};
 
-/// Pause before a failed addition is tried again; doubled each time.
-const ADD_PAUSE_FIRST: Duration = Duration::from_secs(5);
-const ADD_PAUSE_LONGEST: Duration = Duration::from_secs(300);
 /// Pause before a failed removal is tried again: short, since two hosts may
 /// answer for the address meanwhile.
 const REMOVE_PAUSE: Duration = Duration::from_secs(1);
-/// An addition that the interface's state does not show by then is ordered
-/// once more: the address may have been deleted between the two reports.
-const CONFIRM_WITHIN: Duration = Duration::from_secs(1);
-/// From one restoration of an address to the next, so that another daemon
-/// that keeps deleting it gets no tight loop.
-const RESTORE_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug)]
 pub(super) struct Holdings {
     instance: InstanceId,
     owner: bool,
+    lease: Option<Lease>,
+    /// Until then an advertisement that left speaks for us, and a renewal
+    /// that failed may be tried again.
+    spoken_until: Instant,
+    /// Since we became Backup an address went otherwise than by the end of
+    /// its lease, or stays: clients may have learnt us.
+    deleted: bool,
     /// In configuration order, as far as no reload added to it. An index is
     /// never used for another address.
     holdings: BTreeMap<AddressIndex, Holding>,
     next_index: u16,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Holding {
-    instance: InstanceId,
-    index: AddressIndex,
-    settings: AddressSettings,
-    /// Compared with a report of its interface since it was configured, at
-    /// a time when no instance was about to go from it.
-    observed: bool,
-    /// The kernel has it, as far as we know.
-    present: bool,
-    /// It was there before we claimed it and belongs to the host: an
-    /// owner's. Never removed.
-    belongs_to_host: bool,
-    /// No longer configured: released whatever the state, then forgotten.
-    departing: bool,
-    pending: Option<Pending>,
-    /// As it was added, for its removal.
-    order: Option<AddressOrder>,
-    /// Acknowledged since it was last claimed.
-    confirmed: bool,
-    /// It was ours and went without our doing.
-    vanished: bool,
-    /// Until then it is not put back again.
-    restore_after: Option<Instant>,
-    confirm_by: Option<Instant>,
-    pub failure: Option<Failure>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pending {
-    Add,
-    Remove,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Failure {
-    pub error: String,
-    pub pause: Duration,
-    /// Until then nothing is tried.
-    pub retry_at: Instant,
-    /// No wake-up has come since `retry_at`. Other events may: they are no
-    /// reason to forget it.
-    pub awaits_wake: bool,
-}
-
-/// What an answer to an addition amounts to.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum AddOutcome {
-    Held { restored: bool },
-    Failed { error: String, retry_in: Duration },
 }
 
 impl Holdings {
@@ -96,6 +45,9 @@ impl Holdings {
         let mut holdings = Self {
             instance,
             owner: false,
+            lease: settings.lease,
+            spoken_until: Instant::from_nanos(0),
+            deleted: false,
             holdings: BTreeMap::new(),
             next_index: 0,
         };
@@ -106,6 +58,7 @@ impl Holdings {
     /// Keeps what stays the same, adds what is new, and returns what departs.
     pub fn reconfigure(&mut self, settings: &InstanceSettings) -> Vec<AddressIndex> {
         self.owner = settings.priority.is_owner();
+        self.lease = settings.lease;
         for holding in self.holdings.values_mut() {
             holding.departing = true;
         }
@@ -164,16 +117,17 @@ impl Holdings {
     /// making sure.
     pub fn claim(&mut self, turn: &mut Turn<'_>) {
         for holding in self.holdings.values_mut() {
-            holding.claim(turn, self.owner, true);
+            holding.claim(turn, self.owner, self.lease, true);
         }
     }
 
-    /// Orders what is missing.
+    /// Orders what is missing, and renewals that are to be tried again.
     pub fn complete(&mut self, turn: &mut Turn<'_>) {
         self.release_departing(turn);
         for holding in self.holdings.values_mut() {
-            holding.claim(turn, self.owner, false);
+            holding.claim(turn, self.owner, self.lease, false);
         }
+        self.renew_again(turn);
     }
 
     /// Orders the removal of what is no longer configured.
@@ -189,6 +143,7 @@ impl Holdings {
     /// Orders the removal of what is there, the last first.
     pub fn release(&mut self, turn: &mut Turn<'_>) {
         for holding in self.holdings.values_mut().rev() {
+            self.deleted |= holding.stays_behind();
             holding.release(turn);
         }
         self.forget_departed();
@@ -215,10 +170,11 @@ impl Holdings {
         let holding = self.get_mut(index)?;
         holding.answered(Pending::Remove)?;
         match outcome {
-            Ok(_) => {
+            Ok(removed) => {
                 holding.present = false;
                 holding.order = None;
                 holding.failure = None;
+                self.deleted |= removed == Removed::Deleted;
                 None
             }
             Err(error) => {
@@ -228,14 +184,25 @@ impl Holdings {
         }
     }
 
+    /// From now on [`Holdings::answered_until_now`] speaks of what goes later.
+    pub fn count_deletions_anew(&mut self) {
+        self.deleted = false;
+    }
+
+    /// The kernel still had one of the addresses when we became Backup.
+    pub fn answered_until_now(&self) -> bool {
+        self.deleted
+    }
+
     /// Compares with what `interface` now has. Returns the addresses that
     /// went without our doing.
     pub fn observe(
         &mut self,
-        world: &World,
+        turn: &Turn<'_>,
         interface: InterfaceName,
         renewed: bool,
     ) -> Vec<AddressIndex> {
+        let world = turn.world;
         let mut gone = Vec::new();
         let Some(known) = world.interface(interface) else {
             return gone;
@@ -259,7 +226,8 @@ impl Holdings {
             {
                 // Otherwise the report may be older than the addition: it is
                 // given until `confirm_by`.
-                holding.vanish();
+                self.deleted |= !holding.ran_out(turn.now);
+                holding.vanish(turn.now);
                 // It was a removal's; there is nothing to remove any more.
                 holding.failure = None;
                 gone.push(holding.index);
@@ -273,9 +241,10 @@ impl Holdings {
     pub fn expire(&mut self, now: Instant) {
         for holding in self.holdings.values_mut() {
             if holding.confirm_by.is_some_and(|at| at <= now) {
-                holding.vanish();
+                holding.vanish(now);
             }
             holding.restore_after = holding.restore_after.filter(|at| *at > now);
+            holding.end_renewal_pause(now);
             if let Some(failure) = &mut holding.failure {
                 failure.awaits_wake &= failure.retry_at > now;
             }
@@ -293,6 +262,7 @@ impl Holdings {
                 retry.map(|failure| failure.retry_at),
                 holding.restoration(),
                 holding.confirm_by,
+                holding.renew_at,
             ]
         });
         all.flatten().min()
@@ -305,184 +275,8 @@ impl Holdings {
                 interface: holding.settings.interface,
                 held: holding.is_held(),
                 required: holding.settings.required,
+                lease: holding.lease(),
             })
             .collect()
-    }
-}
-
-impl Holding {
-    fn new(instance: InstanceId, index: AddressIndex, settings: AddressSettings) -> Self {
-        Self {
-            instance,
-            index,
-            settings,
-            observed: false,
-            present: false,
-            belongs_to_host: false,
-            departing: false,
-            pending: None,
-            order: None,
-            confirmed: false,
-            vanished: false,
-            restore_after: None,
-            confirm_by: None,
-            failure: None,
-        }
-    }
-
-    pub fn index(&self) -> AddressIndex {
-        self.index
-    }
-
-    pub fn settings(&self) -> &AddressSettings {
-        &self.settings
-    }
-
-    /// Confirmed by the kernel, and not about to go.
-    pub fn is_held(&self) -> bool {
-        self.present && self.pending.is_none()
-    }
-
-    pub fn is_present(&self) -> bool {
-        self.present
-    }
-
-    fn is_removable(&self) -> bool {
-        self.present && !self.belongs_to_host
-    }
-
-    /// Nothing when that is not what the kernel was asked: what it was asked
-    /// is still under way.
-    fn answered(&mut self, order: Pending) -> Option<Pending> {
-        self.pending.take_if(|pending| *pending == order)
-    }
-
-    fn may_try(&self, now: Instant) -> bool {
-        self.pending.is_none()
-            && self
-                .failure
-                .as_ref()
-                .is_none_or(|failure| failure.retry_at <= now)
-    }
-
-    fn vanish(&mut self) {
-        self.present = false;
-        self.confirmed = false;
-        self.vanished = true;
-        self.confirm_by = None;
-    }
-
-    /// When one that vanished may be put back, if that has to wait.
-    fn restoration(&self) -> Option<Instant> {
-        let waits = self.vanished && !self.present && self.pending.is_none();
-        self.restore_after.filter(|_| waits)
-    }
-
-    fn claim(&mut self, turn: &mut Turn<'_>, owner: bool, anew: bool) {
-        if self.departing {
-            return;
-        }
-        if anew {
-            self.confirmed = false;
-        }
-        if self.present {
-            // A removal that failed is no longer wanted.
-            self.failure = None;
-        }
-        let settled = self.present && self.confirmed;
-        let too_soon = self.restoration().is_some_and(|at| at > turn.now);
-        if settled || too_soon || !self.may_try(turn.now) {
-            return;
-        }
-        let Some(known) = turn.world.interface(self.settings.interface) else {
-            return;
-        };
-        let Some(state) = &known.state else {
-            return;
-        };
-        let address = self.settings.network.addr();
-        let found_there = known.has(address) && !known.has_marked(address);
-        self.belongs_to_host = owner && (self.belongs_to_host || found_there);
-        let kept = self.order.take();
-        let order = match kept.filter(|_| self.present || self.belongs_to_host) {
-            Some(order) => order,
-            None => self.order_for(state, turn.world),
-        };
-        self.order = Some(order.clone());
-        self.pending = Some(Pending::Add);
-        if self.vanished {
-            self.restore_after = Some(turn.now + RESTORE_PAUSE);
-        }
-        turn.act(Action::AddAddress(order));
-    }
-
-    fn added(&mut self, turn: &Turn<'_>, outcome: Result<Added, String>) -> AddOutcome {
-        let address = self.settings.network.addr();
-        let known = turn.world.interface(self.settings.interface);
-        let seen = known.is_some_and(|known| known.has(address));
-        let outcome = match outcome {
-            // One that never went, its removal having been refused, stands
-            // although the kernel would not add it again. Were it taken for
-            // absent, nobody would remove it. A report that is older than its
-            // disappearance is followed by one that is not.
-            Err(_) if self.present && seen => Ok(Added::AlreadyPresent),
-            outcome => outcome,
-        };
-        match outcome {
-            Ok(added) => {
-                self.present = true;
-                self.confirmed = true;
-                self.failure = None;
-                self.confirm_by = (!seen).then(|| turn.now + CONFIRM_WITHIN);
-                let restored = std::mem::take(&mut self.vanished) && added == Added::Fresh;
-                AddOutcome::Held { restored }
-            }
-            Err(error) => {
-                self.present = false;
-                self.order = None;
-                let pause = self.failure.as_ref().map_or(ADD_PAUSE_FIRST, |failure| {
-                    (failure.pause * 2).min(ADD_PAUSE_LONGEST)
-                });
-                self.fail(turn.now, error.clone(), pause);
-                AddOutcome::Failed {
-                    error,
-                    retry_in: pause,
-                }
-            }
-        }
-    }
-
-    fn release(&mut self, turn: &mut Turn<'_>) {
-        self.confirmed = false;
-        self.vanished = false;
-        self.confirm_by = None;
-        if !self.present {
-            return;
-        }
-        if self.belongs_to_host {
-            self.present = false;
-            self.order = None;
-            return;
-        }
-        if !self.may_try(turn.now) {
-            return;
-        }
-        let order = self.order.clone().or_else(|| self.leftover(turn.world));
-        match order {
-            Some(order) => {
-                self.pending = Some(Pending::Remove);
-                turn.act(Action::RemoveAddress(order));
-            }
-            None => self.present = false,
-        }
-    }
-
-    fn fail(&mut self, now: Instant, error: String, pause: Duration) {
-        self.failure = Some(Failure {
-            error,
-            pause,
-            retry_at: now + pause,
-            awaits_wake: true,
-        });
     }
 }

@@ -51,6 +51,17 @@ impl Obstacles {
             .collect()
     }
 
+    /// One more that costs only what it names.
+    pub fn show(&mut self, since: Instant, code: &'static str, source: String, text: String) {
+        let obstacle = Obstacle {
+            code,
+            source,
+            since,
+            text,
+        };
+        self.list.push((obstacle, Gravity::Shows));
+    }
+
     /// What stands in the way now. Obstacles that stood there before keep
     /// the time since when.
     pub fn survey(
@@ -175,6 +186,10 @@ impl Survey<'_> {
                     }
                     Some(_) => {}
                 }
+            }
+            if let Some(reason) = holding.unleased_because().filter(|_| holding.is_held()) {
+                let text = format!("has no lease: {reason}; it outlives a frozen agent");
+                self.add(Gravity::Shows, "no-lease", source.clone(), text);
             }
             let Some(failure) = &holding.failure else {
                 continue;

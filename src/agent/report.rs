@@ -25,6 +25,22 @@ pub enum Level {
     Error,
 }
 
+/// How an address went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    Deleted,
+    /// By the kernel, because nobody had begun its lease anew.
+    Expired,
+}
+
+/// What was done about a stall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StallOutcome {
+    AnnouncedAgain,
+    /// This one had taken over meanwhile, and we are Backup.
+    AnotherIsActive(IpAddr),
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
     Transition {
@@ -61,19 +77,31 @@ pub enum Fact {
         error: String,
         retry_in: Duration,
     },
-    /// Somebody deleted an address that we hold; it was put back.
+    /// An address that we hold went without our doing; it was put back.
     AddressRestored {
         address: IpNet,
         interface: InterfaceName,
+        loss: Loss,
+        /// What seems to configure the interface.
+        manager: Option<&'static str>,
     },
     /// Another host claims an address that we hold.
     ForeignClaim {
         claim: Claim,
         interface: InterfaceName,
     },
+    /// At most one report a minute; `repeated` counts those since the last.
     NotSent {
         error: String,
+        /// It would have been the first of an Active.
+        claiming: bool,
         repeated: u64,
+    },
+    /// A lease could not be begun anew.
+    RenewalFailed {
+        address: IpNet,
+        interface: InterfaceName,
+        error: String,
     },
     SocketFailed {
         interface: InterfaceName,
@@ -88,10 +116,7 @@ pub enum Fact {
         output: String,
     },
     /// Failing checks changed an instance's priority.
-    Priority {
-        from: u8,
-        to: u8,
-    },
+    Priority { from: u8, to: u8 },
     HookFailed {
         hook: HookKind,
         error: String,
@@ -103,12 +128,11 @@ pub enum Fact {
     /// it was Active.
     Stalled {
         late: Duration,
+        outcome: StallOutcome,
     },
     /// A down timer was handled late and the sockets were empty: one more
     /// interval is waited.
-    LateDownTimer {
-        late: Duration,
-    },
+    LateDownTimer { late: Duration },
 }
 
 impl Fact {
@@ -121,6 +145,7 @@ impl Fact {
             }
             | Fact::AddressFailed { .. }
             | Fact::RemovalFailed { .. }
+            | Fact::RenewalFailed { .. }
             | Fact::SocketFailed { .. } => Level::Error,
             Fact::Check {
                 to: CheckState::Down,
@@ -204,9 +229,40 @@ impl fmt::Display for Fact {
                 "cannot remove {address} from {interface}: {error}; the address may still be on {interface}, next try in {} ms",
                 retry_in.as_millis()
             ),
-            Fact::AddressRestored { address, interface } => write!(
+            Fact::AddressRestored {
+                address,
+                interface,
+                loss: Loss::Expired,
+                ..
+            } => write!(
                 f,
-                "{address} was deleted from {interface} by someone else; put back and announced again"
+                "the lease of {address} on {interface} ran out before the agent could begin it anew; put back and announced again"
+            ),
+            Fact::AddressRestored {
+                address,
+                interface,
+                loss: Loss::Deleted,
+                manager,
+            } => {
+                write!(
+                    f,
+                    "{address} was deleted from {interface} by someone else; put back and announced again"
+                )?;
+                match manager {
+                    Some(manager) => write!(
+                        f,
+                        "; {manager} configures {interface}: tell it to leave addresses alone that it did not add"
+                    ),
+                    None => Ok(()),
+                }
+            }
+            Fact::RenewalFailed {
+                address,
+                interface,
+                error,
+            } => write!(
+                f,
+                "the lease of {address} on {interface} could not be begun anew: {error}; tried again at once and with each advertisement, until it runs out"
             ),
             Fact::ForeignClaim { claim, interface } => write!(
                 f,
@@ -219,11 +275,17 @@ impl fmt::Display for Fact {
                 },
                 claim.address
             ),
-            Fact::NotSent { error, repeated } => {
-                write!(
-                    f,
-                    "cannot send advertisements: {error}; peers may take over"
-                )?;
+            Fact::NotSent {
+                error,
+                claiming,
+                repeated,
+            } => {
+                let consequence = if *claiming {
+                    "not claiming, since nobody would hear of it; tried again after one Active_Down_Interval"
+                } else {
+                    "peers may take over"
+                };
+                write!(f, "cannot send advertisements: {error}; {consequence}")?;
                 if *repeated > 0 {
                     write!(f, "; {repeated} more since the last such line")?;
                 }
@@ -265,11 +327,19 @@ impl fmt::Display for Fact {
                 f.write_str("; the election is unaffected")
             }
             Fact::Reconfigured => f.write_str("the new configuration was applied"),
-            Fact::Stalled { late } => write!(
-                f,
-                "did not run for {} ms beyond an advertisement's time; announced again",
-                late.as_millis()
-            ),
+            Fact::Stalled { late, outcome } => {
+                let late = late.as_millis();
+                write!(
+                    f,
+                    "did not run for {late} ms beyond an advertisement's time; "
+                )?;
+                match outcome {
+                    StallOutcome::AnnouncedAgain => f.write_str("announced again"),
+                    StallOutcome::AnotherIsActive(other) => {
+                        write!(f, "{other} has taken over meanwhile and stays Active")
+                    }
+                }
+            }
             Fact::LateDownTimer { late } => write!(
                 f,
                 "the Active_Down_Timer was handled {} ms late, which says nothing about the peer; waiting one interval more",

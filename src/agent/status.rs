@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use super::jobs::{CheckName, HookKind};
 use super::time::Instant;
 use super::values::{
-    ChecksumForm, Family, InstanceName, InterfaceName, MacAddress, Priority, Version, Vrid,
+    ChecksumForm, Family, InstanceName, InterfaceName, Lease, MacAddress, Priority, Version, Vrid,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,6 +148,8 @@ pub enum Reason {
     Stalled,
     /// An obstacle appeared; the list of obstacles says which.
     Obstacle,
+    /// No advertisement could leave this host.
+    CannotSend,
 }
 
 impl Reason {
@@ -160,6 +162,7 @@ impl Reason {
             Reason::Shutdown => "shutdown",
             Reason::Stalled => "stalled",
             Reason::Obstacle => "obstacle",
+            Reason::CannotSend => "cannot-send",
         }
     }
 }
@@ -189,6 +192,9 @@ pub struct AddressStatus {
     /// The kernel confirmed that it is there.
     pub held: bool,
     pub required: bool,
+    /// How long the kernel keeps it without us; `None`: for ever, or it is
+    /// not held.
+    pub lease: Option<Lease>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vipward::agent::action::{Action, AddressOrder};
-use vipward::agent::event::{Added, Claim, Event, InterfaceAddress, InterfaceState};
+use vipward::agent::event::{Added, Claim, Event, InterfaceAddress, InterfaceState, Removed};
 use vipward::agent::settings::{InstanceSettings, Settings};
 use vipward::agent::status::StateName;
 use vipward::agent::time::Instant;
@@ -13,6 +13,7 @@ use vipward::agent::values::{AddressIndex, InstanceId, MacAddress};
 use vipward::agent::{Agent, Timer};
 
 use crate::canon::agent_key;
+use crate::kit::host::handle;
 use crate::kit::{Packet, WEB, interface, ip, own_ipv4};
 
 const ONLY: InstanceId = InstanceId(0);
@@ -85,6 +86,7 @@ impl Node {
             hardware_address: Some(MacAddress([2, 0, 0, 0, self.number, 0])),
             mtu: 1500,
             forwards_ipv6: false,
+            manager: None,
             addresses,
         }
     }
@@ -183,12 +185,17 @@ impl Node {
                 }
             }
             Order::Remove(address) => {
+                let removed = if self.has {
+                    Removed::Deleted
+                } else {
+                    Removed::Absent
+                };
                 self.has &= !willing;
                 self.stuck = !willing;
                 Event::AddressRemoved {
                     instance: ONLY,
                     address,
-                    outcome: if willing { Ok(()) } else { Err(refused) },
+                    outcome: if willing { Ok(removed) } else { Err(refused) },
                 }
             }
         };
@@ -212,7 +219,7 @@ impl Node {
         };
         let told = event.clone();
         let agent = Arc::make_mut(agent);
-        let actions = agent.handle(self.now, event);
+        let actions = handle(agent, self.now, event, |_, _| Ok(()));
         let finished = agent.is_finished();
         let mut said = Vec::new();
         for action in actions {
@@ -261,6 +268,7 @@ impl Node {
             Action::Announce { .. } => said.push(Said::Announcement),
             Action::AddAddress(order) => self.order(&order, true)?,
             Action::RemoveAddress(order) => self.order(&order, false)?,
+            Action::RenewAddress(_) => return Err("renews where there is no lease"),
             Action::Start(_)
             | Action::Solicit { .. }
             | Action::Probe { .. }

@@ -2,7 +2,7 @@
 //! are late.
 
 use rstest::rstest;
-use vipward::agent::status::{Counter, StateName};
+use vipward::agent::status::StateName;
 
 use crate::kit::*;
 
@@ -308,22 +308,4 @@ fn another_interface_coming_back_is_announced_on() {
         [std::time::Duration::ZERO; 0],
         "only there"
     );
-}
-
-#[test]
-fn what_the_kernel_will_not_send_is_counted_and_told_once_a_minute() {
-    let mut lab = Lab::new();
-    let a = lab.host(vec![web(100)]);
-    lab.start(a);
-    lab.run_until(a, ACTIVE, secs(5));
-    lab.mark();
-    for _ in 0..100 {
-        let error = "Network is unreachable".to_owned();
-        let instance = vipward::agent::values::InstanceId(0);
-        lab.feed(a, Input::NotSent { instance, error });
-        lab.run(secs(1));
-    }
-    assert_eq!(lab.counted(a, Counter::SendError), 100);
-    assert_eq!(lab.facts(a).len(), 2);
-    assert_eq!(lab.state(a), ACTIVE);
 }

@@ -1,6 +1,7 @@
 //! Addresses of ours that stand on the host although nobody ordered them, and
 //! answers that nobody waits for. Each of these was found by fuzzing.
 
+use vipward::agent::event::Removed;
 use vipward::agent::settings::Settings;
 use vipward::agent::status::StateName;
 use vipward::agent::values::{AddressIndex, InstanceId, Vrid};
@@ -71,7 +72,7 @@ fn an_answer_to_another_order_leaves_this_one_under_way() {
     let stray = Input::Removed {
         instance: InstanceId(0),
         address: AddressIndex(0),
-        outcome: Ok(()),
+        outcome: Ok(Removed::Deleted),
     };
     lab.feed(a, stray);
     lab.run(ms(10));

@@ -17,6 +17,7 @@ impl VirtualRouter {
         if let State::Backup(backup) = &mut self.state
             && gone
             && let Some(priority) = backup.parting.take()
+            && self.holdings.answered_until_now()
         {
             self.solicit_peers(turn);
             self.advertise(turn, priority);
@@ -58,9 +59,15 @@ impl VirtualRouter {
             AddOutcome::Held { restored } => {
                 if wanted {
                     self.announcer.begin(turn.now, index);
-                    if restored {
-                        let address = network;
-                        let fact = Fact::AddressRestored { address, interface };
+                    if let Some(loss) = restored {
+                        let known = turn.world.interface(interface);
+                        let state = known.and_then(|known| known.state.as_ref());
+                        let fact = Fact::AddressRestored {
+                            address: network,
+                            interface,
+                            loss,
+                            manager: state.and_then(|state| state.manager),
+                        };
                         turn.report(Some(&self.settings.name), fact);
                     }
                 }
@@ -94,6 +101,32 @@ impl VirtualRouter {
                 interface: holding.settings().interface,
                 error,
                 retry_in,
+            };
+            turn.report(Some(&self.settings.name), fact);
+        }
+        self.refresh(turn);
+    }
+
+    /// It is there, without the lease that it should have.
+    pub fn on_unleased(&mut self, index: AddressIndex, reason: String) {
+        self.holdings.unleased(index, reason);
+    }
+
+    pub fn on_renewed(
+        &mut self,
+        turn: &mut Turn<'_>,
+        index: AddressIndex,
+        outcome: Result<(), NotRenewed>,
+    ) {
+        let failed = self.holdings.renewed(turn, index, outcome);
+        if let Some(error) = failed
+            && let Some(holding) = self.holdings.get(index)
+            && self.renewal_lines.take(turn.now, LINE_PACE)
+        {
+            let fact = Fact::RenewalFailed {
+                address: holding.settings().network,
+                interface: holding.settings().interface,
+                error,
             };
             turn.report(Some(&self.settings.name), fact);
         }

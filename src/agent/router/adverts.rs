@@ -17,7 +17,7 @@ impl VirtualRouter {
         self.counters.adverts_received += 1;
         self.counters.priority_zero_received += u64::from(advert.priority == 0);
         match self.state {
-            State::Initialize(_) => self.remember(turn.now, advert),
+            State::Initialize(_) | State::Claiming(_) => self.remember(turn.now, advert),
             State::Resigning(resigning) => {
                 if advert.priority > 0 {
                     self.remember(turn.now, advert);
@@ -104,6 +104,11 @@ impl VirtualRouter {
             } else {
                 Reason::Preempted
             };
+            if slept {
+                let late = turn.now.since(active.advert_at);
+                let outcome = StallOutcome::AnotherIsActive(advert.source);
+                self.stalled(turn, Fact::Stalled { late, outcome });
+            }
             let parting = losing_priority(theirs, ours);
             self.remember(turn.now, advert);
             let interval = self.learned_interval(advert);

@@ -80,6 +80,7 @@ impl VirtualRouter {
     pub(super) fn own_down_interval(&self) -> Duration {
         let interval = match &self.state {
             State::Backup(backup) => backup.active_interval,
+            State::Claiming(claiming) => claiming.active_interval,
             State::Initialize(_) | State::Active(_) | State::Resigning(_) => self.own_interval(),
         };
         self.down_interval(interval)
@@ -108,6 +109,8 @@ impl VirtualRouter {
     /// without an obstacle is a Backup to them.
     pub fn tell(&mut self, turn: &mut Turn<'_>) {
         let now = match self.state {
+            // It is told in a moment what this led to.
+            State::Claiming(_) => return,
             State::Active(_) | State::Resigning(_) => Told::Master,
             State::Backup(_) => Told::Backup,
             State::Initialize(_) if self.stopping => Told::Stop,

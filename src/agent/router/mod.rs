@@ -8,6 +8,7 @@ mod health;
 mod picture;
 mod reload;
 mod rivals;
+mod sending;
 mod timers;
 
 use health::Told;
@@ -25,7 +26,7 @@ use super::event::{Added, Claim, NotRenewed, NotSent, Removed};
 use super::holdings::{AddOutcome, Holdings};
 use super::hooks::Hooks;
 use super::obstacles::Obstacles;
-use super::report::Fact;
+use super::report::{Fact, StallOutcome};
 use super::settings::InstanceSettings;
 use super::status::{
     ActiveRouter, Conflict, Counter, Counters, Drift, PriorityTerm, Reason, StateName,
@@ -70,8 +71,11 @@ pub(super) struct VirtualRouter {
     /// The last advertisement that we sent.
     last_sent: Instant,
     last_send_report: Option<(Instant, u64)>,
+    /// Since when, and why, no advertisement of ours can leave.
+    cannot_send: Option<(Instant, String)>,
     drift_lines: Allowance,
     stall_lines: Allowance,
+    renewal_lines: Allowance,
     /// What a successor has announced since we resigned.
     taken_over: BTreeSet<IpAddr>,
     /// No further part in the election.
@@ -82,6 +86,9 @@ pub(super) struct VirtualRouter {
 enum State {
     Initialize(Initialize),
     Backup(Backup),
+    /// The first advertisement was handed to the kernel. Whether it has left
+    /// is told before anything else happens; only then are we Active.
+    Claiming(Claiming),
     Active(Active),
     /// Priority 0 was sent; the addresses answer until somebody relieves us.
     Resigning(Resigning),
@@ -111,9 +118,21 @@ struct Backup {
 }
 
 #[derive(Clone, Copy, Debug)]
+struct Claiming {
+    /// What we were, and are called meanwhile.
+    from: StateName,
+    reason: Reason,
+    active_interval: Duration,
+    /// Not told by then: taken for not sent.
+    until: Instant,
+}
+
+#[derive(Clone, Copy, Debug)]
 struct Active {
     /// Adver_Timer.
     advert_at: Instant,
+    /// When an advertisement last left.
+    last_left: Instant,
     /// Answers to losing advertisements that may still be sent.
     answers: Allowance,
     /// The last burst that a losing advertisement or a stall caused.
@@ -180,8 +199,10 @@ impl VirtualRouter {
             counters: Counters::default(),
             last_sent: now,
             last_send_report: None,
+            cannot_send: None,
             drift_lines: Allowance::new(now),
             stall_lines: Allowance::new(now),
+            renewal_lines: Allowance::new(now),
             taken_over: BTreeSet::new(),
             stopping: false,
             settings,
@@ -205,6 +226,7 @@ impl VirtualRouter {
             State::Initialize(_) if self.obstacles.block() => StateName::Fault,
             State::Initialize(_) | State::Resigning(_) => StateName::Initialize,
             State::Backup(_) => StateName::Backup,
+            State::Claiming(claiming) => claiming.from,
             State::Active(_) => StateName::Active,
         }
     }
@@ -268,6 +290,7 @@ impl VirtualRouter {
         self.obstacles =
             self.obstacles
                 .survey(turn.now, turn.world, &self.settings, &self.holdings);
+        self.show_silence();
         // What is not known yet keeps an instance from beginning, and takes
         // nothing from one that works.
         let blocked = self.obstacles.block();
@@ -283,8 +306,8 @@ impl VirtualRouter {
             State::Active(_) if blocked => self.fall(turn, from),
             State::Active(_) => {}
             State::Resigning(_) if !blocked => {}
-            State::Backup(_) if !blocked && !self.stopping => {}
-            State::Initialize(_) | State::Backup(_) | State::Resigning(_) => {
+            State::Backup(_) | State::Claiming(_) if !blocked && !self.stopping => {}
+            State::Initialize(_) | State::Backup(_) | State::Claiming(_) | State::Resigning(_) => {
                 self.active_router = None;
                 let reason = if self.stopping {
                     Reason::Shutdown
@@ -322,33 +345,14 @@ impl VirtualRouter {
             return;
         }
         if self.priority.is_owner() {
-            self.become_active(turn, Reason::Startup);
+            self.claim(turn, Reason::Startup);
         } else {
             self.become_backup(turn, Reason::Startup, self.own_interval(), None);
         }
     }
 
-    /// Rows 1 and 5. The addresses are ordered after the advertisement and
-    /// announced when the kernel has confirmed them.
-    fn become_active(&mut self, turn: &mut Turn<'_>, reason: Reason) {
-        let from = self.state_name();
-        self.advertise(turn, self.priority.get());
-        let active = Active {
-            advert_at: turn.now + self.own_interval(),
-            answers: Allowance::new(turn.now),
-            last_reaffirmed: None,
-            reaffirm_at: None,
-            rival: Rival::default(),
-        };
-        self.active_router = None;
-        self.drift.clear();
-        self.conflicts.clear();
-        self.enter(turn, from, State::Active(active), reason);
-        self.holdings.claim(turn);
-    }
-
     /// Rows 2 and 12. `parting` is the priority of the advertisement that is
-    /// sent once the addresses are gone.
+    /// sent once the addresses are gone, if any was still there.
     fn become_backup(
         &mut self,
         turn: &mut Turn<'_>,
@@ -365,28 +369,15 @@ impl VirtualRouter {
             preempt_at: None,
             parting,
         };
+        self.holdings.count_deletions_anew();
         self.enter(turn, from, State::Backup(backup), reason);
         self.mend(turn);
-    }
-
-    fn advertise(&mut self, turn: &mut Turn<'_>, priority: u8) {
-        let Some(source) = self.source else {
-            return;
-        };
-        self.last_sent = turn.now;
-        self.counters.adverts_sent += 1;
-        self.counters.priority_zero_sent += u64::from(priority == 0);
-        turn.act(Action::Advertise {
-            instance: self.id,
-            source,
-            priority,
-        });
     }
 
     /// An interface of ours was reported. `renewed`: it appeared, came up or
     /// is another one under the same name.
     pub fn on_interface(&mut self, turn: &mut Turn<'_>, interface: InterfaceName, renewed: bool) {
-        for index in self.holdings.observe(turn.world, interface, renewed) {
+        for index in self.holdings.observe(turn, interface, renewed) {
             self.announcer.end(index);
         }
         if renewed && interface == self.settings.interface && !self.holds() {
@@ -404,38 +395,6 @@ impl VirtualRouter {
 
     pub fn on_socket(&mut self, turn: &mut Turn<'_>) {
         self.refresh(turn);
-    }
-
-    pub fn on_advertised(&mut self, turn: &mut Turn<'_>, outcome: Result<(), NotSent>) {
-        if let Err(failure) = outcome {
-            self.on_not_sent(turn, failure.error);
-        }
-    }
-
-    pub fn on_unleased(&mut self, _address: AddressIndex, _reason: String) {}
-
-    pub fn on_renewed(
-        &mut self,
-        _turn: &mut Turn<'_>,
-        _address: AddressIndex,
-        _outcome: Result<(), NotRenewed>,
-    ) {
-    }
-
-    /// At most one line a minute; the others are counted in it.
-    fn on_not_sent(&mut self, turn: &mut Turn<'_>, error: String) {
-        self.counters.count(Counter::SendError);
-        let quiet = Duration::from_secs(60);
-        if let Some((last, repeated)) = &mut self.last_send_report
-            && turn.now.since(*last) < quiet
-        {
-            *repeated += 1;
-            return;
-        }
-        let repeated = self.last_send_report.map_or(0, |(_, repeated)| repeated);
-        self.last_send_report = Some((turn.now, 0));
-        let fact = Fact::NotSent { error, repeated };
-        turn.report(Some(&self.settings.name), fact);
     }
 
     /// Row 9 and row 4. `planned`: the service still works, so its addresses
@@ -459,7 +418,7 @@ impl VirtualRouter {
                 self.enter(turn, from, state, Reason::Shutdown);
             }
             State::Resigning(_) if planned => {}
-            State::Resigning(_) | State::Initialize(_) | State::Backup(_) => {
+            State::Initialize(_) | State::Backup(_) | State::Claiming(_) | State::Resigning(_) => {
                 let state = State::Initialize(Initialize::default());
                 self.enter(turn, from, state, Reason::Shutdown);
             }

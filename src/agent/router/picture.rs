@@ -39,7 +39,9 @@ impl VirtualRouter {
                 ourselves: true,
                 checksum: None,
             }),
-            State::Initialize(_) | State::Backup(_) | State::Resigning(_) => self.active_router,
+            State::Initialize(_) | State::Backup(_) | State::Claiming(_) | State::Resigning(_) => {
+                self.active_router
+            }
         }
     }
 }

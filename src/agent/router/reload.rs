@@ -34,7 +34,7 @@ impl VirtualRouter {
             State::Active(active) => {
                 active.advert_at = active.advert_at.min(turn.now + interval);
             }
-            State::Initialize(_) | State::Resigning(_) => {}
+            State::Initialize(_) | State::Claiming(_) | State::Resigning(_) => {}
         }
         turn.report(Some(&self.settings.name), Fact::Reconfigured);
     }

@@ -32,7 +32,7 @@ impl VirtualRouter {
             return;
         }
         match self.state {
-            State::Initialize(_) | State::Backup(_) => {}
+            State::Initialize(_) | State::Backup(_) | State::Claiming(_) => {}
             State::Resigning(_) if claim.solicited => {}
             State::Resigning(_) => self.on_relief(turn, claim.address),
             // One that is not up yet is announced as soon as it is; until

@@ -31,6 +31,7 @@ impl VirtualRouter {
                 Some((backup.down_at, Timer::ActiveDown)),
                 backup.preempt_at.map(|at| (at, Timer::PreemptDelay)),
             ],
+            State::Claiming(claiming) => [Some((claiming.until, Timer::Advert)), None],
             State::Active(active) => [
                 Some((active.advert_at, Timer::Advert)),
                 active.reaffirm_at.map(|at| (at, Timer::Announcement)),
@@ -50,6 +51,12 @@ impl VirtualRouter {
         match self.state {
             State::Initialize(_) => self.start_if_settled(turn),
             State::Backup(backup) => self.backup_wakes(turn, backup),
+            State::Claiming(claiming) => {
+                if claiming.until <= turn.now {
+                    let error = "nothing was heard of it".to_owned();
+                    self.fall_silent(turn, error, claiming.active_interval);
+                }
+            }
             State::Active(active) => self.active_wakes(turn, active),
             State::Resigning(resigning) => {
                 if resigning.until <= turn.now {
@@ -76,13 +83,13 @@ impl VirtualRouter {
                 self.stalled(turn, Fact::LateDownTimer { late });
                 return;
             }
-            self.become_active(turn, backup.claim_reason);
+            self.claim(turn, backup.claim_reason);
         } else if backup.preempt_at.is_some_and(|at| at <= turn.now) {
-            self.become_active(turn, Reason::Preempted);
+            self.claim(turn, Reason::Preempted);
         }
     }
 
-    fn stalled(&mut self, turn: &mut Turn<'_>, fact: Fact) {
+    pub(super) fn stalled(&mut self, turn: &mut Turn<'_>, fact: Fact) {
         self.counters.stalls += 1;
         if self.stall_lines.take(turn.now, LINE_PACE) {
             turn.report(Some(&self.settings.name), fact);
@@ -106,7 +113,8 @@ impl VirtualRouter {
             self.state = State::Active(active);
         }
         if late > interval {
-            self.stalled(turn, Fact::Stalled { late });
+            let outcome = StallOutcome::AnnouncedAgain;
+            self.stalled(turn, Fact::Stalled { late, outcome });
         }
         if late > interval || rival_gone || active.reaffirm_at.is_some_and(|at| at <= turn.now) {
             self.reaffirm(turn, active);

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use vipward::agent::Agent;
-use vipward::agent::event::{Added, Claim, Event, InterfaceState};
+use vipward::agent::action::Action;
+use vipward::agent::event::{Added, Claim, Event, InterfaceState, NotRenewed, NotSent, Removed};
 use vipward::agent::jobs::{Job, JobId, JobResult};
 use vipward::agent::settings::Settings;
 use vipward::agent::time::Instant;
@@ -69,11 +70,17 @@ pub enum Input {
     Removed {
         instance: InstanceId,
         address: AddressIndex,
-        outcome: Result<(), String>,
+        outcome: Result<Removed, String>,
     },
-    NotSent {
+    Unleased {
         instance: InstanceId,
-        error: String,
+        address: AddressIndex,
+        reason: String,
+    },
+    Renewed {
+        instance: InstanceId,
+        address: AddressIndex,
+        outcome: Result<(), NotRenewed>,
     },
     /// A check or hook ended.
     Done {
@@ -94,7 +101,8 @@ impl Input {
             | Input::Socket { .. }
             | Input::Added { .. }
             | Input::Removed { .. }
-            | Input::NotSent { .. }
+            | Input::Unleased { .. }
+            | Input::Renewed { .. }
             | Input::Stop
             | Input::Done { .. }
             | Input::Reload(_)
@@ -138,7 +146,24 @@ impl Input {
                 address,
                 outcome,
             },
-            Input::NotSent { instance, error } => Event::AdvertNotSent { instance, error },
+            Input::Unleased {
+                instance,
+                address,
+                reason,
+            } => Event::AddressUnleased {
+                instance,
+                address,
+                reason,
+            },
+            Input::Renewed {
+                instance,
+                address,
+                outcome,
+            } => Event::AddressRenewed {
+                instance,
+                address,
+                outcome,
+            },
             Input::Stop => Event::Stop,
             Input::Done { job, result } => Event::JobDone { job, result },
             Input::Reload(settings) => Event::Reload(settings),
@@ -189,7 +214,16 @@ impl Input {
                 address,
                 outcome,
             } => format!("remove #{}.{} done: {outcome:?}", instance.0, address.0),
-            Input::NotSent { error, .. } => format!("could not send: {error}"),
+            Input::Unleased {
+                instance,
+                address,
+                reason,
+            } => format!("#{}.{} has no lease: {reason}", instance.0, address.0),
+            Input::Renewed {
+                instance,
+                address,
+                outcome,
+            } => format!("renew #{}.{} done: {outcome:?}", instance.0, address.0),
             Input::Stop => "is told to stop".to_owned(),
             Input::Done { job, result } => format!("job {} ended: {:?}", job.0, result.verdict),
             Input::Reload(_) => "is given a new configuration".to_owned(),
@@ -198,7 +232,34 @@ impl Input {
     }
 }
 
+/// Lets an agent act, and answers each of its advertisements before anything
+/// else happens, as the loop does.
+pub fn handle(
+    agent: &mut Agent,
+    now: Instant,
+    event: Event<'_>,
+    can_send: impl Fn(&Agent, InstanceId) -> Result<(), NotSent>,
+) -> Vec<Action> {
+    let mut actions = agent.handle(now, event);
+    let mut answered = 0;
+    while let Some(action) = actions.get(answered) {
+        if let Action::Advertise { instance, .. } = *action {
+            let outcome = can_send(agent, instance);
+            let event = Event::Advertised { instance, outcome };
+            agent.handle_into(now, event, &mut actions);
+        }
+        answered += 1;
+    }
+    actions
+}
+
 impl Host {
+    /// Whether an advertisement leaves.
+    pub fn can_send(&self, instance: InstanceId) -> Result<(), NotSent> {
+        let agent = self.agent.as_ref();
+        agent.map_or(Ok(()), |agent| self.kernel.can_send(agent, instance))
+    }
+
     pub fn runs(&self) -> bool {
         self.agent.is_some() && !self.paused
     }

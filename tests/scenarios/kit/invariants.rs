@@ -88,6 +88,7 @@ impl Ledger {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pending {
     Add,
+    Renew,
     Remove,
 }
 
@@ -162,9 +163,14 @@ pub fn told(lab: &mut Lab, id: HostId, input: &Input) {
             let key = (*instance, *address);
             ledger.pending.remove(&key);
             match outcome {
-                Ok(()) => ledger.stuck.remove(&key),
+                Ok(_) => ledger.stuck.remove(&key),
                 Err(_) => ledger.stuck.insert(key),
             };
+        }
+        Input::Renewed {
+            instance, address, ..
+        } => {
+            ledger.pending.remove(&(*instance, *address));
         }
         Input::Interface { interface, state } => {
             ledger.interfaces.insert(*interface, state.clone());
@@ -173,7 +179,7 @@ pub fn told(lab: &mut Lab, id: HostId, input: &Input) {
         | Input::Packet(_)
         | Input::Claim { .. }
         | Input::Socket { .. }
-        | Input::NotSent { .. }
+        | Input::Unleased { .. }
         | Input::Done { .. }
         | Input::Reload(_)
         | Input::Stop
@@ -195,6 +201,13 @@ pub fn action(lab: &mut Lab, turn: &Turn, action: &Action) {
             advert_is_due(lab, turn, *instance, *priority);
         }
         Action::AddAddress(order) => ordered(lab, id, order, Pending::Add),
+        Action::RenewAddress(order) => {
+            let key = (order.instance, order.address);
+            if !lab.at(id).ledger.acknowledged.contains(&key) {
+                lab.fail("a renewal of an address that is not held");
+            }
+            ordered(lab, id, order, Pending::Renew);
+        }
         Action::RemoveAddress(order) => ordered(lab, id, order, Pending::Remove),
         Action::Announce {
             instance,
@@ -327,7 +340,9 @@ fn ordered(lab: &mut Lab, id: HostId, order: &AddressOrder, kind: Pending) {
     let ledger = &mut lab.at_mut(id).ledger;
     let what = (order.interface, order.network.addr());
     ledger.ordered.insert(key, what);
-    ledger.acknowledged.remove(&key);
+    if kind != Pending::Renew {
+        ledger.acknowledged.remove(&key);
+    }
     ledger.stuck.remove(&key);
     if ledger.pending.insert(key, kind).is_some() {
         lab.fail("a second order for an address while one is under way");

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use vipward::agent::action::AddressOrder;
-use vipward::agent::event::{Added, InterfaceAddress, InterfaceState};
+use vipward::agent::event::{Added, InterfaceAddress, InterfaceState, Removed};
 use vipward::agent::time::Instant;
 use vipward::agent::values::{InterfaceName, MacAddress};
 
-use super::settings::{interface, ms, own_ipv4, own_ipv6, own_link_local};
+use super::settings::{interface, ms, own_ipv4, own_ipv6, own_link_local, us};
 
 #[derive(Clone, Debug)]
 pub struct Kernel {
@@ -19,12 +19,20 @@ pub struct Kernel {
     /// From an order to its effect.
     pub add_takes: Duration,
     pub remove_takes: Duration,
+    pub renew_takes: Duration,
     /// From the effect to the acknowledgement.
     pub acknowledge_after: Duration,
     /// From any change to the agent's hearing of it.
     pub report_after: Duration,
     pub refuse_add: Option<String>,
     pub refuse_remove: Option<String>,
+    pub refuse_renew: Option<String>,
+    /// Why no packet can leave.
+    pub refuse_send: Option<String>,
+    /// Why no address can have a lease.
+    pub refuse_lease: Option<String>,
+    /// When an address goes by itself.
+    leases: BTreeMap<(InterfaceName, IpNet), Instant>,
     /// IFA_PROTO is known: our addresses carry our mark.
     pub marks: bool,
     /// Orders are carried out one after the other.
@@ -46,10 +54,15 @@ impl Kernel {
             interfaces: BTreeMap::new(),
             add_takes: ms(2),
             remove_takes: ms(2),
+            renew_takes: us(100),
             acknowledge_after: Duration::ZERO,
             report_after: ms(1),
             refuse_add: None,
             refuse_remove: None,
+            refuse_renew: None,
+            refuse_send: None,
+            refuse_lease: None,
+            leases: BTreeMap::new(),
             marks: true,
             busy_until: Instant::from_nanos(0),
             next_index: 2,
@@ -76,6 +89,7 @@ impl Kernel {
             hardware_address: Some(self.mac(name)),
             mtu: 1500,
             forwards_ipv6: false,
+            manager: None,
             addresses: Vec::new(),
         };
         self.next_index += 1;
@@ -178,30 +192,58 @@ impl Kernel {
     }
 
     /// As an order demands: the address must go whole.
-    pub fn remove(&mut self, order: &AddressOrder) -> Result<(), String> {
+    pub fn remove(&mut self, order: &AddressOrder) -> Result<Removed, String> {
         if let Some(error) = &self.refuse_remove {
             return Err(error.clone());
         }
         if let Some(known) = self.interfaces.get_mut(&order.interface) {
             known.promote_secondaries |= order.promote_secondaries;
         }
-        self.delete(order.interface, order.network);
-        Ok(())
+        Ok(match self.delete(order.interface, order.network) {
+            true => Removed::Deleted,
+            false => Removed::Absent,
+        })
+    }
+
+    /// Puts the address back where it is missing, as the real one does.
+    pub fn renew(&mut self, order: &AddressOrder) -> Result<(), String> {
+        match &self.refuse_renew {
+            Some(error) => Err(error.clone()),
+            None => self.add(order).map(drop),
+        }
+    }
+
+    /// Begins a lease, or ends it; when it will run out.
+    pub fn lease(&mut self, order: &AddressOrder, now: Instant) -> Option<Instant> {
+        let key = (order.interface, order.network);
+        let ends = order.lease.map(|lease| now + lease.as_duration());
+        match ends.filter(|_| self.refuse_lease.is_none()) {
+            Some(end) => self.leases.insert(key, end),
+            None => self.leases.remove(&key),
+        };
+        self.leases.get(&key).copied()
+    }
+
+    /// Whether it goes by itself now.
+    pub fn has_run_out(&self, name: InterfaceName, network: IpNet, now: Instant) -> bool {
+        let end = self.leases.get(&(name, network));
+        end.is_some_and(|end| *end <= now)
     }
 
     /// By hand or by order. A primary takes its secondaries along unless
-    /// they are promoted.
-    pub fn delete(&mut self, name: InterfaceName, network: IpNet) {
+    /// they are promoted. Whether it was there.
+    pub fn delete(&mut self, name: InterfaceName, network: IpNet) -> bool {
+        self.leases.remove(&(name, network));
         let Some(known) = self.interfaces.get_mut(&name) else {
-            return;
+            return false;
         };
         let addresses = &mut known.state.addresses;
         let Some(position) = addresses.iter().position(|own| own.network == network) else {
-            return;
+            return false;
         };
         let gone = addresses.remove(position);
         if gone.secondary || network.addr().is_ipv6() {
-            return;
+            return true;
         }
         let follows = |own: &InterfaceAddress| {
             own.secondary
@@ -215,5 +257,6 @@ impl Kernel {
         } else {
             addresses.retain(|own| !follows(own));
         }
+        true
     }
 }

@@ -9,6 +9,7 @@ pub mod foreign;
 pub mod host;
 pub mod invariants;
 mod kernel;
+mod orders;
 mod queries;
 pub mod settings;
 mod story;
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use vipward::agent::action::{Action, AddressOrder};
 use vipward::agent::settings::{InstanceSettings, Settings};
 use vipward::agent::time::Instant;
@@ -45,6 +47,8 @@ enum Coming {
     News(u32, Input),
     /// The kernel carries out an order, for the agent of this generation.
     Order(u32, AddressOrder, Kind),
+    /// A lease may have run out.
+    Expiry(InterfaceName, IpNet),
     /// Does this host answer for an address?
     Question(HostId, InterfaceName, IpAddr),
     /// A change that the kernel reports now, as it was then.
@@ -54,6 +58,7 @@ enum Coming {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Add,
+    Renew,
     Remove,
 }
 
@@ -243,6 +248,7 @@ impl Lab {
                 }
             }
             Coming::Order(generation, order, kind) => self.carry_out(host, generation, order, kind),
+            Coming::Expiry(interface, network) => self.expire(host, interface, network),
             Coming::Question(by, interface, address) => self.asked(host, by, interface, address),
             Coming::Story(Change::Stop) => self.stop(host),
             Coming::Story(Change::StopNow) => self.stop_now(host),
@@ -277,7 +283,10 @@ impl Lab {
             Some(before) => before,
             None => invariants::Seen::of(agent),
         };
-        let actions = agent.handle(now, input.event());
+        let kernel = &host.kernel;
+        let actions = host::handle(agent, now, input.event(), |agent, instance| {
+            kernel.can_send(agent, instance)
+        });
         let turn = invariants::Turn {
             host: id,
             before,
@@ -315,6 +324,10 @@ impl Lab {
             Action::AddAddress(order) => {
                 self.note(id, || What::Add(order.clone()));
                 self.order(id, order, Kind::Add);
+            }
+            Action::RenewAddress(order) => {
+                self.note(id, || What::Renew(order.clone()));
+                self.order(id, order, Kind::Renew);
             }
             Action::RemoveAddress(order) => {
                 self.note(id, || What::Remove(order.clone()));
@@ -358,11 +371,7 @@ impl Lab {
         let Some(settings) = self.settings_of(id, instance).cloned() else {
             return;
         };
-        if self.at(id).kernel.state(settings.interface).is_none() {
-            let error = "No such device".to_owned();
-            let generation = self.at(id).generation;
-            let input = Input::NotSent { instance, error };
-            self.later(Duration::ZERO, id, Coming::News(generation, input));
+        if self.at(id).can_send(instance).is_err() {
             return;
         }
         let packet = Packet::advert(&settings, source, priority);
@@ -422,59 +431,6 @@ impl Lab {
                 }
             }
         }
-    }
-
-    fn order(&mut self, id: HostId, order: AddressOrder, kind: Kind) {
-        let now = self.now;
-        let host = self.at_mut(id);
-        let takes = match kind {
-            Kind::Add => host.kernel.add_takes,
-            Kind::Remove => host.kernel.remove_takes,
-        };
-        let at = host.kernel.done_at(now, takes);
-        let generation = host.generation;
-        self.at_time(at, id, Coming::Order(generation, order, kind));
-    }
-
-    fn carry_out(&mut self, id: HostId, generation: u32, order: AddressOrder, kind: Kind) {
-        let host = self.at_mut(id);
-        if !host.powered {
-            return;
-        }
-        let (instance, address) = (order.instance, order.address);
-        let acknowledge_after = host.kernel.acknowledge_after;
-        let before = host
-            .kernel
-            .interfaces
-            .get(&order.interface)
-            .map(|i| i.state.clone());
-        let input = match kind {
-            Kind::Add => Input::Added {
-                instance,
-                address,
-                outcome: host.kernel.add(&order),
-            },
-            Kind::Remove => Input::Removed {
-                instance,
-                address,
-                outcome: host.kernel.remove(&order),
-            },
-        };
-        let changed = before != host.kernel.state(order.interface);
-        self.later(acknowledge_after, id, Coming::News(generation, input));
-        if changed {
-            self.report(id, order.interface);
-        }
-    }
-
-    /// The agent will hear of the interface as it is now.
-    pub fn report(&mut self, id: HostId, interface: InterfaceName) {
-        let host = self.at(id);
-        let state = host.kernel.state(interface);
-        let after = host.kernel.report_after;
-        let generation = host.generation;
-        let input = Input::Interface { interface, state };
-        self.later(after, id, Coming::News(generation, input));
     }
 
     /// Ends the story with the trace.

@@ -102,6 +102,14 @@ impl Lab {
         all.collect()
     }
 
+    pub fn renewed(&self, host: HostId) -> Vec<(Duration, AddressOrder)> {
+        let all = self.record(host).filter_map(|(at, what)| match what {
+            What::Renew(order) => Some((at, order.clone())),
+            _ => None,
+        });
+        all.collect()
+    }
+
     /// What the host did, one word for each, without reports.
     pub fn deeds(&self, host: HostId) -> Vec<(Duration, String)> {
         let all = self.record(host).filter_map(|(at, what)| match what {
@@ -110,7 +118,7 @@ impl Lab {
             What::Remove(order) => Some((at, format!("remove {}", order.network))),
             What::Announced { address, .. } => Some((at, format!("announce {address}"))),
             // Beside every advertisement; `probed` tells.
-            What::Probed(_) => None,
+            What::Probed(_) | What::Renew(_) => None,
             What::Asked(target) => Some((at, format!("ask {target}"))),
             What::Started(_) | What::Reported(_) | What::Got(_) | What::Story(_) => None,
         });

@@ -73,6 +73,7 @@ pub fn web(value: u8) -> InstanceSettings {
         preempt: Preempt::Immediately,
         settle: Duration::ZERO,
         announce: AnnounceSettings::default(),
+        lease: None,
         checksum: ChecksumForm::PseudoHeader,
         ttl: 255,
     }

@@ -33,6 +33,7 @@ pub enum What {
         address: IpAddr,
     },
     Add(AddressOrder),
+    Renew(AddressOrder),
     Remove(AddressOrder),
     /// For the hardware address of a peer.
     Asked(IpAddr),
@@ -80,6 +81,11 @@ impl fmt::Display for What {
                 } else {
                     ""
                 },
+            ),
+            What::Renew(order) => write!(
+                f,
+                "  -> renew #{} {} on {}",
+                order.instance.0, order.network, order.interface
             ),
             What::Remove(order) => write!(
                 f,

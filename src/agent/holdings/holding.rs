@@ -1,0 +1,315 @@
+//! One address: on the host or not, and what was ordered about it.
+
+use std::time::Duration;
+
+use crate::agent::action::{Action, AddressOrder};
+use crate::agent::event::Added;
+use crate::agent::report::Loss;
+use crate::agent::settings::AddressSettings;
+use crate::agent::time::Instant;
+use crate::agent::values::{AddressIndex, InstanceId, Lease};
+use crate::agent::world::Turn;
+
+/// Pause before a failed addition is tried again; doubled each time.
+const ADD_PAUSE_FIRST: Duration = Duration::from_secs(5);
+const ADD_PAUSE_LONGEST: Duration = Duration::from_secs(300);
+/// An addition that the interface's state does not show by then is ordered
+/// once more: the address may have been deleted between the two reports.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(1);
+/// From one restoration of an address to the next, so that another daemon
+/// that keeps deleting it gets no tight loop; doubled each time.
+const RESTORE_PAUSE_FIRST: Duration = Duration::from_secs(1);
+const RESTORE_PAUSE_LONGEST: Duration = Duration::from_secs(8);
+/// Left alone for this long, it is restored at once the next time.
+const LEFT_ALONE: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Debug)]
+pub(in crate::agent) struct Holding {
+    pub(super) instance: InstanceId,
+    pub(super) index: AddressIndex,
+    pub(super) settings: AddressSettings,
+    /// Compared with a report of its interface since it was configured, at
+    /// a time when no instance was about to go from it.
+    pub(super) observed: bool,
+    /// The kernel has it, as far as we know.
+    pub(super) present: bool,
+    /// It was there before we claimed it and belongs to the host: an
+    /// owner's. Never removed.
+    pub(super) belongs_to_host: bool,
+    /// No longer configured: released whatever the state, then forgotten.
+    pub(super) departing: bool,
+    pub(super) pending: Option<Pending>,
+    /// As it was added, for its removal.
+    pub(super) order: Option<AddressOrder>,
+    /// Acknowledged since it was last claimed.
+    pub(super) confirmed: bool,
+    /// It was ours and went without our doing.
+    pub(super) vanished: Option<Loss>,
+    /// Until then it is not put back again.
+    pub(super) restore_after: Option<Instant>,
+    /// When it was put back last, and the pause until the next time.
+    restored: Option<(Instant, Duration)>,
+    /// When the last addition or renewal that succeeded was ordered.
+    pub(super) leased_at: Option<Instant>,
+    /// The same of the one under way.
+    pub(super) ordered_at: Instant,
+    /// A renewal failed, and is to be tried again then.
+    pub(super) renew_at: Option<Instant>,
+    /// ... or now.
+    pub(super) renew_due: bool,
+    /// Why it carries no lease although one is configured.
+    pub(super) unleased: Option<String>,
+    pub(super) confirm_by: Option<Instant>,
+    pub failure: Option<Failure>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pending {
+    Add,
+    Renew,
+    Remove,
+}
+
+#[derive(Clone, Debug)]
+pub(in crate::agent) struct Failure {
+    pub error: String,
+    pub pause: Duration,
+    /// Until then nothing is tried.
+    pub retry_at: Instant,
+    /// No wake-up has come since `retry_at`. Other events may: they are no
+    /// reason to forget it.
+    pub awaits_wake: bool,
+}
+
+/// What an answer to an addition amounts to.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::agent) enum AddOutcome {
+    /// `restored`: how it had gone before.
+    Held {
+        restored: Option<Loss>,
+    },
+    Failed {
+        error: String,
+        retry_in: Duration,
+    },
+}
+
+impl Holding {
+    pub(super) fn new(
+        instance: InstanceId,
+        index: AddressIndex,
+        settings: AddressSettings,
+    ) -> Self {
+        Self {
+            instance,
+            index,
+            settings,
+            observed: false,
+            present: false,
+            belongs_to_host: false,
+            departing: false,
+            pending: None,
+            order: None,
+            confirmed: false,
+            vanished: None,
+            restore_after: None,
+            restored: None,
+            leased_at: None,
+            ordered_at: Instant::from_nanos(0),
+            renew_at: None,
+            renew_due: false,
+            unleased: None,
+            confirm_by: None,
+            failure: None,
+        }
+    }
+
+    pub fn index(&self) -> AddressIndex {
+        self.index
+    }
+
+    pub fn settings(&self) -> &AddressSettings {
+        &self.settings
+    }
+
+    /// Confirmed by the kernel, and not about to go.
+    pub fn is_held(&self) -> bool {
+        self.present && matches!(self.pending, None | Some(Pending::Renew))
+    }
+
+    pub fn is_present(&self) -> bool {
+        self.present
+    }
+
+    pub(super) fn is_removable(&self) -> bool {
+        self.present && !self.belongs_to_host
+    }
+
+    /// Nothing when that is not what the kernel was asked: what it was asked
+    /// is still under way.
+    pub(super) fn answered(&mut self, order: Pending) -> Option<Pending> {
+        self.pending.take_if(|pending| *pending == order)
+    }
+
+    pub(super) fn may_try(&self, now: Instant) -> bool {
+        self.pending.is_none()
+            && self
+                .failure
+                .as_ref()
+                .is_none_or(|failure| failure.retry_at <= now)
+    }
+
+    pub(super) fn vanish(&mut self, now: Instant) {
+        self.vanished = Some(match self.ran_out(now) {
+            true => Loss::Expired,
+            false => Loss::Deleted,
+        });
+        self.present = false;
+        self.confirmed = false;
+        self.confirm_by = None;
+        self.renew_at = None;
+    }
+
+    /// When one that vanished may be put back, if that has to wait.
+    pub(super) fn restoration(&self) -> Option<Instant> {
+        let waits = self.vanished.is_some() && !self.present && self.pending.is_none();
+        self.restore_after.filter(|_| waits)
+    }
+
+    pub(super) fn claim(
+        &mut self,
+        turn: &mut Turn<'_>,
+        owner: bool,
+        lease: Option<Lease>,
+        anew: bool,
+    ) {
+        if self.departing {
+            return;
+        }
+        if anew {
+            self.confirmed = false;
+        }
+        if self.present {
+            // A removal that failed is no longer wanted.
+            self.failure = None;
+        }
+        let settled = self.present && self.confirmed;
+        let too_soon = self.restoration().is_some_and(|at| at > turn.now);
+        if settled || too_soon || !self.may_try(turn.now) {
+            return;
+        }
+        let Some(known) = turn.world.interface(self.settings.interface) else {
+            return;
+        };
+        let Some(state) = &known.state else {
+            return;
+        };
+        let address = self.settings.network.addr();
+        let found_there = known.has(address) && !known.has_marked(address);
+        self.belongs_to_host = owner && (self.belongs_to_host || found_there);
+        let kept = self.order.take();
+        let mut order = match kept.filter(|_| self.present || self.belongs_to_host) {
+            Some(order) => order,
+            None => self.order_for(state, turn.world),
+        };
+        order.lease = lease.filter(|_| !self.belongs_to_host);
+        self.unleased = None;
+        self.order = Some(order.clone());
+        self.pending = Some(Pending::Add);
+        self.ordered_at = turn.now;
+        if self.vanished.is_some() {
+            let pause = self.restore_pause(turn.now);
+            self.restored = Some((turn.now, pause));
+            self.restore_after = Some(turn.now + pause);
+        }
+        turn.act(Action::AddAddress(order));
+    }
+
+    /// Until it may be put back once more.
+    fn restore_pause(&self, now: Instant) -> Duration {
+        match self.restored {
+            Some((at, pause)) if now.since(at) < LEFT_ALONE => {
+                (pause * 2).min(RESTORE_PAUSE_LONGEST)
+            }
+            _ => RESTORE_PAUSE_FIRST,
+        }
+    }
+
+    pub(super) fn added(&mut self, turn: &Turn<'_>, outcome: Result<Added, String>) -> AddOutcome {
+        let address = self.settings.network.addr();
+        let known = turn.world.interface(self.settings.interface);
+        let seen = known.is_some_and(|known| known.has(address));
+        let outcome = match outcome {
+            // One that never went, its removal having been refused, stands
+            // although the kernel would not add it again. Were it taken for
+            // absent, nobody would remove it. A report that is older than its
+            // disappearance is followed by one that is not.
+            Err(_) if self.present && seen => Ok(Added::AlreadyPresent),
+            outcome => outcome,
+        };
+        match outcome {
+            Ok(added) => {
+                self.present = true;
+                self.confirmed = true;
+                self.failure = None;
+                self.confirm_by = (!seen).then(|| turn.now + CONFIRM_WITHIN);
+                // One that stood there has whatever lifetime it had.
+                self.leased_at = (added == Added::Fresh).then_some(self.ordered_at);
+                let restored = self.vanished.take().filter(|_| added == Added::Fresh);
+                AddOutcome::Held { restored }
+            }
+            Err(error) => {
+                self.present = false;
+                self.order = None;
+                let pause = self.failure.as_ref().map_or(ADD_PAUSE_FIRST, |failure| {
+                    (failure.pause * 2).min(ADD_PAUSE_LONGEST)
+                });
+                self.fail(turn.now, error.clone(), pause);
+                AddOutcome::Failed {
+                    error,
+                    retry_in: pause,
+                }
+            }
+        }
+    }
+
+    /// The host's own, which no release removes.
+    pub(super) fn stays_behind(&self) -> bool {
+        self.present && self.belongs_to_host
+    }
+
+    pub(super) fn release(&mut self, turn: &mut Turn<'_>) {
+        self.confirmed = false;
+        self.vanished = None;
+        self.confirm_by = None;
+        self.renew_at = None;
+        if !self.present {
+            return;
+        }
+        if self.belongs_to_host {
+            self.present = false;
+            self.order = None;
+            return;
+        }
+        if !self.may_try(turn.now) {
+            return;
+        }
+        let order = self.order.clone().or_else(|| self.leftover(turn.world));
+        match order {
+            Some(order) => {
+                self.pending = Some(Pending::Remove);
+                turn.act(Action::RemoveAddress(order));
+            }
+            None => self.present = false,
+        }
+    }
+
+    pub(super) fn fail(&mut self, now: Instant, error: String, pause: Duration) {
+        self.failure = Some(Failure {
+            error,
+            pause,
+            retry_at: now + pause,
+            awaits_wake: true,
+        });
+    }
+}

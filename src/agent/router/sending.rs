@@ -1,0 +1,159 @@
+//! Claiming by advertisement, and what it means when none can leave. Only an
+//! advertisement that has left makes an Active, and keeps one.
+
+use super::*;
+
+/// Lines about advertisements that could not be sent: one in this time.
+const QUIET: Duration = Duration::from_secs(60);
+
+impl VirtualRouter {
+    /// Rows 1 and 5, up to the advertisement: who cannot be heard does not
+    /// claim.
+    pub(super) fn claim(&mut self, turn: &mut Turn<'_>, reason: Reason) {
+        let active_interval = match &self.state {
+            State::Backup(backup) => backup.active_interval,
+            _ => self.own_interval(),
+        };
+        self.state = State::Claiming(Claiming {
+            from: self.state_name(),
+            reason,
+            active_interval,
+            until: turn.now + self.own_interval(),
+        });
+        self.advertise(turn, self.priority.get());
+    }
+
+    /// Rows 1 and 5. The addresses are ordered after the advertisement and
+    /// announced when the kernel has confirmed them.
+    fn become_active(&mut self, turn: &mut Turn<'_>, reason: Reason) {
+        let from = self.state_name();
+        let active = Active {
+            advert_at: turn.now + self.own_interval(),
+            last_left: turn.now,
+            answers: Allowance::new(turn.now),
+            last_reaffirmed: None,
+            reaffirm_at: None,
+            rival: Rival::default(),
+        };
+        self.active_router = None;
+        self.drift.clear();
+        self.conflicts.clear();
+        self.enter(turn, from, State::Active(active), reason);
+        self.holdings.claim(turn);
+    }
+
+    pub(super) fn advertise(&mut self, turn: &mut Turn<'_>, priority: u8) {
+        let Some(source) = self.source else {
+            return;
+        };
+        self.last_sent = turn.now;
+        self.counters.adverts_sent += 1;
+        self.counters.priority_zero_sent += u64::from(priority == 0);
+        turn.act(Action::Advertise {
+            instance: self.id,
+            source,
+            priority,
+        });
+    }
+
+    /// The kernel took the last advertisement, or refused it.
+    pub fn on_advertised(&mut self, turn: &mut Turn<'_>, outcome: Result<(), NotSent>) {
+        match outcome {
+            Ok(()) => self.left(turn),
+            Err(failure) => {
+                self.complain(turn, failure.error.clone());
+                if failure.partly {
+                    self.left(turn);
+                } else {
+                    self.stuck(turn, failure.error);
+                }
+            }
+        }
+    }
+
+    fn left(&mut self, turn: &mut Turn<'_>) {
+        let was_silent = self.cannot_send.take().is_some();
+        match &mut self.state {
+            State::Claiming(claiming) => {
+                let reason = claiming.reason;
+                self.become_active(turn, reason);
+            }
+            State::Active(active) => {
+                active.last_left = turn.now;
+                let until = turn.now + self.settings.advert_interval.as_duration();
+                self.holdings.renew(turn, until);
+            }
+            State::Initialize(_) | State::Backup(_) | State::Resigning(_) => {}
+        }
+        if was_silent {
+            self.refresh(turn);
+        }
+    }
+
+    /// Nobody hears us. An Active gives up when its peers' patience is over,
+    /// for they will claim then; whoever was about to claim does not.
+    fn stuck(&mut self, turn: &mut Turn<'_>, error: String) {
+        let interval = self.own_interval();
+        let active_interval = match &self.state {
+            State::Claiming(claiming) => claiming.active_interval,
+            State::Active(active) => {
+                let patience = interval * u32::from(self.settings.down_after);
+                // Timers are a little late, and some later than others.
+                if turn.now.since(active.last_left) + interval / 2 < patience {
+                    return;
+                }
+                interval
+            }
+            State::Initialize(_) | State::Backup(_) | State::Resigning(_) => return,
+        };
+        self.fall_silent(turn, error, active_interval);
+    }
+
+    /// Back to Backup with its ordinary timer: the next claim will show
+    /// whether advertisements leave again.
+    pub(super) fn fall_silent(
+        &mut self,
+        turn: &mut Turn<'_>,
+        error: String,
+        active_interval: Duration,
+    ) {
+        match &mut self.cannot_send {
+            Some((_, known)) => *known = error,
+            None => self.cannot_send = Some((turn.now, error)),
+        }
+        self.active_router = None;
+        self.become_backup(turn, Reason::CannotSend, active_interval, None);
+        self.refresh(turn);
+    }
+
+    /// For `status`.
+    pub(super) fn show_silence(&mut self) {
+        if let Some((since, error)) = &self.cannot_send {
+            let source = format!("interface {}", self.settings.interface);
+            let text = format!(
+                "no advertisement could leave when it was last tried: {error}; \
+                 not claiming until one does"
+            );
+            self.obstacles.show(*since, "cannot-send", source, text);
+        }
+    }
+
+    /// At most one line a minute; the others are counted in it.
+    fn complain(&mut self, turn: &mut Turn<'_>, error: String) {
+        self.counters.count(Counter::SendError);
+        if let Some((last, repeated)) = &mut self.last_send_report
+            && turn.now.since(*last) < QUIET
+        {
+            *repeated += 1;
+            return;
+        }
+        let repeated = self.last_send_report.map_or(0, |(_, repeated)| repeated);
+        self.last_send_report = Some((turn.now, 0));
+        let fact = Fact::NotSent {
+            error,
+            claiming: matches!(self.state, State::Claiming(_)),
+            repeated,
+        };
+        turn.report(Some(&self.settings.name), fact);
+    }
+}
