@@ -40,9 +40,9 @@ impl Bounds {
     ///   after that, and ends in a claim: its loser needs D;
     /// - the loser releases and the winner adds, K each; one that resigns
     ///   keeps its addresses for I at most;
-    /// - an address that vanished (fault `prune`) is put back within the pause
-    ///   between two restorations or, if only its confirmation is missing, 1 s
-    ///   each.
+    /// - an address that vanished (faults `prune` and `expire`) is put back
+    ///   within the longest pause between two restorations, 8 s, or, if only
+    ///   its confirmation is missing, 1 s.
     pub fn of(cast: &Cast) -> Self {
         let unit = cast.unit;
         let instances = || cast.settings.iter().flat_map(|host| &host.instances);
@@ -70,7 +70,8 @@ impl Bounds {
         let kernel = Self::kernel_max(unit) * 8;
         let silence = unit * (down_after + 1) + unit;
         let preempting = unit + delay * 2 + preempt;
-        let restored = with(Fault::Prune, second * 2);
+        let lost = cast.faults.has(Fault::Prune) || cast.faults.has(Fault::Expire);
+        let restored = if lost { second * 9 } else { Duration::ZERO };
         let sum = checks + settle + silence + (unit + delay) + preempting;
         let sum = sum + kernel * 2 + unit + restored + cast.late_max * 10;
         Self {

@@ -7,7 +7,7 @@ use vipward::agent::jobs::{CheckName, HookKind};
 use vipward::agent::settings::{
     AddressSettings, CheckSettings, CheckSource, CheckUse, InstanceSettings, Preempt, Settings,
 };
-use vipward::agent::values::{Family, InstanceName, Version, Vrid};
+use vipward::agent::values::{Family, InstanceName, Lease, Version, Vrid};
 
 use crate::dice::Dice;
 use crate::fault::{Fault, Faults};
@@ -49,7 +49,8 @@ pub struct Group {
     way: Way,
     centiseconds: u16,
     down_after: u8,
-    addresses: Vec<AddressSettings>,
+    pub lease: Option<Lease>,
+    pub addresses: Vec<AddressSettings>,
     settle: Duration,
     checks: Vec<CheckUse>,
     hooked: bool,
@@ -68,6 +69,7 @@ impl Cast {
         let groups: Vec<Group> = (0..count)
             .map(|n| Group::new(&mut dice, n, hosts, unit_cs))
             .collect();
+        let groups = with_leases(seed, groups);
         let settings = (0..hosts).map(|host| settings(&groups, host, hosts, unit));
         let settings: Vec<Settings> = settings.collect();
         let delay = dice.span(
@@ -172,6 +174,7 @@ impl Group {
             way,
             centiseconds,
             down_after: dice.pick(&[3, 3, 3, 2, 4]),
+            lease: None,
             addresses: addresses(dice, n, interface, way),
             settle: if dice.chance(70) {
                 Duration::ZERO
@@ -196,6 +199,7 @@ impl Group {
         instance.addresses.clone_from(&self.addresses);
         instance.advert_interval = centiseconds(self.centiseconds);
         instance.down_after = self.down_after;
+        instance.lease = self.lease;
         instance.settle = self.settle;
         instance.preempt = *self.preempt.get(host).expect("for each host");
         instance.checks.clone_from(&self.checks);
@@ -214,6 +218,17 @@ impl Group {
         }
         instance
     }
+}
+
+/// As short as may be, or a second longer; or none.
+fn with_leases(seed: u64, mut groups: Vec<Group>) -> Vec<Group> {
+    let mut dice = Dice::new(seed, "leases");
+    for group in &mut groups {
+        let shortest = u32::from(group.centiseconds.div_ceil(100) + 1);
+        let seconds = shortest + u32::from(dice.chance(30));
+        group.lease = Lease::from_seconds(seconds).filter(|_| dice.chance(80));
+    }
+    groups
 }
 
 fn number(host: usize) -> u8 {

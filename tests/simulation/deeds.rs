@@ -53,6 +53,8 @@ impl Sim {
             | Deed::Prune(..)
             | Deed::Slow(..)
             | Deed::RefuseAdd(..)
+            | Deed::RefuseRenew(..)
+            | Deed::Mute(..)
             | Deed::RefuseRemove(..) => self.host_deed(deed),
         }
     }
@@ -94,6 +96,15 @@ impl Sim {
                 self.hosts[host].refuses_add = refuses;
                 let error = refuses.then(|| "Out of memory".to_owned());
                 self.lab.at_mut(HostId(host)).kernel.refuse_add = error;
+            }
+            Deed::RefuseRenew(host, refuses) => {
+                let error = refuses.then(|| "Device or resource busy".to_owned());
+                self.lab.at_mut(HostId(host)).kernel.refuse_renew = error;
+            }
+            Deed::Mute(host, mute) => {
+                self.hosts[host].mute = mute;
+                let error = mute.then(|| "Operation not permitted".to_owned());
+                self.lab.at_mut(HostId(host)).kernel.refuse_send = error;
             }
             Deed::RefuseRemove(host, refuses) => {
                 self.hosts[host].refuses_removal = refuses;
@@ -147,6 +158,7 @@ impl Sim {
         self.lab.at_mut(id).paused = false;
         self.hosts[id.0].stopping = None;
         self.hosts[id.0].removes_from = self.lab.now();
+        self.hosts[id.0].mute = false;
         self.hosts[id.0].refuses_add = false;
         self.hosts[id.0].refuses_removal = false;
         self.rules.borrow_mut().forget(id);

@@ -50,6 +50,10 @@ pub enum Fault {
     Slow,
     /// The kernel refuses to add or to remove.
     Refuse,
+    /// No advertisement leaves a host.
+    Mute,
+    /// The kernel refuses to begin leases anew, so that they run out.
+    Expire,
     /// One host runs a program of keepalived's rules.
     Keepalived,
     // The place for what the core does not have yet: a drain and its end, a
@@ -58,7 +62,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Fault; 22] = [
+    pub const ALL: [Fault; 24] = [
         Fault::Loss,
         Fault::Bursts,
         Fault::Delay,
@@ -80,6 +84,8 @@ impl Fault {
         Fault::Prune,
         Fault::Slow,
         Fault::Refuse,
+        Fault::Mute,
+        Fault::Expire,
         Fault::Keepalived,
     ];
 
@@ -106,6 +112,8 @@ impl Fault {
             Fault::Prune => "prune",
             Fault::Slow => "slow",
             Fault::Refuse => "refuse",
+            Fault::Mute => "mute",
+            Fault::Expire => "expire",
             Fault::Keepalived => "keepalived",
         }
     }

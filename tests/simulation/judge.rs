@@ -10,6 +10,7 @@ use vipward::agent::status::StateName;
 use vipward::agent::time::Instant;
 use vipward::agent::values::InstanceId;
 
+use crate::bounds::Bounds;
 use crate::cast::{Cast, speak_alike};
 use crate::kit::{HostId, START};
 use crate::plan::Health;
@@ -23,6 +24,8 @@ pub struct Judge {
     doubles: BTreeMap<(IpAddr, HostId, HostId), Instant>,
     /// How many addresses each host had.
     counts: Vec<usize>,
+    /// Since when each host's agent does not run.
+    silent: Vec<Option<Instant>>,
     /// When this was done last.
     last: Instant,
     /// Something may be different than it was.
@@ -44,6 +47,7 @@ impl Judge {
             addresses,
             doubles: BTreeMap::new(),
             counts: vec![0; cast.settings.len()],
+            silent: vec![None; cast.settings.len()],
             last: START,
             dirty: true,
             agreed: false,
@@ -85,6 +89,7 @@ pub fn judge(sim: &mut Sim) {
         find_doubles(sim);
     }
     doubles_end(sim);
+    outlived(sim);
     let calm = sim.lab.now().since(sim.disturbed) > sim.bounds.agreement && is_calm(sim);
     if !calm {
         sim.judge.agreed = false;
@@ -111,7 +116,7 @@ pub fn judge(sim: &mut Sim) {
 fn is_calm(sim: &Sim) -> bool {
     let hosts = sim.hosts.iter();
     let away = |fate: &&crate::sim::Fate| {
-        fate.refuses_add || fate.refuses_removal || fate.health.contains(&Health::Away)
+        fate.mute || fate.refuses_add || fate.refuses_removal || fate.health.contains(&Health::Away)
     };
     !sim.weather.borrow().lossy() && hosts.filter(away).count() == 0
 }
@@ -151,7 +156,7 @@ fn able(sim: &Sim, group: usize) -> Vec<Able<'_>> {
     let mut all = Vec::new();
     for id in sim.ids() {
         let (host, fate) = (sim.lab.at(id), &sim.hosts[id.0]);
-        if !host.powered || host.paused || fate.stopping.is_some() {
+        if !host.powered || host.paused || fate.stopping.is_some() || fate.mute {
             continue;
         }
         let link = |settings: &InstanceSettings| {
@@ -337,6 +342,41 @@ fn outsiders(sim: &Sim, group: usize) {
                 sim.lab.fail(&format!(
                     "{name} cannot serve vrid {vrid} and is {state:?}, has: {has}"
                 ));
+            }
+        }
+    }
+}
+
+/// The kernel takes leased addresses from an agent that died or stands still.
+fn outlived(sim: &mut Sim) {
+    let now = sim.lab.now();
+    for id in sim.ids() {
+        let host = sim.lab.at(id);
+        let silent = host.powered && !host.runs() && host.foreign.is_none();
+        let Some(since) = sim.judge.silent.get_mut(id.0) else {
+            continue;
+        };
+        if !silent {
+            *since = None;
+            continue;
+        }
+        let since = *since.get_or_insert(now);
+        for group in &sim.cast.groups {
+            let Some(lease) = group.lease else {
+                continue;
+            };
+            // What was ordered before may be carried out after.
+            let orders = Bounds::kernel_max(sim.cast.unit) * 8;
+            if now.since(since) <= lease.as_duration() + orders {
+                continue;
+            }
+            for address in &group.addresses {
+                let address = address.network.addr();
+                if host.kernel.may_be_ours(address) && host.kernel.marks {
+                    let name = &host.name;
+                    sim.lab
+                        .fail(&format!("{name}: {address} outlives its agent's lease"));
+                }
             }
         }
     }

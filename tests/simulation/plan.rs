@@ -34,6 +34,8 @@ pub enum Deed {
     Slow(usize, Option<Duration>),
     RefuseAdd(usize, bool),
     RefuseRemove(usize, bool),
+    RefuseRenew(usize, bool),
+    Mute(usize, bool),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,6 +160,8 @@ impl Planner<'_> {
             | Fault::Link
             | Fault::Prune
             | Fault::Slow
+            | Fault::Mute
+            | Fault::Expire
             | Fault::Refuse => {
                 for _ in 0..dice.between(1, 3) {
                     let host = dice.index(self.hosts);
@@ -267,7 +271,7 @@ impl Planner<'_> {
     fn one_host(&mut self, fault: Fault, dice: &mut Dice, phase: Phase, host: usize) {
         let unit = self.cast.unit;
         let (from, to) = match fault {
-            Fault::Prune | Fault::Slow | Fault::Refuse => {
+            Fault::Prune | Fault::Slow | Fault::Refuse | Fault::Mute | Fault::Expire => {
                 let (from, to) = self.within(dice, phase);
                 (from, Some(to))
             }
@@ -290,6 +294,11 @@ impl Planner<'_> {
                 let span = dice.span(Duration::ZERO, Bounds::kernel_max(unit));
                 (Deed::Slow(host, Some(span)), Deed::Slow(host, None))
             }
+            Fault::Mute => (Deed::Mute(host, true), Deed::Mute(host, false)),
+            Fault::Expire => (
+                Deed::RefuseRenew(host, true),
+                Deed::RefuseRenew(host, false),
+            ),
             Fault::Refuse if dice.chance(50) => {
                 (Deed::RefuseAdd(host, true), Deed::RefuseAdd(host, false))
             }

@@ -3,6 +3,8 @@
 //! an Active does on hearing others, the rhythm of its advertisements, the
 //! parting advertisement, the announcement owed to a loser.
 
+mod silence;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -70,6 +72,8 @@ struct Part<'a> {
     /// Priorities of the advertisements sent.
     sent: Vec<u8>,
     actions: &'a [Action],
+    /// An advertisement could not leave.
+    unsent: bool,
     /// It went through Initialize within this turn.
     anew: bool,
 }
@@ -140,6 +144,7 @@ impl Rules {
                 priority,
                 sent: sent.collect(),
                 actions,
+                unsent: turn.unsent.contains(&id),
                 anew,
             };
             let watch = self.watches.entry((turn.host, id));
@@ -200,6 +205,9 @@ impl Rules {
             };
             let now = lab.local(*host);
             let slack = here.clock.late_max + ROUNDING;
+            if silence::excuses(lab, watch, *host, settings) {
+                continue;
+            }
             let name = format!("{} {}", here.name, settings.name);
             if active && now > watch.advert_by + slack {
                 lab.fail(&format!("{name}: the Active does not advertise"));
@@ -238,7 +246,7 @@ fn judge(watch: &mut Watch, part: &Part<'_>, input: &Input, before: u8) {
             .at(part.host)
             .ledger
             .interface(part.settings.interface);
-        if up.is_some_and(|state| state.up) && !part.sent.contains(&0) {
+        if up.is_some_and(|state| state.up) && !part.sent.contains(&0) && !part.is_mute() {
             part.fail("stopped without priority 0");
         }
     }
@@ -340,7 +348,11 @@ fn backup(
     let late = part.now.since(down_at) > most;
     if part.is != StateName::Active {
         let timed = matches!(input, Input::Wake) && part.is == StateName::Backup;
-        if timed && late && watch.forgiven.is_none() {
+        if part.unsent && timed {
+            // It tried to claim, could not, and waits anew.
+            watch.listens(part.now, watch.interval);
+            watch.preempt_at = None;
+        } else if timed && late && watch.forgiven.is_none() {
             watch.forgiven = Some(part.now + watch.interval);
         }
         return;
@@ -377,7 +389,7 @@ fn active(watch: &mut Watch, part: &Part<'_>, packet: Option<&Packet>) {
         if part.is != StateName::Active {
             part.fail("priority 0 ended Active");
         }
-        if awake && part.sent != [part.priority] {
+        if awake && part.sent != [part.priority] && !part.is_mute() {
             part.fail("priority 0 was not answered at once");
         }
         if asleep && !part.sent.is_empty() {
@@ -389,7 +401,7 @@ fn active(watch: &mut Watch, part: &Part<'_>, packet: Option<&Packet>) {
     if (outranked || asleep) && part.is == StateName::Active {
         part.fail("the Active stays although it has lost");
     }
-    if !outranked && awake && part.is != StateName::Active {
+    if !outranked && awake && part.is != StateName::Active && !part.is_mute() {
         part.fail("the Active gives way to an advertisement that loses");
     }
     if part.is == StateName::Active {
@@ -400,7 +412,8 @@ fn active(watch: &mut Watch, part: &Part<'_>, packet: Option<&Packet>) {
         }
     } else if part.is == StateName::Backup {
         let winnable = theirs > (1, ours.1);
-        watch.parting = winnable;
+        // After a stall it depends on what the kernel still had.
+        watch.parting = winnable && awake && !part.is_mute();
         watch.listens(part.now, learned(part, packet));
     }
 }
@@ -457,7 +470,7 @@ fn partings(watch: &mut Watch, part: &Part<'_>) {
     if !watch.parting {
         return;
     }
-    if part.sent.iter().any(|priority| *priority > 0) {
+    if part.unsent || part.sent.iter().any(|priority| *priority > 0) {
         watch.parting = false;
         return;
     }
@@ -484,6 +497,8 @@ fn advertised(watch: &mut Watch, part: &Part<'_>, input: &Input) {
     let next = part.now + part.interval();
     if !part.sent.is_empty() {
         watch.last_advert = part.now;
+        watch.advert_by = next;
+    } else if part.is_mute() {
         watch.advert_by = next;
     } else if matches!(input, Input::Reload(_)) {
         watch.advert_by = watch.advert_by.min(next);

@@ -45,6 +45,8 @@ pub struct Fate {
     pub wanted: Settings,
     pub absent: BTreeSet<usize>,
     pub stopping: Option<Instant>,
+    /// Nothing that its agent sends leaves it.
+    pub mute: bool,
     pub refuses_add: bool,
     pub refuses_removal: bool,
     /// What was refused before is tried again by then.
@@ -96,6 +98,7 @@ impl Sim {
                 wanted: settings.clone(),
                 absent: BTreeSet::new(),
                 stopping: None,
+                mute: false,
                 refuses_add: false,
                 refuses_removal: false,
                 removes_from: START,

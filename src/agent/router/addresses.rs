@@ -16,11 +16,11 @@ impl VirtualRouter {
         let gone = self.holdings.are_gone();
         if let State::Backup(backup) = &mut self.state
             && gone
-            && let Some(priority) = backup.parting.take()
-            && self.holdings.answered_until_now()
+            && let Some(parting) = backup.parting.take()
+            && (!parting.if_answered || self.holdings.answered_until_now())
         {
             self.solicit_peers(turn);
-            self.advertise(turn, priority);
+            self.advertise(turn, parting.priority);
         }
     }
 

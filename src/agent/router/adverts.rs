@@ -87,7 +87,7 @@ impl VirtualRouter {
         let theirs = (advert.priority, advert.source);
         // Silent for longer than anyone's patience, we are no longer Active
         // in their eyes; whoever speaks now is (PROTOCOL section 6).
-        let slept = self.overslept(turn.now, active.advert_at);
+        let slept = self.overslept(turn.now, active.last_left);
         if advert.priority == 0 {
             if slept {
                 // Others may follow in the queue; the wake-up comes after them.
@@ -109,7 +109,10 @@ impl VirtualRouter {
                 let outcome = StallOutcome::AnotherIsActive(advert.source);
                 self.stalled(turn, Fact::Stalled { late, outcome });
             }
-            let parting = losing_priority(theirs, ours);
+            let parting = losing_priority(theirs, ours).map(|priority| Parting {
+                priority,
+                if_answered: slept,
+            });
             self.remember(turn.now, advert);
             let interval = self.learned_interval(advert);
             self.become_backup(turn, reason, interval, parting);
@@ -137,12 +140,9 @@ impl VirtualRouter {
         self.state = State::Active(active);
     }
 
-    /// The Adver_Timer is overdue by more than our peers' patience.
-    fn overslept(&self, now: Instant, advert_at: Instant) -> bool {
-        let patience = self
-            .down_interval(self.own_interval())
-            .saturating_sub(self.own_interval());
-        now.since(advert_at) > patience
+    /// Nothing has left us for longer than our peers' patience.
+    fn overslept(&self, now: Instant, last_left: Instant) -> bool {
+        now.since(last_left) > self.down_interval(self.own_interval())
     }
 
     /// Version 3 learns the Active's interval; version 2 knows only its own.

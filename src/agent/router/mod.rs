@@ -112,9 +112,16 @@ struct Backup {
     forgiven: bool,
     /// The preempt delay, while it runs.
     preempt_at: Option<Instant>,
-    /// The priority of the parting advertisement that is owed once the
-    /// addresses are gone.
-    parting: Option<u8>,
+    parting: Option<Parting>,
+}
+
+/// The advertisement that is owed once the addresses are gone.
+#[derive(Clone, Copy, Debug)]
+struct Parting {
+    priority: u8,
+    /// Only if one of them was there until now: whoever took over while we
+    /// slept has announced since our kernel let them go.
+    if_answered: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -351,14 +358,13 @@ impl VirtualRouter {
         }
     }
 
-    /// Rows 2 and 12. `parting` is the priority of the advertisement that is
-    /// sent once the addresses are gone, if any was still there.
+    /// Rows 2 and 12.
     fn become_backup(
         &mut self,
         turn: &mut Turn<'_>,
         reason: Reason,
         active_interval: Duration,
-        parting: Option<u8>,
+        parting: Option<Parting>,
     ) {
         let from = self.state_name();
         let backup = Backup {

@@ -254,12 +254,6 @@ pub fn handle(
 }
 
 impl Host {
-    /// Whether an advertisement leaves.
-    pub fn can_send(&self, instance: InstanceId) -> Result<(), NotSent> {
-        let agent = self.agent.as_ref();
-        agent.map_or(Ok(()), |agent| self.kernel.can_send(agent, instance))
-    }
-
     pub fn runs(&self) -> bool {
         self.agent.is_some() && !self.paused
     }

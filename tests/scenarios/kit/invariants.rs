@@ -134,6 +134,8 @@ pub struct Turn {
     pub host: HostId,
     pub before: Seen,
     pub after: Seen,
+    /// Whose advertisements could not leave.
+    pub unsent: Vec<InstanceId>,
 }
 
 /// Keeps the ledger: the agent was just told this.
@@ -173,6 +175,14 @@ pub fn told(lab: &mut Lab, id: HostId, input: &Input) {
             ledger.pending.remove(&(*instance, *address));
         }
         Input::Interface { interface, state } => {
+            // What is gone need not be removed any more.
+            let addresses = state.iter().flat_map(|state| &state.addresses);
+            let there: BTreeSet<IpAddr> = addresses.map(|own| own.network.addr()).collect();
+            let ordered = &ledger.ordered;
+            ledger.stuck.retain(|key| {
+                let place = ordered.get(key);
+                place.is_none_or(|(on, address)| on != interface || there.contains(address))
+            });
             ledger.interfaces.insert(*interface, state.clone());
         }
         Input::Wake

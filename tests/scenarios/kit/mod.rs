@@ -284,13 +284,24 @@ impl Lab {
             None => invariants::Seen::of(agent),
         };
         let kernel = &host.kernel;
-        let actions = host::handle(agent, now, input.event(), |agent, instance| {
+        let mut actions = host::handle(agent, now, input.event(), |agent, instance| {
             kernel.can_send(agent, instance)
+        });
+        // What did not leave was not done.
+        let mut unsent = Vec::new();
+        actions.retain(|action| match action {
+            Action::Advertise { instance, .. } => {
+                let sent = kernel.can_send(agent, *instance).is_ok();
+                unsent.extend((!sent).then_some(*instance));
+                sent
+            }
+            _ => true,
         });
         let turn = invariants::Turn {
             host: id,
             before,
             after: invariants::Seen::of(agent),
+            unsent,
         };
         invariants::told(self, id, &input);
         for action in actions.iter().cloned() {
@@ -371,9 +382,6 @@ impl Lab {
         let Some(settings) = self.settings_of(id, instance).cloned() else {
             return;
         };
-        if self.at(id).can_send(instance).is_err() {
-            return;
-        }
         let packet = Packet::advert(&settings, source, priority);
         if settings.unicast_peers.is_empty() {
             let packet = std::rc::Rc::new(packet);

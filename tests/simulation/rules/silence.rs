@@ -1,0 +1,29 @@
+//! The rules for a host from which no advertisement leaves: an Active gives up
+//! when its peers' patience is over.
+
+use super::*;
+
+impl Part<'_> {
+    pub(super) fn is_mute(&self) -> bool {
+        self.lab.at(self.host).kernel.refuse_send.is_some()
+    }
+}
+
+/// Whether the other rules about what should be sent by now do not apply.
+pub(super) fn excuses(lab: &Lab, watch: &Watch, host: HostId, settings: &InstanceSettings) -> bool {
+    let here = lab.at(host);
+    if here.kernel.refuse_send.is_none() {
+        return false;
+    }
+    let interval = settings.advert_interval.as_duration();
+    let patience = interval * u32::from(settings.down_after);
+    let silent = lab.local(host).since(watch.last_advert);
+    let most = patience + interval + here.clock.late_max * 2 + ROUNDING;
+    if watch.state == StateName::Active && silent > most && !watch.rescheduled {
+        let (host, name) = (&here.name, &settings.name);
+        lab.fail(&format!(
+            "{host} {name}: Active although nothing has left it for {silent:?}"
+        ));
+    }
+    true
+}
