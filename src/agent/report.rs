@@ -37,6 +37,9 @@ pub enum Loss {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StallOutcome {
     AnnouncedAgain,
+    /// The peers' patience is over: one interval of listening, in case one
+    /// has taken over and cannot be heard yet.
+    ListensFirst,
     /// This one had taken over meanwhile, and we are Backup.
     AnotherIsActive(IpAddr),
 }
@@ -335,6 +338,9 @@ impl fmt::Display for Fact {
                 )?;
                 match outcome {
                     StallOutcome::AnnouncedAgain => f.write_str("announced again"),
+                    StallOutcome::ListensFirst => f.write_str(
+                        "its peers' patience is over, so it listens for one interval before it goes on",
+                    ),
                     StallOutcome::AnotherIsActive(other) => {
                         write!(f, "{other} has taken over meanwhile and stays Active")
                     }
@@ -342,7 +348,7 @@ impl fmt::Display for Fact {
             }
             Fact::LateDownTimer { late } => write!(
                 f,
-                "the Active_Down_Timer was handled {} ms late, which says nothing about the peer; waiting one interval more",
+                "the Active_Down_Timer was handled {} ms late, which says nothing about the peer; waiting one interval and Skew_Time more",
                 late.as_millis()
             ),
         }

@@ -4,7 +4,8 @@
 use std::ops::Add;
 use std::time::Duration;
 
-/// A point on CLOCK_MONOTONIC, in nanoseconds since an arbitrary start.
+/// A point on a clock that never goes back, nor stands still while the host is
+/// suspended; in nanoseconds since an arbitrary start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(u64);
 

@@ -15,10 +15,11 @@ use crate::agent::time::Instant;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// CLOCK_MONOTONIC.
+/// CLOCK_BOOTTIME: like CLOCK_MONOTONIC, and it goes on while the host is
+/// suspended, so that a suspension is seen for what it is to the peers.
 pub fn now() -> Instant {
     // The kernel cannot refuse this clock; it counts up from zero.
-    let time = clock_gettime(Clock::CLOCK_MONOTONIC).unwrap_or(TimeSpec::new(0, 0));
+    let time = clock_gettime(Clock::CLOCK_BOOTTIME).unwrap_or(TimeSpec::new(0, 0));
     let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
     let nanos = u64::try_from(time.tv_nsec()).unwrap_or(0);
     Instant::from_nanos(
@@ -28,7 +29,7 @@ pub fn now() -> Instant {
     )
 }
 
-/// One absolute timer on CLOCK_MONOTONIC.
+/// One absolute timer on the clock of [`now`].
 #[derive(Debug)]
 pub struct Timer {
     fd: AsyncFd<Registered>,
@@ -51,7 +52,7 @@ impl Timer {
     pub fn new() -> io::Result<Self> {
         Handle::try_current().map_err(io::Error::other)?;
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
-        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
+        let timer = TimerFd::new(ClockId::CLOCK_BOOTTIME, flags)?;
         // SAFETY: `Registered` owns the descriptor, gives the same one always,
         // and only the `AsyncFd` closes it, by being dropped.
         let fd = unsafe { AsyncFd::register_with_interest(Registered(timer), Interest::READABLE) };

@@ -353,7 +353,8 @@ fn backup(
             watch.listens(part.now, watch.interval);
             watch.preempt_at = None;
         } else if timed && late && watch.forgiven.is_none() {
-            watch.forgiven = Some(part.now + watch.interval);
+            let skew = skew(part.settings.version, part.priority, watch.interval);
+            watch.forgiven = Some(part.now + watch.interval + skew);
         }
         return;
     }
@@ -497,8 +498,9 @@ fn advertised(watch: &mut Watch, part: &Part<'_>, input: &Input) {
     let next = part.now + part.interval();
     if !part.sent.is_empty() {
         watch.last_advert = part.now;
+        watch.listens_first = false;
         watch.advert_by = next;
-    } else if part.is_mute() {
+    } else if watch.listens_after_a_stall(part.now, part.patience()) || part.is_mute() {
         watch.advert_by = next;
     } else if matches!(input, Input::Reload(_)) {
         watch.advert_by = watch.advert_by.min(next);

@@ -29,6 +29,8 @@ pub struct Watch {
     /// Active.
     pub last_advert: Instant,
     pub advert_by: Instant,
+    /// Nothing has left it for too long, and it is hearing others out.
+    pub listens_first: bool,
     /// The interval may have changed since the last periodic advertisement.
     pub rescheduled: bool,
     /// Addresses to be announced again, and by when.
@@ -50,6 +52,7 @@ impl Watch {
             parting: false,
             last_advert: now,
             advert_by: now,
+            listens_first: false,
             rescheduled: false,
             owed: BTreeMap::new(),
             announced: BTreeMap::new(),
@@ -62,6 +65,13 @@ impl Watch {
         self.interval = interval;
         self.forgiven = None;
         self.moved = false;
+    }
+
+    /// An Active whose peers' patience is over hears them out for one interval.
+    pub fn listens_after_a_stall(&mut self, now: Instant, patience: Duration) -> bool {
+        let begins = now.since(self.last_advert) > patience && !self.listens_first;
+        self.listens_first |= begins;
+        begins
     }
 
     /// When the Active_Down_Timer ends.

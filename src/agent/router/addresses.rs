@@ -8,7 +8,9 @@ impl VirtualRouter {
     /// advertisement once the last address is gone.
     pub(super) fn mend(&mut self, turn: &mut Turn<'_>) {
         if self.holds() {
-            self.holdings.complete(turn);
+            if !self.doubts(turn.now) {
+                self.holdings.complete(turn);
+            }
             return;
         }
         self.announcer.end_all();
@@ -144,6 +146,9 @@ impl VirtualRouter {
 
     /// Sends the announcements that are due, as far as this turn allows.
     pub(super) fn announce_due(&mut self, turn: &mut Turn<'_>) {
+        if self.doubts(turn.now) {
+            return;
+        }
         while self.announcer.next().is_some_and(|at| at <= turn.now) {
             if !turn.may_announce() {
                 return;

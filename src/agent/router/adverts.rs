@@ -87,7 +87,7 @@ impl VirtualRouter {
         let theirs = (advert.priority, advert.source);
         // Silent for longer than anyone's patience, we are no longer Active
         // in their eyes; whoever speaks now is (PROTOCOL section 6).
-        let slept = self.overslept(turn.now, active.last_left);
+        let slept = active.overslept(turn.now);
         if advert.priority == 0 {
             if slept {
                 // Others may follow in the queue; the wake-up comes after them.
@@ -138,11 +138,6 @@ impl VirtualRouter {
             self.announce_on(turn.now, None);
         }
         self.state = State::Active(active);
-    }
-
-    /// Nothing has left us for longer than our peers' patience.
-    fn overslept(&self, now: Instant, last_left: Instant) -> bool {
-        now.since(last_left) > self.down_interval(self.own_interval())
     }
 
     /// Version 3 learns the Active's interval; version 2 knows only its own.

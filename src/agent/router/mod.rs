@@ -140,6 +140,11 @@ struct Active {
     advert_at: Instant,
     /// When an advertisement last left.
     last_left: Instant,
+    /// How long our peers wait after it, by the interval that it told them.
+    patience: Duration,
+    /// We stood still for longer than our peers' patience: whoever took over
+    /// is given until then to be heard, and nothing leaves us before.
+    doubts_until: Option<Instant>,
     /// Answers to losing advertisements that may still be sent.
     answers: Allowance,
     /// The last burst that a losing advertisement or a stall caused.
@@ -147,6 +152,13 @@ struct Active {
     /// Another one that is owed, once the pause is over.
     reaffirm_at: Option<Instant>,
     rival: Rival,
+}
+
+impl Active {
+    /// Nothing has left us for longer than our peers' patience.
+    fn overslept(&self, now: Instant) -> bool {
+        now.since(self.last_left) > self.patience
+    }
 }
 
 #[derive(Clone, Copy, Debug)]

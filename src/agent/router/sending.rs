@@ -30,6 +30,8 @@ impl VirtualRouter {
         let active = Active {
             advert_at: turn.now + self.own_interval(),
             last_left: turn.now,
+            patience: self.down_interval(self.own_interval()),
+            doubts_until: None,
             answers: Allowance::new(turn.now),
             last_reaffirmed: None,
             reaffirm_at: None,
@@ -72,7 +74,8 @@ impl VirtualRouter {
     }
 
     fn left(&mut self, turn: &mut Turn<'_>) {
-        let was_silent = self.cannot_send.take().is_some();
+        let was_silent = self.cannot_send.take().is_some() || self.doubts(turn.now);
+        let patience = self.down_interval(self.own_interval());
         match &mut self.state {
             State::Claiming(claiming) => {
                 let reason = claiming.reason;
@@ -80,6 +83,7 @@ impl VirtualRouter {
             }
             State::Active(active) => {
                 active.last_left = turn.now;
+                active.patience = patience;
                 let until = turn.now + self.settings.advert_interval.as_duration();
                 self.holdings.renew(turn, until);
             }
@@ -87,6 +91,7 @@ impl VirtualRouter {
         }
         if was_silent {
             self.refresh(turn);
+            self.announce_due(turn);
         }
     }
 

@@ -34,11 +34,16 @@ impl VirtualRouter {
             State::Claiming(claiming) => [Some((claiming.until, Timer::Advert)), None],
             State::Active(active) => [
                 Some((active.advert_at, Timer::Advert)),
-                active.reaffirm_at.map(|at| (at, Timer::Announcement)),
+                active
+                    .reaffirm_at
+                    .filter(|_| active.doubts_until.is_none())
+                    .map(|at| (at, Timer::Announcement)),
             ],
             State::Resigning(resigning) => [Some((resigning.until, Timer::Resignation)), None],
         };
-        let announcement = self.announcer.next().map(|at| (at, Timer::Announcement));
+        let doubts = matches!(&self.state, State::Active(active) if active.doubts_until.is_some());
+        let announcement = self.announcer.next().filter(|_| !doubts);
+        let announcement = announcement.map(|at| (at, Timer::Announcement));
         let address = self.holdings.next().map(|at| (at, Timer::Address));
         let hook = self.hooks.next().map(|at| (at, Timer::Hook));
         [first, second, announcement, address, hook]
@@ -78,7 +83,10 @@ impl VirtualRouter {
             if late > backup.active_interval && !backup.forgiven {
                 // This host did not run; that says nothing about the peer.
                 backup.forgiven = true;
-                backup.down_at = turn.now + backup.active_interval;
+                // An Active that slept as long listens for one interval, too,
+                // and goes first.
+                let skew = self.skew(backup.active_interval);
+                backup.down_at = turn.now + backup.active_interval + skew;
                 self.state = State::Backup(backup);
                 self.stalled(turn, Fact::LateDownTimer { late });
                 return;
@@ -99,6 +107,15 @@ impl VirtualRouter {
     fn active_wakes(&mut self, turn: &mut Turn<'_>, mut active: Active) {
         let interval = self.own_interval();
         let late = turn.now.since(active.advert_at);
+        if active.doubts_until.is_none() && active.overslept(turn.now) {
+            active.doubts_until = Some(turn.now + interval);
+            active.advert_at = turn.now + interval;
+            self.state = State::Active(active);
+            let outcome = StallOutcome::ListensFirst;
+            self.stalled(turn, Fact::Stalled { late, outcome });
+            return;
+        }
+        let doubted = active.doubts_until.take_if(|until| *until <= turn.now);
         let mut rival_gone = false;
         if active.advert_at <= turn.now {
             rival_gone = self.look_for_rival(turn, &mut active.rival);
@@ -116,8 +133,15 @@ impl VirtualRouter {
             let outcome = StallOutcome::AnnouncedAgain;
             self.stalled(turn, Fact::Stalled { late, outcome });
         }
-        if late > interval || rival_gone || active.reaffirm_at.is_some_and(|at| at <= turn.now) {
+        let again = late > interval || rival_gone || doubted.is_some();
+        if again || active.reaffirm_at.is_some_and(|at| at <= turn.now) {
             self.reaffirm(turn, active);
         }
+    }
+
+    /// Active, and not sure of it, whether or not the timer has said so yet.
+    pub(super) fn doubts(&self, now: Instant) -> bool {
+        matches!(&self.state, State::Active(active)
+            if active.doubts_until.is_some() || active.overslept(now))
     }
 }

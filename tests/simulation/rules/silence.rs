@@ -19,7 +19,8 @@ pub(super) fn excuses(lab: &Lab, watch: &Watch, host: HostId, settings: &Instanc
     let patience = interval * u32::from(settings.down_after);
     let silent = lab.local(host).since(watch.last_advert);
     let most = patience + interval + here.clock.late_max * 2 + ROUNDING;
-    if watch.state == StateName::Active && silent > most && !watch.rescheduled {
+    let excused = watch.rescheduled || watch.listens_first;
+    if watch.state == StateName::Active && silent > most && !excused {
         let (host, name) = (&here.name, &settings.name);
         lab.fail(&format!(
             "{host} {name}: Active although nothing has left it for {silent:?}"
