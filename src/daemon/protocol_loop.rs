@@ -66,13 +66,23 @@ pub enum Ending {
     Unfinished(Vec<String>),
 }
 
+/// What ended a wait, beside sockets and the timer, which are looked at anyway.
+enum Came {
+    Nothing,
+    Kernel(Event<'static>),
+    Done(JobId, JobResult),
+    Request(Request<Loaded>),
+    Signal(Signal),
+    Housekeeping,
+}
+
 /// What lives only while the loop runs.
 struct Turns {
     tokens: Vec<u64>,
     packet: Box<[u8]>,
     actions: Vec<Action>,
-    /// Follow-ups of actions that failed at once.
-    failures: VecDeque<Event<'static>>,
+    /// What became of actions at once.
+    outcomes: VecDeque<Event<'static>>,
     housekeeping: Interval,
     stop_by: Option<Instant>,
     /// The service manager was told that we are.
@@ -88,7 +98,7 @@ impl ProtocolLoop {
             tokens: Vec::new(),
             packet: vec![0; PACKET_BYTES].into_boxed_slice(),
             actions: Vec::new(),
-            failures: VecDeque::new(),
+            outcomes: VecDeque::new(),
             housekeeping,
             stop_by: None,
             ready: false,
@@ -96,23 +106,9 @@ impl ProtocolLoop {
         loop {
             let deadline = self.agent.deadline().map(|(at, _)| at);
             self.timer.arm(deadline)?;
-            tokio::select! {
-                readable = self.sockets.readable() => readable?,
-                expired = self.timer.expired() => expired?,
-                event = self.kernel.recv() => {
-                    let event = event.context("the threads that speak with the kernel ended")?;
-                    self.kernel_reports(event, &mut turns);
-                }
-                Some((job, result)) = self.done.recv() => self.job_done(job, result, &mut turns),
-                Some(request) = self.requests.recv() => self.answer(request, &mut turns),
-                signal = self.signals.next() => self.on_signal(signal, &mut turns),
-                _ = turns.housekeeping.tick() => {
-                    self.service.alive();
-                    let events = self.sockets.retry();
-                    self.handle_all(events, &mut turns);
-                }
-            }
+            let came = self.wait(&mut turns).await?;
             self.hear(&mut turns)?;
+            self.take(came, &mut turns);
             self.wake(&mut turns);
             if !turns.ready && self.agent.knows_its_interfaces() {
                 turns.ready = true;
@@ -127,8 +123,44 @@ impl ProtocolLoop {
         }
     }
 
-    /// Sockets before timers: what has arrived is heard before any deadline
-    /// is judged.
+    async fn wait(&mut self, turns: &mut Turns) -> anyhow::Result<Came> {
+        Ok(tokio::select! {
+            readable = self.sockets.readable() => {
+                readable?;
+                Came::Nothing
+            }
+            expired = self.timer.expired() => {
+                expired?;
+                Came::Nothing
+            }
+            event = self.kernel.recv() => {
+                let event = event.context("the threads that speak with the kernel ended")?;
+                Came::Kernel(event)
+            }
+            Some((job, result)) = self.done.recv() => Came::Done(job, result),
+            Some(request) = self.requests.recv() => Came::Request(request),
+            signal = self.signals.next() => Came::Signal(signal),
+            _ = turns.housekeeping.tick() => Came::Housekeeping,
+        })
+    }
+
+    fn take(&mut self, came: Came, turns: &mut Turns) {
+        match came {
+            Came::Nothing => {}
+            Came::Kernel(event) => self.kernel_reports(event, turns),
+            Came::Done(job, result) => self.job_done(job, result, turns),
+            Came::Request(request) => self.answer(request, turns),
+            Came::Signal(signal) => self.on_signal(signal, turns),
+            Came::Housekeeping => {
+                self.service.alive();
+                let events = self.sockets.retry();
+                self.handle_all(events, turns);
+            }
+        }
+    }
+
+    /// Sockets before everything else: after a stall what has arrived decides
+    /// whether we may still speak, and no deadline is judged before it.
     fn hear(&mut self, turns: &mut Turns) -> anyhow::Result<()> {
         for _ in 0..LOOKS_PER_TURN {
             self.sockets.ready(&mut turns.tokens)?;
@@ -237,19 +269,20 @@ impl ProtocolLoop {
         self.perform(turns);
     }
 
-    /// A failure leads to a report or to a retry at a later time, never to
-    /// another action that fails at once, so this ends.
+    /// An outcome leads to reports, to orders about addresses, or to a retry
+    /// at a later time, never to another action with an outcome of its kind,
+    /// so this ends.
     fn perform(&mut self, turns: &mut Turns) {
         loop {
             for action in turns.actions.drain(..) {
-                let failure = self.effects.perform(&self.sockets, action);
-                turns.failures.extend(failure);
+                let outcome = self.effects.perform(&self.sockets, action);
+                turns.outcomes.extend(outcome);
             }
-            let Some(failure) = turns.failures.pop_front() else {
+            let Some(outcome) = turns.outcomes.pop_front() else {
                 return;
             };
             self.agent
-                .handle_into(timer::now(), failure, &mut turns.actions);
+                .handle_into(timer::now(), outcome, &mut turns.actions);
         }
     }
 

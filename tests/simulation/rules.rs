@@ -498,9 +498,10 @@ fn advertised(watch: &mut Watch, part: &Part<'_>, input: &Input) {
     let next = part.now + part.interval();
     if !part.sent.is_empty() {
         watch.last_advert = part.now;
+        watch.patience = part.patience();
         watch.listens_first = false;
         watch.advert_by = next;
-    } else if watch.listens_after_a_stall(part.now, part.patience()) || part.is_mute() {
+    } else if watch.listens_after_a_stall(part.now) || part.is_mute() {
         watch.advert_by = next;
     } else if matches!(input, Input::Reload(_)) {
         watch.advert_by = watch.advert_by.min(next);

@@ -28,6 +28,8 @@ pub struct Watch {
     pub parting: bool,
     /// Active.
     pub last_advert: Instant,
+    /// Of its peers, by what that advertisement told them.
+    pub patience: Duration,
     pub advert_by: Instant,
     /// Nothing has left it for too long, and it is hearing others out.
     pub listens_first: bool,
@@ -51,6 +53,7 @@ impl Watch {
             moved: false,
             parting: false,
             last_advert: now,
+            patience: Duration::ZERO,
             advert_by: now,
             listens_first: false,
             rescheduled: false,
@@ -68,8 +71,8 @@ impl Watch {
     }
 
     /// An Active whose peers' patience is over hears them out for one interval.
-    pub fn listens_after_a_stall(&mut self, now: Instant, patience: Duration) -> bool {
-        let begins = now.since(self.last_advert) > patience && !self.listens_first;
+    pub fn listens_after_a_stall(&mut self, now: Instant) -> bool {
+        let begins = now.since(self.last_advert) > self.patience && !self.listens_first;
         self.listens_first |= begins;
         begins
     }
