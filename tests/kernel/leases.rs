@@ -1,0 +1,7 @@
+//! Leases and their renewal.
+
+use super::Test;
+
+pub fn tests() -> Vec<Test> {
+    vec![]
+}
