@@ -305,6 +305,7 @@ impl Holdings {
                 interface: holding.settings.interface,
                 held: holding.is_held(),
                 required: holding.settings.required,
+                lease: None,
             })
             .collect()
     }

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use super::jobs::{CheckName, HookKind};
 use super::time::Instant;
 use super::values::{
-    ChecksumForm, Family, InstanceName, InterfaceName, MacAddress, Priority, Version, Vrid,
+    ChecksumForm, Family, InstanceName, InterfaceName, Lease, MacAddress, Priority, Version, Vrid,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -189,6 +189,8 @@ pub struct AddressStatus {
     /// The kernel confirmed that it is there.
     pub held: bool,
     pub required: bool,
+    /// With which it is held; `None`: it stays until it is removed.
+    pub lease: Option<Lease>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
