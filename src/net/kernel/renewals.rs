@@ -283,3 +283,93 @@ fn is_permanent(payload: &[u8]) -> bool {
     // The attribute repeats these eight bits and has more.
     AddressFlags::from_bits_retain(u32::from(header.flags.bits())).contains(AddressFlags::Permanent)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use super::super::socket::RouteSocket;
+    use super::*;
+    use crate::agent::values::{AddressIndex, InstanceId, Lease};
+
+    fn stamped(network: &str) -> Stamped {
+        Stamped {
+            order: AddressOrder {
+                instance: InstanceId(1),
+                address: AddressIndex(2),
+                interface: "lo".parse().unwrap(),
+                network: network.parse().unwrap(),
+                no_prefix_route: true,
+                promote_secondaries: false,
+                label: None,
+                source_address: false,
+                lease: Lease::from_seconds(2),
+            },
+            at: timer::now(),
+        }
+    }
+
+    fn outcomes(events: &mut mpsc::Receiver<Event<'static>>) -> Vec<Result<(), NotRenewed>> {
+        let mut outcomes = Vec::new();
+        while let Ok(event) = events.try_recv() {
+            match event {
+                Event::AddressRenewed { outcome, .. } => outcomes.push(outcome),
+                other => panic!("{other:?}"),
+            }
+        }
+        outcomes
+    }
+
+    /// A kernel that is silent, and one whose socket is none: each order is
+    /// answered, and the next chunk has a new socket.
+    #[test]
+    fn a_failed_socket_is_replaced_and_its_orders_are_answered() {
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let (ours, _silent) = UnixDatagram::pair().unwrap();
+        for (broken, words) in [
+            (
+                RouteSocket::replaced_by(file.into()),
+                "the netlink socket failed: ",
+            ),
+            (
+                RouteSocket::replaced_by(ours.into()),
+                "the kernel gave no answer within 50ms",
+            ),
+        ] {
+            let (_, waiting) = mpsc::channel(1);
+            let (answers, mut events) = mpsc::channel(16);
+            let line = Line::over(broken).with_patience(Duration::from_millis(50));
+            let mut worker = Worker {
+                waiting,
+                answers,
+                line,
+            };
+            let pair = || [stamped("192.0.2.77/32"), stamped("192.0.2.78/32")];
+            worker.carry_out(pair().into_iter(), false);
+            let first = outcomes(&mut events);
+            let [Err(NotRenewed::Failed(one)), Err(NotRenewed::Failed(_))] = &first[..] else {
+                panic!("{first:?}");
+            };
+            assert!(one.starts_with(words), "{one}");
+            assert!(
+                one.ends_with("; the lease of 192.0.2.77 on lo may run out"),
+                "{one}"
+            );
+            // An agent that ends renews nothing, and says so.
+            worker.carry_out(pair().into_iter(), true);
+            let ending = NotRenewed::Failed("the agent ends; nothing was changed".to_owned());
+            assert_eq!(outcomes(&mut events), [Err(ending.clone()), Err(ending)]);
+            // An IPv6 address that is not there: a question that the kernel
+            // answers, over the new socket.
+            worker.carry_out([stamped("2001:db8::77/128")].into_iter(), false);
+            let third = outcomes(&mut events);
+            let [Err(NotRenewed::Failed(text))] = &third[..] else {
+                panic!("{third:?}");
+            };
+            assert!(
+                text.ends_with("nothing was changed") || text.contains("refused"),
+                "{text}"
+            );
+        }
+    }
+}
