@@ -82,7 +82,9 @@ impl Lease {
 
     /// `None` below two seconds, and for the number that means "for ever".
     pub fn from_seconds(seconds: u32) -> Option<Self> {
-        (seconds >= Self::SHORTEST.0 && seconds < u32::MAX).then_some(Self(seconds))
+        (Self::SHORTEST.0..u32::MAX)
+            .contains(&seconds)
+            .then_some(Self(seconds))
     }
 
     pub fn seconds(self) -> u32 {

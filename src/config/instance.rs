@@ -12,6 +12,7 @@ use super::duration;
 use super::fault::{Finding, Findings, Place, quoted};
 use super::health::{self, Hooks, OnAllFail, UseDraft};
 use super::keys;
+use super::lease::{self, LeaseChoice};
 use super::read::{self, At, Field, Read, Section};
 use super::yaml::Node;
 
@@ -61,6 +62,7 @@ pub(super) struct Draft {
     pub on_all_fail: Field<OnAllFail>,
     pub hooks: Hooks,
     pub announce: Option<AnnounceSettings>,
+    pub address_lease: Field<LeaseChoice>,
     pub checksum: Field<ChecksumChoice>,
     pub ttl: Field<u8>,
 }
@@ -108,6 +110,7 @@ pub(super) fn draft(name: &str, place: Place, node: &Node, out: &mut Findings) -
         on_all_fail: health::on_all_fail(&section, out),
         hooks: health::hooks(&section, out),
         announce: announce(&section, out),
+        address_lease: section.field("address_lease", out, lease::choice),
         checksum: section.field("checksum", out, checksum),
         ttl: section.field("ttl", out, |node| read::integer(node, "`ttl`", 1..=255)),
         name: At { value: name, place },

@@ -16,6 +16,7 @@ use super::duration;
 use super::fault::{Finding, Findings, Place, quoted};
 use super::health;
 use super::instance::{ChecksumChoice, Draft};
+use super::lease;
 use super::read::Field;
 
 /// The count field has eight bits.
@@ -37,6 +38,7 @@ pub(super) fn instance(draft: &Draft, out: &mut Findings) -> Option<InstanceSett
     let speakable = speakable(draft, version, family, out);
     unicast(draft, family, out);
     let addresses = addresses(draft, version, family, out);
+    let lease = interval.and_then(|interval| lease::judge(draft, interval, out));
     speakable?;
     Some(InstanceSettings {
         name: draft.name.value.clone(),
@@ -62,7 +64,7 @@ pub(super) fn instance(draft: &Draft, out: &mut Findings) -> Option<InstanceSett
             .map(|(kind, hook)| (*kind, hook.script.timeout))
             .collect(),
         announce: draft.announce?,
-        lease: None,
+        lease: lease?,
         checksum: checksum(draft, version?, family?)?,
         ttl: draft.ttl.or(u8::MAX)?,
     })

@@ -26,6 +26,7 @@ mod host;
 mod instance;
 mod judge;
 mod keys;
+mod lease;
 mod print;
 #[cfg(test)]
 mod properties;
@@ -251,13 +252,15 @@ fn instances(
         .collect();
     across::instances(&drafts, out);
     health::judge(&drafts, checks, out);
-    let mut settings = Vec::with_capacity(drafts.len());
+    let mut judged = Vec::with_capacity(drafts.len());
     for draft in &drafts {
         if let Some(instance) = judge::instance(draft, out) {
             advice::instance(draft, &instance, out);
-            settings.push(instance);
+            judged.push((draft, instance));
         }
     }
+    lease::advice(&judged, out);
+    let mut settings: Vec<_> = judged.into_iter().map(|(_, settings)| settings).collect();
     advice::unset_priorities(&drafts, out);
     advice::checks(&drafts, checks, out);
     settings.sort_by(|a, b| a.name.cmp(&b.name));

@@ -16,6 +16,7 @@ use crate::agent::values::{ChecksumForm, Family, Version};
 use super::duration;
 use super::emit;
 use super::host::HostSettings;
+use super::lease;
 use super::work::Work;
 use super::work::probe::{ProbeKind, Trust};
 
@@ -52,6 +53,7 @@ struct EffectiveInstance {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     hooks: BTreeMap<String, EffectiveHook>,
     announce: EffectiveAnnounce,
+    address_lease: String,
     checksum: String,
     ttl: u8,
 }
@@ -292,6 +294,7 @@ fn effective_instance(instance: &InstanceSettings, work: &Work) -> EffectiveInst
             delay: duration::print(announce.delay),
             refresh: duration::print(announce.refresh),
         },
+        address_lease: lease::print(instance.lease),
         checksum: match (instance.version, instance.family, instance.checksum) {
             (Version::V3, Family::Ipv4, ChecksumForm::MessageOnly) => "rfc9568",
             _ => "auto",

@@ -16,7 +16,8 @@ use super::print::{self, Effective};
 use super::*;
 use crate::agent::settings::{AddressSettings, AnnounceSettings, Preempt};
 use crate::agent::values::{
-    AdvertInterval, ChecksumForm, Family, InstanceName, InterfaceName, Priority, Version, Vrid,
+    AdvertInterval, ChecksumForm, Family, InstanceName, InterfaceName, Lease, Priority, Version,
+    Vrid,
 };
 
 /// Names that a writer must put into quotes, and others.
@@ -160,24 +161,29 @@ fn speech() -> impl Strategy<Value = (Version, Family, ChecksumForm, AdvertInter
     ]
 }
 
+fn lease(interval: AdvertInterval) -> impl Strategy<Value = Option<Lease>> {
+    let shortest = interval.as_duration().as_secs_f64().ceil() as u32 + 1;
+    option::of((shortest..=86_400).prop_map(|seconds| Lease::from_seconds(seconds).unwrap()))
+}
+
 fn instance(index: u8, name: String) -> impl Strategy<Value = InstanceSettings> {
     let hour = Duration::from_hours(1);
     (interface(), speech())
         .prop_flat_map(move |(interface, speech)| {
-            let (_, family, _, _) = speech;
+            let (_, family, _, interval) = speech;
             (
                 Just((interface, speech)),
                 addresses(index, family, interface),
                 peers(family),
                 (1..=255u8, 1..=255u8, 1..=255u8, any::<bool>()),
-                (preempt(), span(hour), announce()),
+                (preempt(), span(hour), announce(), lease(interval)),
             )
         })
         .prop_map(
             move |((interface, speech), addresses, peers, numbers, times)| {
                 let (version, family, checksum, advert_interval) = speech;
                 let (priority, down_after, ttl, with_source) = numbers;
-                let (preempt, settle, announce) = times;
+                let (preempt, settle, announce, lease) = times;
                 let source = match family {
                     Family::Ipv4 => IpAddr::from(Ipv4Addr::new(192, 0, 2, 1)),
                     Family::Ipv6 => Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1).into(),
@@ -200,6 +206,7 @@ fn instance(index: u8, name: String) -> impl Strategy<Value = InstanceSettings> 
                     preempt,
                     settle,
                     announce,
+                    lease,
                     checksum,
                 }
             },

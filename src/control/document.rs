@@ -302,7 +302,7 @@ impl Address {
             interface: address.interface.to_string(),
             held: address.held,
             required: address.required,
-            lease_s: None,
+            lease_s: address.lease.map(|lease| lease.seconds().into()),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::agent::status::{
 };
 use crate::agent::time::Instant;
 use crate::agent::values::{
-    ChecksumForm, Family, InstanceName, MacAddress, Priority, Version, Vrid,
+    ChecksumForm, Family, InstanceName, Lease, MacAddress, Priority, Version, Vrid,
 };
 
 /// The moment of the picture.
@@ -126,6 +126,7 @@ fn address(network: &str, held: bool, required: bool) -> AddressStatus {
         interface: "eth0".parse().unwrap(),
         held,
         required,
+        lease: Lease::from_seconds(2).filter(|_| held),
     }
 }
 

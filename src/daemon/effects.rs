@@ -7,18 +7,19 @@ use std::net::IpAddr;
 use super::sockets::Sockets;
 use super::work::Work;
 use crate::agent::action::{Action, AddressOrder};
-use crate::agent::event::{Event, InterfaceState, NotSent, V2Authentication};
+use crate::agent::event::{Event, InterfaceState, NotRenewed, NotSent, V2Authentication};
 use crate::agent::ladder::group;
 use crate::agent::report::{Level, Report};
 use crate::agent::settings::InstanceSettings;
 use crate::agent::values::{InstanceId, InterfaceName, MacAddress};
 use crate::net::announce_socket::AnnounceSocket;
-use crate::net::kernel::Netlink;
+use crate::net::kernel::{Netlink, Renewals};
 use crate::wire::advertisement::{self, Outgoing};
 use crate::wire::announcement::{self, BROADCAST, VRRP_GROUP};
 
 pub struct Effects {
     netlink: Netlink,
+    renewals: Renewals,
     announcements: AnnounceSocket,
     work: Work,
     /// As last reported; where announcements go and what they carry.
@@ -50,9 +51,15 @@ impl Outbox {
 }
 
 impl Effects {
-    pub fn new(netlink: Netlink, announcements: AnnounceSocket, work: Work) -> Self {
+    pub fn new(
+        netlink: Netlink,
+        renewals: Renewals,
+        announcements: AnnounceSocket,
+        work: Work,
+    ) -> Self {
         Self {
             netlink,
+            renewals,
             announcements,
             work,
             interfaces: BTreeMap::new(),
@@ -108,11 +115,14 @@ impl Effects {
                         outcome: Err(refused(&order)),
                     })
             }
-            Action::RenewAddress(order) => Some(Event::AddressRenewed {
-                instance: order.instance,
-                address: order.address,
-                outcome: Ok(()),
-            }),
+            Action::RenewAddress(order) => {
+                let refusal = self.renewals.renew(order).err();
+                refusal.map(|order| Event::AddressRenewed {
+                    instance: order.instance,
+                    address: order.address,
+                    outcome: Err(NotRenewed::Failed(refused(&order))),
+                })
+            }
             Action::RemoveAddress(order) => {
                 let refusal = self.netlink.remove_address(order).err();
                 refusal.map(|order| Event::AddressRemoved {

@@ -28,7 +28,7 @@ use crate::control::reload::{Judge, Prepared};
 use crate::control::server::{ControlServer, Setup};
 use crate::control::words;
 use crate::net::announce_socket::AnnounceSocket;
-use crate::net::kernel::{Monitor, Netlink};
+use crate::net::kernel::{Monitor, Netlink, Renewals};
 use crate::net::peer;
 use crate::net::rights;
 use crate::net::timer::{self, Timer};
@@ -110,6 +110,8 @@ async fn serve(loaded: Loaded, runtime_dir: &std::path::Path) -> anyhow::Result<
     sockets.serve(agent.instances().map(|(_, settings)| settings));
     let (reports, kernel) = mpsc::channel(KERNEL_REPORTS);
     let netlink = Netlink::start(reports.clone()).context("cannot start the address worker")?;
+    let renewals =
+        Renewals::start(reports.clone()).context("cannot start the thread that renews leases")?;
     let announcements = AnnounceSocket::open().context("cannot open the announcement socket")?;
     let (results, done) = mpsc::channel(RESULTS);
     let mut work = Work::new(
@@ -119,7 +121,7 @@ async fn serve(loaded: Loaded, runtime_dir: &std::path::Path) -> anyhow::Result<
     );
     work.serve(&loaded.work)
         .context("cannot start what runs checks and hooks")?;
-    let mut effects = Effects::new(netlink, announcements, work);
+    let mut effects = Effects::new(netlink, renewals, announcements, work);
     effects.serve(agent.instances());
     let (asks, requests) = mpsc::channel(REQUESTS);
     let control = ControlServer::start(

@@ -8,6 +8,7 @@ pub mod announcement_watch;
 pub mod child;
 pub mod kernel;
 pub mod links;
+pub mod manager;
 pub mod namespace;
 pub mod peer;
 pub mod poller;

@@ -17,7 +17,7 @@ use vipward::agent::status::{
     ActiveRouter, AddressStatus, Counters, InstanceStatus, Reason, StateName, Status,
 };
 use vipward::agent::time::Instant;
-use vipward::agent::values::{Family, InstanceName, Priority, Version, Vrid};
+use vipward::agent::values::{Family, InstanceName, Lease, Priority, Version, Vrid};
 use vipward::control::document::Identity;
 use vipward::control::listener::Access;
 use vipward::control::reload::Prepared;
@@ -54,6 +54,7 @@ fn instance(name: &str, state: StateName) -> InstanceStatus {
             interface: "eth0".parse().unwrap(),
             held,
             required: true,
+            lease: Lease::from_seconds(2),
         }],
         active_router: held.then_some(ActiveRouter {
             address: "192.0.2.1".parse().unwrap(),

@@ -13,11 +13,12 @@ use nix::sched::{CloneFlags, unshare};
 use serde_json::Value;
 use tokio::sync::mpsc;
 use vipward::agent::action::AddressOrder;
-use vipward::agent::event::{Added, Event, InterfaceState};
+use vipward::agent::event::{Added, Event, InterfaceState, Removed};
 use vipward::agent::values::{AddressIndex, InstanceId, InterfaceName};
-use vipward::net::kernel::{Monitor, Netlink};
+use vipward::net::kernel::{Monitor, Netlink, Renewals};
 use vipward::net::namespace;
 
+mod leases;
 mod monitor;
 mod orders;
 mod reachable;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let obstacle = obstacle();
     let tests = orders::tests().into_iter();
+    let tests = tests.chain(leases::tests());
     let tests = tests.chain(reachable::tests()).chain(monitor::tests());
     let trials = tests
         .map(|(name, body)| {
@@ -62,6 +64,7 @@ fn ordinary_threads() -> Result<Completion, Failed> {
         assert_eq!(policy(&own).as_deref(), Some("1"));
         let (tell, _events) = mpsc::channel(16);
         let _netlink = Netlink::start(tell.clone()).unwrap();
+        let _renewals = Renewals::start(tell.clone()).unwrap();
         let _monitor = Monitor::start(names(&["lo"]), tell).unwrap();
         thread::sleep(Duration::from_millis(100));
         let ordinary = fs::read_dir("/proc/self/task")
@@ -74,7 +77,7 @@ fn ordinary_threads() -> Result<Completion, Failed> {
             .filter_map(|task| policy(&task))
             .inspect(|policy| assert_eq!(policy, "0"))
             .count();
-        assert!(ordinary >= 2);
+        assert!(ordinary >= 3);
         Completion::Completed
     };
     let outcome = thread::spawn(body).join();
@@ -168,6 +171,7 @@ pub fn order(network: &str) -> AddressOrder {
         promote_secondaries: false,
         label: None,
         source_address: false,
+        lease: None,
     }
 }
 
@@ -219,7 +223,7 @@ impl Orders {
         }
     }
 
-    pub fn remove(&mut self, order: AddressOrder) -> Result<(), String> {
+    pub fn remove(&mut self, order: AddressOrder) -> Result<Removed, String> {
         self.netlink.remove_address(order).unwrap();
         match next(&mut self.answers) {
             Event::AddressRemoved {

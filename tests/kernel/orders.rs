@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use vipward::agent::action::AddressOrder;
-use vipward::agent::event::{Added, Event};
+use vipward::agent::event::{Added, Event, Removed};
 use vipward::agent::values::AddressIndex;
 
 use super::{Orders, Test, addresses, ip, networks, next, order, set, veth};
@@ -54,7 +54,7 @@ fn ipv4_comes_and_goes() {
     assert!(entry.get("broadcast").is_none());
     assert!(ip("route show dev eth0").contains("192.0.2.0/24"));
 
-    assert_eq!(orders.remove(order("192.0.2.10/24")), Ok(()));
+    assert_eq!(orders.remove(order("192.0.2.10/24")), Ok(Removed::Deleted));
     assert!(addresses("eth0").is_empty());
 }
 
@@ -76,7 +76,10 @@ fn ipv6_comes_and_goes() {
     assert!(entry.get("tentative").is_none());
     assert!(entry.get("noprefixroute").is_none());
 
-    assert_eq!(orders.remove(order("2001:db8::10/64")), Ok(()));
+    assert_eq!(
+        orders.remove(order("2001:db8::10/64")),
+        Ok(Removed::Deleted)
+    );
     assert!(addresses("eth0").is_empty());
 }
 
@@ -107,7 +110,7 @@ fn label() {
         panic!()
     };
     assert_eq!(entry["label"], "eth0:web");
-    assert_eq!(orders.remove(labelled), Ok(()));
+    assert_eq!(orders.remove(labelled), Ok(Removed::Deleted));
     assert!(addresses("eth0").is_empty());
 }
 
@@ -117,9 +120,9 @@ fn present_and_absent() {
     for network in ["192.0.2.10/24", "2001:db8::10/64"] {
         ip(&format!("address add {network} dev eth0 nodad"));
         assert_eq!(orders.add(order(network)), Ok(Added::AlreadyPresent));
-        assert_eq!(orders.remove(order(network)), Ok(()));
+        assert_eq!(orders.remove(order(network)), Ok(Removed::Deleted));
         assert!(addresses("eth0").is_empty());
-        assert_eq!(orders.remove(order(network)), Ok(()));
+        assert_eq!(orders.remove(order(network)), Ok(Removed::Absent));
     }
 }
 
@@ -138,7 +141,7 @@ fn no_prefix_route() {
             !routes.contains("192.0.2.0") && !routes.contains("2001:db8"),
             "{routes}"
         );
-        assert_eq!(orders.remove(quiet), Ok(()));
+        assert_eq!(orders.remove(quiet), Ok(Removed::Deleted));
     }
 }
 
@@ -160,7 +163,7 @@ fn secondaries_stay() {
     ip("address add 192.0.2.2/24 dev eth0");
     // Somebody takes the setting back while the address is held.
     set(PROMOTE, "0");
-    assert_eq!(orders.remove(first), Ok(()));
+    assert_eq!(orders.remove(first), Ok(Removed::Deleted));
     assert_eq!(networks("eth0"), ["192.0.2.1/24", "192.0.2.2/24"]);
     assert!(addresses("eth0")[0].get("secondary").is_none());
 
@@ -182,7 +185,7 @@ fn promotion_by_all_is_enough() {
     assert_eq!(orders.add(first.clone()), Ok(Added::Fresh));
     assert_eq!(fs::read_to_string(PROMOTE).unwrap().trim(), "0");
     ip("address add 192.0.2.1/24 dev eth0");
-    assert_eq!(orders.remove(first), Ok(()));
+    assert_eq!(orders.remove(first), Ok(Removed::Deleted));
     assert_eq!(networks("eth0"), ["192.0.2.1/24"]);
 }
 
@@ -230,7 +233,7 @@ fn thousand_addresses() {
         match next(&mut orders.answers) {
             Event::AddressRemoved {
                 address,
-                outcome: Ok(()),
+                outcome: Ok(Removed::Deleted),
                 ..
             } => {
                 assert_eq!(address, AddressIndex(expected));
@@ -249,7 +252,7 @@ fn missing_interface() {
     let mut orders = Orders::start();
     let refused = orders.add(order("192.0.2.10/24"));
     assert_eq!(refused, Err("there is no interface eth0".to_owned()));
-    assert_eq!(orders.remove(order("192.0.2.10/24")), Ok(()));
+    assert_eq!(orders.remove(order("192.0.2.10/24")), Ok(Removed::Absent));
     // It may come later.
     veth();
     assert_eq!(orders.add(order("192.0.2.10/24")), Ok(Added::Fresh));
@@ -263,7 +266,7 @@ fn ipv6_disabled() {
     let text = "the kernel refused: Permission denied: IPv6 is disabled on eth0 \
                 (sysctl net.ipv6.conf.eth0.disable_ipv6)";
     assert_eq!(refused, Err(text.to_owned()));
-    assert_eq!(orders.remove(order("2001:db8::10/64")), Ok(()));
+    assert_eq!(orders.remove(order("2001:db8::10/64")), Ok(Removed::Absent));
 }
 
 /// The kernel takes IPv6 away from an interface whose MTU is too small.
@@ -276,7 +279,7 @@ fn small_mtu() {
         refused.ends_with("IPv6 does not run on eth0; it needs an MTU of 1280 at least"),
         "{refused}"
     );
-    assert_eq!(orders.remove(order("2001:db8::10/64")), Ok(()));
+    assert_eq!(orders.remove(order("2001:db8::10/64")), Ok(Removed::Absent));
 }
 
 fn kernel_words() {
@@ -317,9 +320,9 @@ fn mixed_chunk_keeps_order() {
         "Ok(Fresh)",
         "Err(\"there is no interface none\")",
         "Ok(AlreadyPresent)",
-        "removed Ok(())",
-        "removed Ok(())",
-        "removed Ok(())",
+        "removed Ok(Absent)",
+        "removed Ok(Deleted)",
+        "removed Ok(Absent)",
     ];
     assert_eq!(outcomes, expected);
     assert_eq!(networks("eth0"), ["2001:db8::1/64"]);

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use vipward::agent::action::AddressOrder;
-use vipward::agent::event::{Added, Event};
+use vipward::agent::event::{Added, Event, Removed};
 use vipward::agent::values::AddressIndex;
 
 use super::{Orders, Test, ip, order, veth};
@@ -104,5 +104,8 @@ fn a_dead_link_costs_a_moment() {
     let started = Instant::now();
     assert_eq!(orders.add(order("2001:db8::10/64")), Ok(Added::Fresh));
     assert!(started.elapsed() < Duration::from_secs(2));
-    assert_eq!(orders.remove(order("2001:db8::10/64")), Ok(()));
+    assert_eq!(
+        orders.remove(order("2001:db8::10/64")),
+        Ok(Removed::Deleted)
+    );
 }

@@ -1,19 +1,25 @@
-//! Netlink: address orders on a worker thread, interface states from another.
+//! Netlink: address orders on a worker thread, renewals of their leases on
+//! another, interface states from a third.
 //!
 //! The kernel can take seconds over a netlink request, so none is made on the
 //! thread that sends advertisements. [`Netlink`] carries out orders and
-//! answers each by an event; [`Monitor`] reports what interfaces look like.
-//! Both threads live in the network namespace of the thread that started them.
+//! answers each by an event; [`Renewals`] does so for leases, which cannot wait
+//! behind other orders; [`Monitor`] reports what interfaces look like.
+//! The threads live in the network namespace of the thread that started them.
 
+mod batch;
 mod monitor;
 mod orders;
+mod promotion;
 mod reachable;
+mod renewals;
 mod request;
 mod snapshot;
 pub(in crate::net) mod socket;
 
 pub use monitor::Monitor;
 pub use orders::Netlink;
+pub use renewals::Renewals;
 
 use std::io;
 use std::thread;
@@ -23,7 +29,7 @@ use std::thread;
 /// attribute, as they do every unknown one, and report none.
 pub const ADDRESS_PROTOCOL: u8 = 0x76;
 
-/// Of both threads: nothing in them recurses, and locked memory is dear.
+/// Of every thread here: nothing in them recurses, and locked memory is dear.
 const STACK_BYTES: usize = 256 * 1024;
 
 /// Starts a thread with ordinary scheduling, whatever its parent's is.

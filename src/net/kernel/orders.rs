@@ -2,7 +2,6 @@
 //! never waits for the kernel.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -11,24 +10,17 @@ use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 use tokio::sync::mpsc;
 
+use super::batch::{CHUNK_MAX, Line, Progress};
+use super::promotion::Promotions;
 use super::reachable::Reachability;
-use super::request::{
-    addition, judge_addition, judge_removal, read_setting, removal, setting_path,
-};
-use super::socket::{Refusal, RouteSocket, messages, serialize, verdict};
+use super::request::{addition, judge_addition, judge_removal, removal, unleased};
+use super::socket::Refusal;
 use crate::agent::action::AddressOrder;
 use crate::agent::event::{Added, Event};
 use crate::agent::values::{Family, InterfaceName};
 
 /// Orders that may wait for the worker; further ones are given back.
 const WAITING_MAX: usize = 16_384;
-
-/// Orders handed to the kernel at once.
-const CHUNK_MAX: usize = 100;
-
-/// For the answers to one chunk. The kernel answers while it takes the
-/// requests, so none should be missing by then.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// For the kernel to let in the IPv6 addresses of one chunk. They are
 /// answered as added after that all the same: they are there.
@@ -55,6 +47,17 @@ impl Order {
             Order::Add(order) | Order::Remove(order) => order,
         }
     }
+
+    /// As it can be carried out, and why not with its lease.
+    fn lease(&self, promotions: &mut Promotions) -> (Order, Option<String>) {
+        match self {
+            Order::Add(order) => {
+                let (order, reason) = promotions.lease(order);
+                (Order::Add(order), reason)
+            }
+            Order::Remove(order) => (Order::Remove(order.clone()), None),
+        }
+    }
 }
 
 /// Orders to the kernel. Every order that was accepted is answered by one
@@ -69,18 +72,18 @@ pub struct Netlink {
 
 impl Netlink {
     /// Starts the worker in the caller's network namespace. Answers are
-    /// [`Event::AddressAdded`] and [`Event::AddressRemoved`]; while their
-    /// channel is full the worker waits.
+    /// [`Event::AddressAdded`] and [`Event::AddressRemoved`]; before the
+    /// former [`Event::AddressUnleased`] where it carries no lease although one
+    /// was ordered. While their channel is full the worker waits.
     ///
     /// Errors: no netlink socket or no thread could be had; nothing was started.
     pub fn start(answers: mpsc::Sender<Event<'static>>) -> io::Result<Netlink> {
-        let socket = RouteSocket::open()?;
+        let line = Line::open()?;
         let (orders, waiting) = mpsc::channel(WAITING_MAX);
         let worker = Worker {
             waiting,
             answers,
-            socket: Some(socket),
-            patience: PATIENCE,
+            line,
             reachability: Reachability::default(),
             warned: BTreeSet::new(),
         };
@@ -106,21 +109,10 @@ impl Netlink {
     }
 }
 
-/// What is known of an order of the present chunk.
-enum Progress {
-    /// Was not worth a request, or could not become one.
-    Settled(Result<(), String>),
-    /// Sent, no answer yet.
-    Sent,
-    Answered(Result<(), Refusal>),
-}
-
 struct Worker {
     waiting: mpsc::Receiver<Order>,
     answers: mpsc::Sender<Event<'static>>,
-    /// `None` after a failure, until it can be opened again.
-    socket: Option<RouteSocket>,
-    patience: Duration,
+    line: Line,
     reachability: Reachability,
     warned: BTreeSet<InterfaceName>,
 }
@@ -139,18 +131,23 @@ impl Worker {
 
     /// Carries out a chunk and answers every order of it.
     fn carry_out(&mut self, chunk: &[Order]) {
-        let (progress, failure) = self.submit(chunk);
+        let (outcomes, failure) = self.submit(chunk);
         if let Some(error) = &failure {
             tracing::warn!("address orders: {error}; a new netlink socket will be opened");
         }
         let deadline = Instant::now() + DEAF_LONGEST;
         let mut deaf = Vec::new();
-        for (order, progress) in chunk.iter().zip(progress) {
+        for (order, (progress, reason)) in chunk.iter().zip(outcomes) {
             let answer = answer(order, progress, failure.as_deref());
-            if is_fresh(&answer) && !self.lets_in(order.parts(), deadline) {
+            let is_fresh = is_fresh(&answer);
+            if is_fresh && !self.lets_in(order.parts(), deadline) {
                 deaf.push(order.parts());
             }
-            // Fails only when nobody listens any more, which `run` notices.
+            // Sending fails only when nobody listens any more, which `run`
+            // notices.
+            if let Some(reason) = reason.filter(|_| is_fresh) {
+                let _ = self.answers.blocking_send(unleased(order.parts(), reason));
+            }
             let _ = self.answers.blocking_send(answer);
         }
         if let Some(first) = deaf.first() {
@@ -175,62 +172,24 @@ impl Worker {
         })
     }
 
-    /// Sends a chunk in one go and collects the answers. The text is there
-    /// when the socket failed; it is given up then, so that no late answer is
-    /// taken for one to the next chunk.
-    fn submit(&mut self, chunk: &[Order]) -> (Vec<Progress>, Option<String>) {
-        let mut socket = match self.socket.take().map_or_else(RouteSocket::open, Ok) {
-            Ok(socket) => socket,
-            Err(error) => {
-                let text = format!("no netlink socket could be opened: {error}");
-                let none = chunk.iter().map(|_| Progress::Sent).collect();
-                return (none, Some(text));
-            }
-        };
-        let first = socket.next_sequence();
-        let mut requests = Vec::new();
+    /// Over the socket in one go. For each order what became of it, and why
+    /// an addition went out without the lease that was ordered.
+    fn submit(&mut self, chunk: &[Order]) -> (Vec<(Progress, Option<String>)>, Option<String>) {
         let mut indexes = BTreeMap::new();
-        let mut progress = Vec::with_capacity(chunk.len());
-        let mut missing = 0_usize;
-        for (order, sequence) in chunk.iter().zip(sequences(&mut socket, first)) {
-            match self.prepare(order, &mut indexes) {
-                Ok(index) => {
-                    let (message, flags) = match order {
-                        Order::Add(order) => addition(order, index),
-                        Order::Remove(order) => removal(order, index),
-                    };
-                    serialize(message, flags, sequence, &mut requests);
-                    progress.push(Progress::Sent);
-                    missing += 1;
-                }
-                Err(outcome) => progress.push(Progress::Settled(outcome)),
-            }
+        let mut promotions = Promotions::default();
+        let mut unleased = Vec::with_capacity(chunk.len());
+        let mut requests = Vec::with_capacity(chunk.len());
+        for order in chunk {
+            let (order, reason) = order.lease(&mut promotions);
+            let prepared = self.prepare(&order, &mut indexes, &mut promotions);
+            requests.push(prepared.map(|index| match &order {
+                Order::Add(order) => addition(order, index),
+                Order::Remove(order) => removal(order, index),
+            }));
+            unleased.push(reason);
         }
-        if missing == 0 {
-            self.socket = Some(socket);
-            return (progress, None);
-        }
-        match transact(
-            &mut socket,
-            &requests,
-            first,
-            missing,
-            self.patience,
-            &mut progress,
-        ) {
-            Ok(()) => {
-                self.socket = Some(socket);
-                (progress, None)
-            }
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                let text = format!("the kernel gave no answer within {:?}", self.patience);
-                (progress, Some(text))
-            }
-            Err(error) => (
-                progress,
-                Some(format!("the netlink socket failed: {error}")),
-            ),
-        }
+        let (progress, failure) = self.line.submit(requests);
+        (progress.into_iter().zip(unleased).collect(), failure)
     }
 
     /// The interface's index, or the outcome that needs no request. An
@@ -238,42 +197,28 @@ impl Worker {
     fn prepare(
         &mut self,
         order: &Order,
-        indexes: &mut BTreeMap<InterfaceName, Result<u32, Errno>>,
+        indexes: &mut Indexes,
+        promotions: &mut Promotions,
     ) -> Result<u32, Result<(), String>> {
         let parts = order.parts();
         let interface = parts.interface;
-        let index = *indexes
-            .entry(interface)
-            .or_insert_with(|| if_nametoindex(interface.as_str()));
-        match (index, order) {
+        match (look_up(interface, indexes), order) {
             (Ok(index), _) => {
                 let ipv4 = Family::of(parts.network.addr()) == Family::Ipv4;
                 if ipv4 && parts.promote_secondaries {
-                    self.promote_secondaries(interface);
+                    self.promote_secondaries(interface, promotions);
                 }
                 Ok(index)
             }
             (Err(Errno::ENODEV | Errno::ENXIO), Order::Remove(_)) => Err(Ok(())),
-            (Err(Errno::ENODEV | Errno::ENXIO), Order::Add(_)) => {
-                Err(Err(format!("there is no interface {interface}")))
-            }
-            (Err(errno), _) => Err(Err(format!(
-                "the interface {interface} could not be looked up: {}; nothing was changed",
-                errno.desc()
-            ))),
+            (Err(errno), _) => Err(Err(no_interface(interface, errno))),
         }
     }
 
     /// Without it the kernel removes the secondaries together with their
-    /// primary. The setting of `all` counts for every interface.
-    fn promote_secondaries(&mut self, interface: InterfaceName) {
-        const KEY: &str = "promote_secondaries";
-        let is_set = |name: &str| read_setting("ipv4", name, KEY).is_some_and(|value| value != "0");
-        if is_set("all") || is_set(interface.as_str()) {
-            return;
-        }
-        let path = setting_path("ipv4", interface.as_str(), KEY);
-        let Err(error) = fs::write(&path, "1") else {
+    /// primary.
+    fn promote_secondaries(&mut self, interface: InterfaceName, promotions: &mut Promotions) {
+        let Err(reason) = promotions.ensure(interface) else {
             return;
         };
         if self.warned.len() >= WARNED_MAX {
@@ -281,44 +226,30 @@ impl Worker {
         }
         if self.warned.insert(interface) {
             tracing::warn!(
-                "{path} could not be set to 1: {error}; when a virtual address leaves \
-                 {interface}, other addresses of its subnet may go with it"
+                "{reason}; when a virtual address leaves {interface}, other addresses of its \
+                 subnet may go with it"
             );
         }
     }
 }
 
-/// One number for each order of a chunk, in a row.
-fn sequences(socket: &mut RouteSocket, first: u32) -> impl Iterator<Item = u32> + '_ {
-    std::iter::once(first).chain(std::iter::repeat_with(|| socket.next_sequence()))
+/// Of one chunk.
+pub(super) type Indexes = BTreeMap<InterfaceName, Result<u32, Errno>>;
+
+pub(super) fn look_up(interface: InterfaceName, indexes: &mut Indexes) -> Result<u32, Errno> {
+    *indexes
+        .entry(interface)
+        .or_insert_with(|| if_nametoindex(interface.as_str()))
 }
 
-/// Sends the requests and files the answers by sequence number, until none
-/// is missing or `patience` is over.
-fn transact(
-    socket: &mut RouteSocket,
-    requests: &[u8],
-    first: u32,
-    mut missing: usize,
-    patience: Duration,
-    progress: &mut [Progress],
-) -> io::Result<()> {
-    socket.send(requests)?;
-    let deadline = Instant::now() + patience;
-    while missing > 0 {
-        for message in messages(socket.receive(deadline)?) {
-            if i32::from(message.kind) != libc::NLMSG_ERROR {
-                continue;
-            }
-            let position = usize::try_from(message.sequence.wrapping_sub(first)).ok();
-            let slot = position.and_then(|position| progress.get_mut(position));
-            if let Some(slot @ Progress::Sent) = slot {
-                *slot = Progress::Answered(verdict(&message)?);
-                missing -= 1;
-            }
-        }
+pub(super) fn no_interface(interface: InterfaceName, errno: Errno) -> String {
+    match errno {
+        Errno::ENODEV | Errno::ENXIO => format!("there is no interface {interface}"),
+        _ => format!(
+            "the interface {interface} could not be looked up: {}; nothing was changed",
+            errno.desc()
+        ),
     }
-    Ok(())
 }
 
 fn is_fresh(answer: &Event<'_>) -> bool {
@@ -368,7 +299,9 @@ fn answer(order: &Order, progress: Progress, failure: Option<&str>) -> Event<'st
 mod tests {
     use std::os::unix::net::UnixDatagram;
 
+    use super::super::socket::RouteSocket;
     use super::*;
+    use crate::agent::event::Removed;
     use crate::agent::values::{AddressIndex, InstanceId};
 
     fn worker(socket: RouteSocket) -> (Worker, mpsc::Receiver<Event<'static>>) {
@@ -377,8 +310,7 @@ mod tests {
         let worker = Worker {
             waiting,
             answers,
-            socket: Some(socket),
-            patience: Duration::from_millis(50),
+            line: Line::over(socket).with_patience(Duration::from_millis(50)),
             reachability: Reachability::default(),
             warned: BTreeSet::new(),
         };
@@ -397,10 +329,11 @@ mod tests {
             promote_secondaries: false,
             label: None,
             source_address: false,
+            lease: None,
         })]
     }
 
-    fn outcome(events: &mut mpsc::Receiver<Event<'static>>) -> Result<(), String> {
+    fn outcome(events: &mut mpsc::Receiver<Event<'static>>) -> Result<Removed, String> {
         match events.try_recv().unwrap() {
             Event::AddressRemoved { outcome, .. } => outcome,
             other => panic!("{other:?}"),
@@ -408,9 +341,9 @@ mod tests {
     }
 
     /// Answered by the kernel itself, so that the socket must work.
-    fn is_answered_by_the_kernel(outcome: &Result<(), String>) -> bool {
+    fn is_answered_by_the_kernel(outcome: &Result<Removed, String>) -> bool {
         match outcome {
-            Ok(()) => true,
+            Ok(_) => true,
             Err(text) => text.starts_with("the kernel refused"),
         }
     }
@@ -444,6 +377,7 @@ mod tests {
         let outcome = outcome(&mut events);
         assert!(is_answered_by_the_kernel(&outcome), "{outcome:?}");
     }
+
     /// Of seven requests in one datagram the numbers go on at 0 after the
     /// last one, and each finds its answer.
     #[test]

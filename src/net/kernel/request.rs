@@ -5,7 +5,7 @@ use std::fs;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeader, AddressMessage, AddressProtocol, CacheInfo,
 };
@@ -15,13 +15,26 @@ use nix::errno::Errno;
 use super::ADDRESS_PROTOCOL;
 use super::socket::Refusal;
 use crate::agent::action::AddressOrder;
-use crate::agent::event::{Added, Removed};
-use crate::agent::values::{Family, InterfaceName};
+use crate::agent::event::{Added, Event, Removed};
+use crate::agent::values::{Family, InterfaceName, Lease};
 
 const FOR_EVER: u32 = u32::MAX;
 
 /// The request and its flags.
 pub(super) fn addition(order: &AddressOrder, index: u32) -> (RouteNetlinkMessage, u16) {
+    let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+    (presence(order, index), flags)
+}
+
+/// The same address with a new lifetime. The kernel changes that, the mark
+/// (IFA_PROTO), the metric and, for IPv6, the flags of what is there, and its
+/// prefix route's lifetime. An IPv4 address keeps its label and flags. It
+/// creates an address that is not there: that cannot be forbidden.
+pub(super) fn renewal(order: &AddressOrder, index: u32) -> (RouteNetlinkMessage, u16) {
+    (presence(order, index), NLM_F_ACK | NLM_F_REPLACE)
+}
+
+fn presence(order: &AddressOrder, index: u32) -> RouteNetlinkMessage {
     let mut message = common(order, index);
     let mut flags = AddressFlags::empty();
     flags.set(AddressFlags::Noprefixroute, order.no_prefix_route);
@@ -30,22 +43,17 @@ pub(super) fn addition(order: &AddressOrder, index: u32) -> (RouteNetlinkMessage
             let label = order.label.clone().map(AddressAttribute::Label);
             message.attributes.extend(label);
         }
-        IpNet::V6(_) => {
-            // Duplicate address detection would hold the address back for a
-            // second, and the election has settled the question already.
-            flags |= AddressFlags::Nodad;
-            message.attributes.push(lifetime(order.source_address));
-        }
+        // Duplicate address detection would hold the address back for a
+        // second, and the election has settled the question already.
+        IpNet::V6(_) => flags |= AddressFlags::Nodad,
     }
+    message.attributes.push(lifetime(order));
     message.attributes.push(AddressAttribute::Flags(flags));
     let protocol = AddressProtocol::Other(ADDRESS_PROTOCOL);
     message
         .attributes
         .push(AddressAttribute::Protocol(protocol));
-    (
-        RouteNetlinkMessage::NewAddress(message),
-        NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
-    )
+    RouteNetlinkMessage::NewAddress(message)
 }
 
 /// The request and its flags. Names neither label nor flags, so that the
@@ -74,13 +82,28 @@ fn common(order: &AddressOrder, index: u32) -> AddressMessage {
     message
 }
 
-/// Valid for ever; with a preferred lifetime of 0 the host's own connections
-/// do not start from the address.
-fn lifetime(source_address: bool) -> AddressAttribute {
+/// Valid as long as the lease. With a preferred lifetime of 0 the host's own
+/// connections do not start from an IPv6 address; for IPv4 it means nothing,
+/// and must only not be the longer one.
+fn lifetime(order: &AddressOrder) -> AddressAttribute {
+    let valid = order.lease.map_or(FOR_EVER, Lease::seconds);
+    let preferred = match order.network {
+        IpNet::V6(_) if !order.source_address => 0,
+        IpNet::V4(_) | IpNet::V6(_) => valid,
+    };
     let mut lifetime = CacheInfo::default();
-    lifetime.ifa_valid = FOR_EVER;
-    lifetime.ifa_preferred = if source_address { FOR_EVER } else { 0 };
+    lifetime.ifa_valid = valid;
+    lifetime.ifa_preferred = preferred;
     AddressAttribute::CacheInfo(lifetime)
+}
+
+/// Told before the address is reported as added or renewed.
+pub(super) fn unleased(order: &AddressOrder, reason: String) -> Event<'static> {
+    Event::AddressUnleased {
+        instance: order.instance,
+        address: order.address,
+        reason,
+    }
 }
 
 pub(super) fn judge_addition(
@@ -92,6 +115,13 @@ pub(super) fn judge_addition(
         Err(refusal) if refusal.errno == Errno::EEXIST => Ok(Added::AlreadyPresent),
         Err(refusal) => Err(words(order, refusal)),
     }
+}
+
+pub(super) fn judge_renewal(
+    order: &AddressOrder,
+    verdict: Result<(), Refusal>,
+) -> Result<(), String> {
+    verdict.map_err(|refusal| words(order, refusal))
 }
 
 /// An address that is not there counts as removed; so does one whose

@@ -1,5 +1,6 @@
 //! The present state of one interface, asked for as a whole.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -20,9 +21,16 @@ use super::request::read_setting;
 use super::socket::{Refusal, RouteError, RouteSocket};
 use crate::agent::event::{InterfaceAddress, InterfaceState};
 use crate::agent::values::{InterfaceName, MacAddress};
+use crate::net::manager::Managers;
 
 /// For one answer of the kernel.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between two looks at who configures an interface.
+const MANAGER_GAP: Duration = Duration::from_secs(1);
+
+/// Interfaces whose manager is remembered; beyond, all are looked up again.
+const MANAGERS_MAX: usize = 4_096;
 
 /// How often a disturbed or overtaken reading is repeated at once.
 const ATTEMPTS: usize = 3;
@@ -42,6 +50,32 @@ pub(super) struct Snapshot {
 /// failure.
 pub(super) struct Reader {
     socket: Option<RouteSocket>,
+    managers: KnownManagers,
+}
+
+/// Who configures an interface changes seldom, and finding out costs a dozen
+/// system calls, so it is found out once in a while only.
+#[derive(Default)]
+struct KnownManagers {
+    managers: Managers,
+    known: BTreeMap<InterfaceName, (Instant, u32, Option<&'static str>)>,
+}
+
+impl KnownManagers {
+    fn of(&mut self, interface: InterfaceName, index: u32, now: Instant) -> Option<&'static str> {
+        if let Some((at, of, manager)) = self.known.get(&interface)
+            && *of == index
+            && now.saturating_duration_since(*at) < MANAGER_GAP
+        {
+            return *manager;
+        }
+        let manager = self.managers.of(interface, index);
+        if self.known.len() >= MANAGERS_MAX {
+            self.known.clear();
+        }
+        self.known.insert(interface, (now, index, manager));
+        manager
+    }
 }
 
 /// What RTM_GETLINK tells.
@@ -57,7 +91,8 @@ struct Link {
 impl Reader {
     pub fn open() -> io::Result<Self> {
         let socket = Some(RouteSocket::open()?);
-        Ok(Self { socket })
+        let managers = KnownManagers::default();
+        Ok(Self { socket, managers })
     }
 
     /// Errors: the state is unknown; the next call opens a new socket.
@@ -66,13 +101,17 @@ impl Reader {
             Some(socket) => socket,
             None => RouteSocket::open()?,
         };
-        let snapshot = read(&mut socket, interface)?;
+        let snapshot = read(&mut socket, &mut self.managers, interface)?;
         self.socket = Some(socket);
         Ok(snapshot)
     }
 }
 
-fn read(socket: &mut RouteSocket, interface: InterfaceName) -> Result<Snapshot, RouteError> {
+fn read(
+    socket: &mut RouteSocket,
+    managers: &mut KnownManagers,
+    interface: InterfaceName,
+) -> Result<Snapshot, RouteError> {
     let mut latest = None;
     for _ in 0..ATTEMPTS {
         let Some(link) = link(socket, interface)? else {
@@ -93,7 +132,7 @@ fn read(socket: &mut RouteSocket, interface: InterfaceName) -> Result<Snapshot, 
             hardware_address: link.hardware_address,
             mtu: link.mtu,
             forwards_ipv6,
-            manager: None,
+            manager: managers.of(interface, link.index, Instant::now()),
             addresses,
         };
         if settled {
@@ -251,6 +290,26 @@ fn is_tentative(flags: AddressFlags) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_manager_is_looked_up_again_after_a_while_and_for_a_new_interface() {
+        let run = tempfile::tempdir().unwrap();
+        let links = run.path().join("systemd/netif/links");
+        std::fs::create_dir_all(&links).unwrap();
+        let mut managers = KnownManagers {
+            managers: Managers::below(run.path()),
+            ..KnownManagers::default()
+        };
+        let interface = "eth0".parse().unwrap();
+        let now = Instant::now();
+        assert_eq!(managers.of(interface, 7, now), None);
+        std::fs::write(links.join("7"), "ADMIN_STATE=configured\n").unwrap();
+        std::fs::write(links.join("8"), "ADMIN_STATE=configured\n").unwrap();
+        assert_eq!(managers.of(interface, 7, now), None);
+        let networkd = Some("systemd-networkd");
+        assert_eq!(managers.of(interface, 8, now), networkd);
+        assert_eq!(managers.of(interface, 7, now + MANAGER_GAP), networkd);
+    }
 
     #[test]
     fn an_optimistic_address_can_be_used_until_detection_fails() {
