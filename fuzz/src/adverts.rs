@@ -195,6 +195,9 @@ fn hear(heard: &Heard<'_>) {
     let (down_at, _) = agent.deadline().expect("a Backup waits");
     assert!(down_at > now, "one advertisement ends no patience");
     agent.handle(down_at, Event::Wake);
+    let (instance, _) = agent.instances().next().expect("one instance");
+    let outcome = Ok(());
+    agent.handle(down_at, Event::Advertised { instance, outcome });
     assert_eq!(state(&agent), StateName::Active);
     let now = down_at + Duration::from_millis(1);
     for _ in 0..6 {
@@ -274,6 +277,7 @@ fn listener(heard: &Heard<'_>) -> Option<(Agent, Instant)> {
         hooks: Default::default(),
         announce: AnnounceSettings::default(),
         checksum: ChecksumForm::PseudoHeader,
+        lease: None,
         ttl: if unicast { 1 } else { 255 },
     };
     let settings = Settings {
@@ -317,6 +321,7 @@ fn reports(family: Family, own: IpAddr) -> [Event<'static>; 2] {
         hardware_address: Some(MacAddress([2, 0, 0, 0, 0, 1])),
         mtu: 1500,
         forwards_ipv6: false,
+        manager: None,
         addresses: vec![own],
     };
     [

@@ -501,7 +501,9 @@ fn advertised(watch: &mut Watch, part: &Part<'_>, input: &Input) {
         watch.patience = part.patience();
         watch.listens_first = false;
         watch.advert_by = next;
-    } else if watch.listens_after_a_stall(part.now) || part.is_mute() {
+    } else if (matches!(input, Input::Wake) && watch.listens_after_a_stall(part.now))
+        || part.is_mute()
+    {
         watch.advert_by = next;
     } else if matches!(input, Input::Reload(_)) {
         watch.advert_by = watch.advert_by.min(next);

@@ -4,7 +4,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use vipward::agent::Agent;
-use vipward::agent::event::{Added, Claim, Event, InterfaceAddress, InterfaceState};
+use vipward::agent::action::Action;
+use vipward::agent::event::{
+    Added, Claim, Event, InterfaceAddress, InterfaceState, NotRenewed, NotSent, Removed,
+};
 use vipward::agent::jobs::{JobId, JobResult, Verdict};
 use vipward::agent::settings::Settings;
 use vipward::agent::time::Instant;
@@ -30,6 +33,8 @@ pub struct Host {
     agent: Agent,
     now: Instant,
     ledger: Ledger,
+    /// What becomes of every advertisement.
+    sending: Result<(), NotSent>,
     /// Prints what the agent is told and does; for reading a failure.
     trace: bool,
 }
@@ -49,6 +54,7 @@ impl Host {
             agent,
             now,
             ledger,
+            sending: Ok(()),
             trace,
         };
         // A host as it mostly is; the script changes it.
@@ -75,7 +81,22 @@ impl Host {
         if self.trace {
             eprintln!("{seconds}.{nanos:09} {event:?}");
         }
-        let actions = self.agent.handle(self.now, event);
+        let mut actions = self.agent.handle(self.now, event);
+        // Each advertisement is answered before anything else happens.
+        let mut answered = 0;
+        while let Some(action) = actions.get(answered) {
+            if let Action::Advertise { instance, .. } = *action {
+                let outcome = self.sending.clone();
+                let event = Event::Advertised { instance, outcome };
+                self.agent.handle_into(self.now, event, &mut actions);
+            }
+            answered += 1;
+        }
+        let sent = self
+            .sending
+            .as_ref()
+            .map_or_else(|not| not.partly, |()| true);
+        actions.retain(|action| sent || !matches!(action, Action::Advertise { .. }));
         if self.trace {
             actions
                 .iter()
@@ -106,10 +127,18 @@ impl Host {
                 address,
                 outcome,
             } => self.unasked(instance, address, outcome),
-            Step::NotSent(which) => {
+            Step::Sending(how) => {
                 let error = "no buffer".to_owned();
+                let partly = how % 4 == 1;
+                self.sending = match how % 2 {
+                    0 => Ok(()),
+                    _ => Err(NotSent { error, partly }),
+                };
+            }
+            Step::Advertised(which) => {
                 let instance = self.any_instance(which);
-                self.tell(Event::AdvertNotSent { instance, error });
+                let outcome = Ok(());
+                self.tell(Event::Advertised { instance, outcome });
             }
             Step::Claim {
                 which,
@@ -232,6 +261,7 @@ impl Host {
             hardware_address: (!bit(6)).then_some(MacAddress([2, 0, 0, 0, 0, last])),
             mtu: 1500,
             forwards_ipv6: false,
+            manager: None,
             addresses,
         };
         self.tell(Event::Interface {
@@ -278,10 +308,23 @@ impl Host {
                     200.. => Err(error()),
                 },
             }),
+            Kind::Renew => self.tell(Event::AddressRenewed {
+                instance,
+                address,
+                outcome: match outcome {
+                    0..150 => Ok(()),
+                    150..200 => Err(NotRenewed::TooOld),
+                    200.. => Err(NotRenewed::Failed(error())),
+                },
+            }),
             Kind::Remove => self.tell(Event::AddressRemoved {
                 instance,
                 address,
-                outcome: if outcome < 200 { Ok(()) } else { Err(error()) },
+                outcome: match outcome {
+                    0..150 => Ok(Removed::Deleted),
+                    150..200 => Ok(Removed::Absent),
+                    200.. => Err(error()),
+                },
             }),
         }
         // The monitor shows it soon after.
@@ -316,7 +359,7 @@ impl Host {
             }
         } else if self.ledger.pending(instance, address) != Some(Kind::Remove) {
             let outcome = if outcome < 200 {
-                Ok(())
+                Ok(Removed::Absent)
             } else {
                 Err(String::new())
             };

@@ -23,6 +23,7 @@ const ANNOUNCEMENTS_IN_A_TURN_MAX: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Add,
+    Renew,
     Remove,
 }
 
@@ -114,6 +115,17 @@ impl Ledger {
                 address,
                 outcome,
             } => self.answered((*instance, *address), Kind::Remove, outcome.is_ok()),
+            Event::AddressRenewed {
+                instance, address, ..
+            } => {
+                let key = (*instance, *address);
+                let renewal = |(order, what): &(AddressOrder, Kind)| {
+                    (order.instance, order.address) == key && *what == Kind::Renew
+                };
+                if let Some(at) = self.orders.iter().position(renewal) {
+                    self.orders.remove(at);
+                }
+            }
             Event::Interface { interface, state } => self.reported(*interface, state.as_ref()),
             Event::JobDone { job, .. } => {
                 self.jobs.remove(job);
@@ -121,7 +133,8 @@ impl Ledger {
             Event::Wake
             | Event::Advert(_)
             | Event::Socket { .. }
-            | Event::AdvertNotSent { .. }
+            | Event::Advertised { .. }
+            | Event::AddressUnleased { .. }
             | Event::Claim { .. }
             | Event::Reload(_)
             | Event::Stop
@@ -144,7 +157,7 @@ impl Ledger {
                 self.acknowledged.insert(key, place);
                 self.kernel.insert(place, order.network);
             }
-            (Kind::Add, false) => {}
+            (Kind::Add, false) | (Kind::Renew, _) => {}
             (Kind::Remove, true) => {
                 self.kernel.remove(&place);
             }
@@ -182,6 +195,11 @@ impl Ledger {
                     self.may_advertise(&after, *instance, *priority);
                 }
                 Action::AddAddress(order) => self.ordered(&after, order, Kind::Add),
+                Action::RenewAddress(order) => {
+                    let place = (order.interface, order.network.addr());
+                    self.is_ours(&after, order.instance, place);
+                    self.ordered(&after, order, Kind::Renew);
+                }
                 Action::RemoveAddress(order) => self.ordered(&after, order, Kind::Remove),
                 Action::Announce {
                     instance,
@@ -319,7 +337,9 @@ impl Ledger {
             None,
             "a second order: {order:?}"
         );
-        self.acknowledged.remove(&key);
+        if kind != Kind::Renew {
+            self.acknowledged.remove(&key);
+        }
         self.stuck.remove(&key);
         self.orders.push((order.clone(), kind));
     }
