@@ -22,12 +22,13 @@ mod leases;
 mod monitor;
 mod orders;
 mod reachable;
+mod renewals;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let obstacle = obstacle();
     let tests = orders::tests().into_iter();
-    let tests = tests.chain(leases::tests());
+    let tests = tests.chain(leases::tests()).chain(renewals::tests());
     let tests = tests.chain(reachable::tests()).chain(monitor::tests());
     let trials = tests
         .map(|(name, body)| {

@@ -24,8 +24,8 @@ use crate::agent::event::{Event, NotRenewed};
 use crate::agent::time::Instant;
 use crate::net::timer;
 
-/// Orders that may wait; further ones are given back. The older half of so
-/// many would be too old anyway.
+/// Orders that may wait; further ones are given back. So many IPv4 addresses
+/// take the kernel about as long as the age that is allowed.
 const WAITING_MAX: usize = 16_384;
 
 /// An older order says nothing of how its agent is by now.
