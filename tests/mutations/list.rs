@@ -30,7 +30,9 @@ const ADDRESSES: &str = "src/agent/router/addresses.rs";
 const RIVALS: &str = "src/agent/router/rivals.rs";
 const HEALTH: &str = "src/agent/router/health.rs";
 const RELOAD: &str = "src/agent/router/reload.rs";
-const HOLDINGS: &str = "src/agent/holdings.rs";
+const SENDING: &str = "src/agent/router/sending.rs";
+const HOLDINGS: &str = "src/agent/holdings/holding.rs";
+const LEASES: &str = "src/agent/holdings/leases.rs";
 const ORDER: &str = "src/agent/holdings/order.rs";
 const LADDER: &str = "src/agent/ladder.rs";
 const CHECKS: &str = "src/agent/checks.rs";
@@ -174,8 +176,8 @@ pub const MUTATIONS: &[Mutation] = &[
     fault(
         "no parting advertisement",
         ADDRESSES,
-        "            self.advertise(turn, priority);\n",
-        "            let _ = priority;\n",
+        "            self.advertise(turn, parting.priority);\n",
+        "",
     ),
     fault(
         "priority 0 not sent in a fault",
@@ -204,7 +206,7 @@ pub const MUTATIONS: &[Mutation] = &[
     ),
     fault(
         "announced before it is there",
-        ROUTER,
+        SENDING,
         "        self.holdings.claim(turn);\n",
         "        self.holdings.claim(turn);\n        for address in self.settings.addresses.clone() {\n            turn.act(Action::Announce {\n                instance: self.id,\n                interface: address.interface,\n                address: address.network.addr(),\n            });\n        }\n",
     ),
@@ -212,7 +214,7 @@ pub const MUTATIONS: &[Mutation] = &[
         "a deleted address is not put back",
         HOLDINGS,
         "        let settled = self.present && self.confirmed;\n",
-        "        let settled = (self.present && self.confirmed) || self.vanished;\n",
+        "        let settled = (self.present && self.confirmed) || self.vanished.is_some();\n",
     ),
     fault(
         "restored without a pause",
@@ -226,6 +228,86 @@ pub const MUTATIONS: &[Mutation] = &[
         "        if self.belongs_to_host {\n            self.present = false;\n            self.order = None;\n            return;\n        }\n",
         "",
     ),
+    // Leases, sending, standing still.
+    fault(
+        "claims although nothing has left",
+        SENDING,
+        "            Err(failure) => {\n                self.complain(turn, failure.error.clone());\n                if failure.partly {",
+        "            Err(failure) => {\n                self.complain(turn, failure.error.clone());\n                if failure.partly || matches!(self.state, State::Claiming(_)) {",
+    ),
+    fault(
+        "stays Active although nobody hears it",
+        SENDING,
+        "                if turn.now.since(active.last_left) + interval / 2 < patience {",
+        "                if turn.now.since(active.last_left) + interval / 2 < patience * 50 {",
+    ),
+    fault(
+        "gives up at the first failure to send",
+        SENDING,
+        "                if turn.now.since(active.last_left) + interval / 2 < patience {",
+        "                if turn.now.since(active.last_left) > patience {",
+    ),
+    fault(
+        "one peer out of several costs the address",
+        SENDING,
+        "if failure.partly {",
+        "if failure.partly && false {",
+    ),
+    fault(
+        "leases are not begun anew",
+        SENDING,
+        "                self.holdings.renew(turn, until);\n",
+        "                let _ = until;\n",
+    ),
+    fault(
+        "addresses are added without a lease",
+        HOLDINGS,
+        "        order.lease = lease.filter(|_| !self.belongs_to_host);\n",
+        "        order.lease = lease.filter(|_| false);\n",
+    ),
+    fault(
+        "an owner's own address is leased",
+        LEASES,
+        "        if self.belongs_to_host || self.departing || self.unleased.is_some() {",
+        "        if self.departing || self.unleased.is_some() {",
+    ),
+    fault(
+        "a renewal that failed is not tried again",
+        LEASES,
+        "                holding.renew_at = Some(turn.now + RENEW_PAUSE);\n",
+        "",
+    ),
+    fault(
+        "every advertisement begins every lease anew",
+        LEASES,
+        "            age.is_some_and(|age| age < lease.as_duration() / YOUNG)",
+        "            age.is_some_and(|age| age < lease.as_duration() / (YOUNG * 100))",
+    ),
+    fault(
+        "speaks at once after a stall",
+        TIMERS,
+        "        if active.doubts_until.is_none() && active.overslept(turn.now) {",
+        "        if active.doubts_until.is_some() && active.overslept(turn.now) {",
+    ),
+    fault(
+        "takes an address back before it has listened",
+        ADDRESSES,
+        "            if !self.doubts(turn.now) {",
+        "            if !self.doubts(turn.now) || self.holds() {",
+    ),
+    fault(
+        "parts although its kernel had let go",
+        ADDRESSES,
+        "            && (!parting.if_answered || self.holdings.answered_until_now())\n",
+        "",
+    ),
+    fault(
+        "the pause between two restorations does not grow",
+        HOLDINGS,
+        "(pause * 2).min(RESTORE_PAUSE_LONGEST)",
+        "pause.min(RESTORE_PAUSE_LONGEST)",
+    ),
+    // How an address is added.
     fault(
         "secondaries go with our primary",
         ORDER,

@@ -22,7 +22,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("units", &["--lib"]),
     ("codecs", &["--test", "codecs", "--test", "vectors"]),
     ("scenarios", &["--test", "scenarios"]),
+    ("simulation", &["--test", "simulation"]),
 ];
+
+/// Seeds of the simulation: most faults show within a few.
+const SEEDS: &str = "1000";
 
 /// For one layer; a fault may make it run for ever.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -136,6 +140,7 @@ fn passes(tree: &Path, arguments: &[&str]) -> bool {
         .args(arguments)
         .current_dir(tree)
         .env("CARGO_TARGET_DIR", tree.with_file_name("build"))
+        .env("SIMULATION_SEEDS", SEEDS)
         .env_remove("VIPWARD_MUTATIONS")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
