@@ -3,6 +3,7 @@
 //! an Active does on hearing others, the rhythm of its advertisements, the
 //! parting advertisement, the announcement owed to a loser.
 
+mod owed;
 mod silence;
 
 use std::cell::RefCell;
@@ -251,8 +252,8 @@ fn judge(watch: &mut Watch, part: &Part<'_>, input: &Input, before: u8) {
         }
     }
     begin(watch, part, packet);
-    announcements(watch, part);
-    partings(watch, part);
+    owed::announcements(watch, part);
+    owed::partings(watch, part);
     watch.state = is;
     advertised(watch, part, input);
     if is == StateName::Backup {
@@ -415,7 +416,12 @@ fn active(watch: &mut Watch, part: &Part<'_>, packet: Option<&Packet>) {
         let winnable = theirs > (1, ours.1);
         // After a stall it depends on what the kernel still had.
         watch.parting = winnable && awake && !part.is_mute();
-        watch.listens(part.now, learned(part, packet));
+        // One that could not answer gave up for that, not for the packet.
+        let interval = match part.unsent {
+            true => part.interval(),
+            false => learned(part, packet),
+        };
+        watch.listens(part.now, interval);
     }
 }
 
@@ -441,52 +447,6 @@ fn begin(watch: &mut Watch, part: &Part<'_>, packet: Option<&Packet>) {
     }
     if part.is != StateName::Backup {
         watch.parting = false;
-    }
-}
-
-fn announcements(watch: &mut Watch, part: &Part<'_>) {
-    let host = part.lab.at(part.host);
-    for action in part.actions {
-        if let Action::Announce {
-            instance, address, ..
-        } = action
-            && *instance == part.id
-        {
-            watch.owed.remove(address);
-            watch.announced.insert(*address, part.now);
-        }
-    }
-    // What is not there is announced when it is.
-    watch.owed.retain(|address, _| {
-        let places = part.settings.addresses.iter().enumerate();
-        let mut same = places.filter(|(_, known)| known.network.addr() == *address);
-        same.any(|(place, known)| {
-            let index = host.ledger.index_of(part.id, place, known);
-            host.kernel.holds(*address).is_some() && !host.ledger.is_pending(part.id, index)
-        })
-    });
-}
-
-fn partings(watch: &mut Watch, part: &Part<'_>) {
-    if !watch.parting {
-        return;
-    }
-    if part.unsent || part.sent.iter().any(|priority| *priority > 0) {
-        watch.parting = false;
-        return;
-    }
-    let host = part.lab.at(part.host);
-    // One that somebody else deleted is there until the agent hears of it.
-    let mut all = part.settings.addresses.iter();
-    let remains = all.any(|address| {
-        let known = host.ledger.interface(address.interface);
-        let known = known.into_iter().flat_map(|state| &state.addresses);
-        let wanted = address.network.addr();
-        host.kernel.holds(wanted).is_some()
-            || known.map(|own| own.network.addr()).any(|own| own == wanted)
-    });
-    if !remains && !host.ledger.waits(part.id) {
-        part.fail("all addresses are gone, and no parting advertisement");
     }
 }
 

@@ -1,0 +1,50 @@
+//! What an instance still owes: announcements to those who may have learnt
+//! another host, and the parting advertisement of one that lost.
+
+use super::*;
+
+pub(super) fn announcements(watch: &mut Watch, part: &Part<'_>) {
+    let host = part.lab.at(part.host);
+    for action in part.actions {
+        if let Action::Announce {
+            instance, address, ..
+        } = action
+            && *instance == part.id
+        {
+            watch.owed.remove(address);
+            watch.announced.insert(*address, part.now);
+        }
+    }
+    // What is not there is announced when it is.
+    watch.owed.retain(|address, _| {
+        let places = part.settings.addresses.iter().enumerate();
+        let mut same = places.filter(|(_, known)| known.network.addr() == *address);
+        same.any(|(place, known)| {
+            let index = host.ledger.index_of(part.id, place, known);
+            host.kernel.holds(*address).is_some() && !host.ledger.is_pending(part.id, index)
+        })
+    });
+}
+
+pub(super) fn partings(watch: &mut Watch, part: &Part<'_>) {
+    if !watch.parting {
+        return;
+    }
+    if part.unsent || part.sent.iter().any(|priority| *priority > 0) {
+        watch.parting = false;
+        return;
+    }
+    let host = part.lab.at(part.host);
+    // One that somebody else deleted is there until the agent hears of it.
+    let mut all = part.settings.addresses.iter();
+    let remains = all.any(|address| {
+        let known = host.ledger.interface(address.interface);
+        let known = known.into_iter().flat_map(|state| &state.addresses);
+        let wanted = address.network.addr();
+        host.kernel.holds(wanted).is_some()
+            || known.map(|own| own.network.addr()).any(|own| own == wanted)
+    });
+    if !remains && !host.ledger.waits(part.id) {
+        part.fail("all addresses are gone, and no parting advertisement");
+    }
+}
