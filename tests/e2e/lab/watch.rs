@@ -41,6 +41,22 @@ impl Shared {
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
+
+    /// The kernel tells of an address that is there whenever its lease begins
+    /// anew; that is no change.
+    fn note(&self, at: Instant, change: Change) {
+        let mut changes = self.changes();
+        if let Change::Address { address, .. } = &change {
+            let about = |(_, known): &&(Instant, Change)| {
+                matches!(known, Change::Address { address: other, .. } if other == address)
+            };
+            let last = changes.iter().rev().find(about);
+            if last.is_some_and(|(_, known)| *known == change) {
+                return;
+            }
+        }
+        changes.push((at, change));
+    }
 }
 
 impl Watch {
@@ -162,7 +178,7 @@ fn listen(socket: &Socket, shared: &Shared) {
             if let NetlinkPayload::InnerMessage(inner) = message.payload
                 && let Some(change) = change(&inner)
             {
-                shared.changes().push((now, change));
+                shared.note(now, change);
             }
             match rest.get(length.next_multiple_of(4)..) {
                 Some(next) if length > 0 && !next.is_empty() => rest = next,
