@@ -105,8 +105,12 @@ impl Launch {
         let Some((program, arguments)) = self.script.command.split_first() else {
             return Err(Verdict::Refused("the command is empty".to_owned()));
         };
-        check_file::inspect_for(Path::new(program), identity.is_some(), user)
-            .map_err(|refusal| Verdict::Refused(refusal.to_string()))?;
+        let as_root = identity.is_some();
+        let inspect = || {
+            check_file::inspect_for(Path::new(program), as_root, user)
+                .map_err(|refusal| Verdict::Refused(refusal.to_string()))
+        };
+        inspect()?;
 
         let prepared = |error: io::Error| not_run(&format!("no pipe for its output: {error}"));
         let (output, input) = io::pipe().map_err(prepared)?;
@@ -124,15 +128,21 @@ impl Launch {
             .stdin(Stdio::null())
             .stdout(input.try_clone().map_err(prepared)?)
             .stderr(input);
+        let mut outcome = command.spawn();
         for _ in 1..BUSY_TRIES {
-            match command.spawn() {
-                Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
-                    thread::sleep(BUSY_PAUSE);
-                }
-                outcome => return self.judge(outcome, output.into()),
+            match &outcome {
+                Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {}
+                _ => break,
             }
+            thread::sleep(BUSY_PAUSE);
+            outcome = command.spawn();
         }
-        self.judge(command.spawn(), output.into())
+        if outcome.is_err() {
+            // The file may have been changed since it was looked at; what is
+            // wrong with it now says more than the kernel's number.
+            inspect()?;
+        }
+        self.judge(outcome, output.into())
     }
 
     /// Nobody when the program stays who we are, because we are not root.
