@@ -5,15 +5,18 @@
 //! answers each by an event; [`Monitor`] reports what interfaces look like.
 //! Both threads live in the network namespace of the thread that started them.
 
+mod host;
 mod monitor;
 mod orders;
+mod promote;
 mod reachable;
 mod request;
 mod snapshot;
 pub(in crate::net) mod socket;
 
+pub use host::{Cleaner, HostAddress, Survey};
 pub use monitor::Monitor;
-pub use orders::Netlink;
+pub use orders::{Keep, Netlink};
 
 use std::io;
 use std::thread;

@@ -2,7 +2,6 @@
 //! never waits for the kernel.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -11,10 +10,9 @@ use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 use tokio::sync::mpsc;
 
+use super::promote::promote_secondaries;
 use super::reachable::Reachability;
-use super::request::{
-    addition, judge_addition, judge_removal, read_setting, removal, setting_path,
-};
+use super::request::{addition, judge_addition, judge_removal, removal};
 use super::socket::{Refusal, RouteSocket, messages, serialize, verdict};
 use crate::agent::action::AddressOrder;
 use crate::agent::event::{Added, Event};
@@ -64,7 +62,16 @@ impl Order {
 /// When the handle is dropped, or nobody takes the answers any more, removals
 /// that wait are still carried out, additions are not, and the thread ends.
 pub struct Netlink {
-    orders: mpsc::Sender<Order>,
+    orders: mpsc::Sender<Task>,
+}
+
+/// Keeps an account of what was ordered where a later run finds it.
+pub type Keep = Box<dyn FnMut(&[u8]) + Send>;
+
+enum Task {
+    Order(Order),
+    /// The account that is true once the orders before it are carried out.
+    Record(Vec<u8>),
 }
 
 impl Netlink {
@@ -74,11 +81,18 @@ impl Netlink {
     ///
     /// Errors: no netlink socket or no thread could be had; nothing was started.
     pub fn start(answers: mpsc::Sender<Event<'static>>) -> io::Result<Netlink> {
+        Self::start_keeping(answers, Box::new(|_| {}))
+    }
+
+    /// The same; `keep` is called on the worker's thread with what
+    /// [`Netlink::record`] gave, before any order that was given after it.
+    pub fn start_keeping(answers: mpsc::Sender<Event<'static>>, keep: Keep) -> io::Result<Netlink> {
         let socket = RouteSocket::open()?;
         let (orders, waiting) = mpsc::channel(WAITING_MAX);
         let worker = Worker {
             waiting,
             answers,
+            keep,
             socket: Some(socket),
             patience: PATIENCE,
             reachability: Reachability::default(),
@@ -99,10 +113,18 @@ impl Netlink {
         self.give(Order::Remove(order))
     }
 
+    /// Never blocks. Of several that wait only the last is kept. Dropped
+    /// when 16,384 orders wait: those after it are refused then too.
+    pub fn record(&self, account: Vec<u8>) {
+        let _ = self.orders.try_send(Task::Record(account));
+    }
+
     fn give(&self, order: Order) -> Result<(), AddressOrder> {
-        self.orders
-            .try_send(order)
-            .map_err(|refused| refused.into_inner().into_parts())
+        let refused = self.orders.try_send(Task::Order(order)).err();
+        match refused.map(mpsc::error::TrySendError::into_inner) {
+            Some(Task::Order(order)) => Err(order.into_parts()),
+            Some(Task::Record(_)) | None => Ok(()),
+        }
     }
 }
 
@@ -116,8 +138,9 @@ enum Progress {
 }
 
 struct Worker {
-    waiting: mpsc::Receiver<Order>,
+    waiting: mpsc::Receiver<Task>,
     answers: mpsc::Sender<Event<'static>>,
+    keep: Keep,
     /// `None` after a failure, until it can be opened again.
     socket: Option<RouteSocket>,
     patience: Duration,
@@ -127,8 +150,24 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) {
+        let mut tasks = Vec::with_capacity(CHUNK_MAX);
         let mut chunk = Vec::with_capacity(CHUNK_MAX);
-        while self.waiting.blocking_recv_many(&mut chunk, CHUNK_MAX) > 0 {
+        while self.waiting.blocking_recv_many(&mut tasks, CHUNK_MAX) > 0 {
+            // An address whose order waits is in every later account, so the
+            // last one covers the whole chunk.
+            let mut account = None;
+            for task in tasks.drain(..) {
+                match task {
+                    Task::Order(order) => chunk.push(order),
+                    Task::Record(bytes) => account = Some(bytes),
+                }
+            }
+            if let Some(bytes) = account {
+                (self.keep)(&bytes);
+            }
+            if chunk.is_empty() {
+                continue;
+            }
             if self.waiting.is_closed() || self.answers.is_closed() {
                 chunk.retain(|order| matches!(order, Order::Remove(_)));
             }
@@ -264,16 +303,9 @@ impl Worker {
         }
     }
 
-    /// Without it the kernel removes the secondaries together with their
-    /// primary. The setting of `all` counts for every interface.
+    /// One warning for each interface.
     fn promote_secondaries(&mut self, interface: InterfaceName) {
-        const KEY: &str = "promote_secondaries";
-        let is_set = |name: &str| read_setting("ipv4", name, KEY).is_some_and(|value| value != "0");
-        if is_set("all") || is_set(interface.as_str()) {
-            return;
-        }
-        let path = setting_path("ipv4", interface.as_str(), KEY);
-        let Err(error) = fs::write(&path, "1") else {
+        let Err((path, error)) = promote_secondaries(interface) else {
             return;
         };
         if self.warned.len() >= WARNED_MAX {
@@ -373,6 +405,7 @@ mod tests {
         let worker = Worker {
             waiting,
             answers,
+            keep: Box::new(|_| {}),
             socket: Some(socket),
             patience: Duration::from_millis(50),
             reachability: Reachability::default(),
