@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 
+use super::leftovers::Ledger;
 use super::sockets::Sockets;
 use super::work::Work;
+use crate::agent::Agent;
 use crate::agent::action::{Action, AddressOrder};
 use crate::agent::event::{Event, InterfaceState, V2Authentication};
 use crate::agent::ladder::group;
@@ -21,6 +23,7 @@ pub struct Effects {
     netlink: Netlink,
     announcements: AnnounceSocket,
     work: Work,
+    ledger: Ledger,
     /// As last reported; where announcements go and what they carry.
     interfaces: BTreeMap<InterfaceName, InterfaceState>,
     outboxes: BTreeMap<InstanceId, Outbox>,
@@ -50,11 +53,17 @@ impl Outbox {
 }
 
 impl Effects {
-    pub fn new(netlink: Netlink, announcements: AnnounceSocket, work: Work) -> Self {
+    pub fn new(
+        netlink: Netlink,
+        announcements: AnnounceSocket,
+        work: Work,
+        ledger: Ledger,
+    ) -> Self {
         Self {
             netlink,
             announcements,
             work,
+            ledger,
             interfaces: BTreeMap::new(),
             outboxes: BTreeMap::new(),
             message: Vec::with_capacity(2048),
@@ -85,6 +94,14 @@ impl Effects {
             Some(state) => self.interfaces.insert(name, state.clone()),
             None => self.interfaces.remove(&name),
         };
+    }
+
+    /// Tells the guardian and the record what a dead agent would leave, if
+    /// that changed. The record is written ahead of any order that follows.
+    pub fn keep_account(&mut self, agent: &mut Agent) {
+        if let Some(account) = self.ledger.update(agent) {
+            self.netlink.record(account);
+        }
     }
 
     /// Performs one action. An event is returned where it failed at once.
@@ -275,7 +292,7 @@ fn refused(order: &AddressOrder) -> String {
 }
 
 /// The error speaks of the other end, not of our ability to send.
-fn is_the_peers(error: &io::Error) -> bool {
+pub(super) fn is_the_peers(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
         Some(libc::EHOSTUNREACH | libc::ECONNREFUSED | libc::EHOSTDOWN)

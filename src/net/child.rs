@@ -20,6 +20,16 @@ pub struct Identity {
     pub groups: Vec<u32>,
 }
 
+/// What a service manager says to the agent alone, in the environment.
+pub const FOR_THE_AGENT_ALONE: [&str; 6] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+];
+
 const CAPABILITY_VERSION: u32 = 0x2008_0522;
 
 /// `struct __user_cap_header_struct` of linux/capability.h.
