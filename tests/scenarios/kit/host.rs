@@ -12,6 +12,7 @@ use vipward::agent::time::Instant;
 use vipward::agent::values::{AddressIndex, Family, InstanceId, InterfaceName};
 
 use super::clock::Clock;
+use super::custody::Account;
 use super::foreign::Foreign;
 use super::invariants::Ledger;
 use super::kernel::Kernel;
@@ -41,6 +42,7 @@ pub struct Host {
     /// The same from the threads that watch the kernel.
     pub channels: VecDeque<Input>,
     pub ledger: Ledger,
+    pub account: Account,
 }
 
 /// An [`Event`] that owns its bytes.
