@@ -9,6 +9,7 @@ use super::output;
 use crate::control::lock::{LockError, RuntimeLock};
 use crate::daemon::leftovers::record::Record;
 use crate::daemon::leftovers::sweep;
+use crate::daemon::presence::Presence;
 use crate::net::rights;
 
 #[derive(Debug, clap::Args)]
@@ -34,7 +35,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         LockError::Io { .. } => anyhow::Error::from(error),
     })?;
-    let swept = sweep::sweep(&mut Record::new(&directory));
+    let swept = sweep::sweep(&mut Record::new(&directory), &Presence::claim());
     for problem in &swept.problems {
         output::complain(problem);
     }

@@ -5,6 +5,7 @@ mod effects;
 pub mod guardian;
 pub mod leftovers;
 pub(crate) mod log;
+pub mod presence;
 pub mod probes;
 mod protocol_loop;
 mod service;
@@ -39,6 +40,7 @@ use guardian::Post;
 use leftovers::memory::Memory;
 use leftovers::record::Record;
 use leftovers::{Ledger, sweep};
+use presence::Presence;
 use protocol_loop::{Ending, ProtocolLoop};
 use service::Service;
 use signals::Signals;
@@ -82,7 +84,8 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     let _log = log::start(loaded.host.log);
     let memory = stand_by(guard);
     let record = Arc::new(Mutex::new(Record::new(&runtime_dir)));
-    clear_leftovers(&record);
+    let presence = Presence::claim();
+    clear_leftovers(&record, &presence);
     for warning in &loaded.warnings {
         tracing::warn!("configuration: {warning}");
     }
@@ -132,8 +135,8 @@ fn stand_by(guard: std::io::Result<Guard>) -> Option<Memory> {
 }
 
 /// What the last agent left goes before this one begins.
-fn clear_leftovers(record: &Mutex<Record>) {
-    let swept = sweep::sweep(&mut locked(record));
+fn clear_leftovers(record: &Mutex<Record>, presence: &Result<Presence, String>) {
+    let swept = sweep::sweep(&mut locked(record), presence);
     for problem in &swept.problems {
         tracing::warn!("cleaning up after an agent that died: {problem}");
     }

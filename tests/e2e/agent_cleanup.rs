@@ -17,7 +17,7 @@ use crate::lab::{Host, LONG, Lab, assert_span, ms, vip, vip6, wait_until};
 use crate::{Needs, trial};
 
 pub fn trials() -> Vec<Trial> {
-    let trials: [(&str, fn()); 8] = [
+    let trials: [(&str, fn()); 9] = [
         ("agent_cleanup_removes_what_both_left", both_killed),
         (
             "agent_cleanup_at_start_after_another_configuration",
@@ -30,6 +30,7 @@ pub fn trials() -> Vec<Trial> {
         ),
         ("agent_cleanup_leaves_the_addresses_of_others", others),
         ("agent_cleanup_of_a_host_without_agent", no_agent),
+        ("agent_cleanup_of_another_runtime_directory", elsewhere),
         ("agent_record_on_a_full_disk", || record_fails(fill)),
         ("agent_record_in_a_read_only_directory", || {
             record_fails(close)
@@ -192,12 +193,37 @@ fn others() {
 
 fn no_agent() {
     let lab = Lab::new();
-    let a = lab.host("a");
+    let [a, other] = lab.hosts(["a", "other"]);
     let agent = Agent {
         runtime: lab.directory.path().join("never/made"),
-        ..lab.agent(&a, &[Router::new(100)])
+        ..lab.agent(&other, &[Router::new(100)])
     };
     assert_eq!(said(&a.cleanup(&agent)), "nothing was left\n");
+}
+
+/// An agent lives on the host, though not in this directory: its addresses
+/// bear the same mark, and stay.
+fn elsewhere() {
+    let lab = Lab::new();
+    let a = lab.host("a");
+    let mut agent = active(&lab, &a);
+    let runtime = std::mem::replace(&mut agent.runtime, lab.directory.path().join("elsewhere"));
+    let began = Instant::now();
+    let output = a.cleanup(&agent);
+    assert_eq!(said(&output), "nothing was left\n");
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(words.contains("another agent lives"), "{words}");
+    assert_eq!(a.watch.times(began, vip()), []);
+    // Once it is dead they are anybody's to remove.
+    agent.runtime = runtime;
+    let killed = agent.kill_with_guardian();
+    assert_left(&a, killed);
+    agent.runtime = lab.directory.path().join("elsewhere");
+    let words = said(&a.cleanup(&agent));
+    assert!(
+        words.contains("removed 192.0.2.100/32 from eth0"),
+        "{words}"
+    );
 }
 
 fn fill(runtime: &Path, _: u32) {

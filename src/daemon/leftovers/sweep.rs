@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::record::Record;
 use super::{Left, LeftAddress, Leftovers, farewell};
 use crate::agent::values::InterfaceName;
+use crate::daemon::presence::Presence;
 use crate::net::farewell_socket::FarewellSocket;
 use crate::net::kernel::{Cleaner, Survey};
 
@@ -23,10 +24,16 @@ pub struct Swept {
 }
 
 /// Looks for what is left, says priority 0 for it, removes it and empties the
-/// record. Nobody else may hold the runtime directory. Waits for the kernel,
-/// for seconds at worst.
-pub fn sweep(record: &mut Record) -> Swept {
+/// record. Nobody else may hold the runtime directory. Without a `presence`
+/// only what the record names is removed. Waits for the kernel, for seconds at
+/// worst.
+pub fn sweep(record: &mut Record, presence: &Result<Presence, String>) -> Swept {
     let mut swept = Swept::default();
+    if let Err(why) = presence {
+        swept
+            .problems
+            .push(format!("{why}; only what the record names is looked for"));
+    }
     let recorded = record.read().unwrap_or_else(|why| {
         let by_mark = "what a dead agent left is known by its mark alone";
         swept.problems.push(format!("{why}; {by_mark}"));
@@ -49,7 +56,7 @@ pub fn sweep(record: &mut Record) -> Swept {
         }
     };
     let instances = recorded.as_ref().map_or(&[][..], |left| &left.instances);
-    let left = left_on(&survey, recorded.as_ref());
+    let left = left_on(&survey, recorded.as_ref(), presence.is_ok());
     speak(instances, &left, &survey, &mut swept);
     for (interface, network) in left.iter().rev() {
         remove(&mut cleaner, *interface, *network, &mut swept);
@@ -62,15 +69,24 @@ pub fn sweep(record: &mut Record) -> Swept {
 }
 
 /// The addresses to remove: those with our mark, and, where the kernel keeps
-/// no marks, those that the record names.
-fn left_on(survey: &Survey, recorded: Option<&Leftovers>) -> BTreeSet<(InterfaceName, IpNet)> {
+/// no marks, those that the record names. Of marked ones that it does not
+/// name only if nobody else could have added them.
+fn left_on(
+    survey: &Survey,
+    recorded: Option<&Leftovers>,
+    alone: bool,
+) -> BTreeSet<(InterfaceName, IpNet)> {
     let recorded: BTreeSet<_> = recorded
         .into_iter()
         .flat_map(Leftovers::addresses)
         .collect();
     let found = survey.addresses.iter().filter(|found| {
         let named = recorded.contains(&(found.interface, found.network));
-        found.ours || (named && !survey.marks_are_kept)
+        if found.ours {
+            named || alone
+        } else {
+            named && !survey.marks_are_kept
+        }
     });
     found
         .map(|found| (found.interface, found.network))
@@ -153,7 +169,7 @@ mod tests {
         }
     }
 
-    fn words(marks_are_kept: bool) -> Vec<String> {
+    fn words(marks_are_kept: bool, alone: bool) -> Vec<String> {
         let survey = Survey {
             addresses: vec![
                 on_host("192.0.2.1/24", false),
@@ -170,7 +186,7 @@ mod tests {
                 &["192.0.2.10/32", "192.0.2.11/32"],
             ))],
         };
-        let left = left_on(&survey, Some(&recorded));
+        let left = left_on(&survey, Some(&recorded), alone);
         left.iter()
             .map(|(_, network)| network.to_string())
             .collect()
@@ -178,9 +194,10 @@ mod tests {
 
     #[test]
     fn marked_ones_go_recorded_or_not_and_others_only_where_no_mark_can_be() {
-        assert_eq!(words(true), ["192.0.2.10/32", "192.0.2.12/24"]);
+        assert_eq!(words(true, true), ["192.0.2.10/32", "192.0.2.12/24"]);
+        assert_eq!(words(true, false), ["192.0.2.10/32"]);
         let without = ["192.0.2.10/32", "192.0.2.11/32", "192.0.2.12/24"];
-        let mut found = words(false);
+        let mut found = words(false, true);
         found.sort();
         assert_eq!(found, without);
     }
