@@ -15,8 +15,11 @@ use crate::lab::prober::Prober;
 use crate::lab::{Host, LONG, Lab, assert_span, ms, vip, wait_until};
 use crate::{Needs, trial};
 
+/// A router of this priority, towards this peer.
+type Make = fn(u8, IpAddr) -> Router;
+
 pub fn trials() -> Vec<Trial> {
-    let variants: [(&str, fn(u8, IpAddr) -> Router); 4] = [
+    let variants: [(&str, Make); 4] = [
         ("", |priority, _| {
             Router::new(priority).addresses(&["192.0.2.100/24", "2001:db8::100/64"])
         }),
@@ -61,7 +64,7 @@ fn active(lab: &Lab, a: &Host, router: &Router) -> Agent {
 /// Far more than it takes: figures are the benchmark's.
 const SOON: Duration = Duration::from_millis(1000);
 
-fn speaks_and_removes(router: fn(u8, IpAddr) -> Router) {
+fn speaks_and_removes(router: Make) {
     let lab = Lab::new();
     let [a, b, client] = lab.hosts(["a", "b", "client"]);
     let (best, second) = (router(200, b.v4()), router(100, a.v4()));
