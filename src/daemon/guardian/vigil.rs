@@ -21,7 +21,7 @@ const SENTENCE_BYTES_MAX: usize = 4096;
 /// What the agent left open for its guardian.
 pub struct Vigil {
     pub memory: OwnedFd,
-    /// A pidfd.
+    /// A pidfd: the proof of its death.
     pub agent: OwnedFd,
     /// Held until the end, and nothing is done with it.
     pub lock: OwnedFd,
@@ -42,7 +42,11 @@ impl Vigil {
         // Both are the better for it, and neither is needed.
         let _ = rights::raise_priority();
         let _ = rights::lock_whole_program();
-        wait_for_death(&self.agent)?;
+        // Far sooner than the pidfd, and no proof by itself.
+        let _ = memory::wait_until_released(&memory);
+        if !is_dying(self.pid) {
+            wait_for_death(&self.agent)?;
+        }
         let sentence = match memory::read(&memory).and_then(|bytes| Leftovers::read(&bytes)) {
             Ok(left) if left.instances.is_empty() => return Ok(()),
             Ok(left) => act(&left, &sockets, &mut cleaner),
@@ -58,6 +62,24 @@ impl Vigil {
         ));
         Ok(())
     }
+}
+
+/// The kernel has begun to take the process apart, and nothing stops that any
+/// more: PF_EXITING in its flags (proc(5)), or it waits to be reaped.
+///
+/// Should another have the number by now, the agent is dead, and whatever this
+/// says of the other is right of the agent too, or a moment late.
+fn is_dying(pid: u32) -> bool {
+    const EXITING: u32 = 0x4;
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return false;
+    };
+    // After the name, in brackets, which may hold anything: state, parent,
+    // group, session, terminal, its group, flags.
+    let flags = stat
+        .rsplit_once(')')
+        .and_then(|(_, rest)| rest.split_whitespace().nth(6)?.parse::<u32>().ok());
+    flags.is_some_and(|flags| flags & EXITING != 0)
 }
 
 /// Returns when the process is dead, and never before: only its end makes the
@@ -138,6 +160,23 @@ fn tell(sentence: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_dying_are_told_from_the_living() {
+        assert!(!is_dying(std::process::id()));
+        let mut child = std::process::Command::new("/bin/sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        assert!(!is_dying(child.id()));
+        child.kill().unwrap();
+        let begun = std::time::Instant::now();
+        while !is_dying(child.id()) {
+            assert!(begun.elapsed() < std::time::Duration::from_secs(10));
+        }
+        child.wait().unwrap();
+        assert!(!is_dying(child.id()));
+    }
 
     #[test]
     fn a_long_list_is_counted() {

@@ -17,6 +17,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::BYTES_MAX;
@@ -41,7 +43,8 @@ struct Header {
 }
 
 impl Memory {
-    /// Memory that says that nothing is left. Closed on exec.
+    /// Memory that says that nothing is left. Closed on exec. This process
+    /// holds a record lock on it, for [`wait_until_released`].
     pub fn create() -> io::Result<Self> {
         let file = File::from(memfd_create("vipward", MFdFlags::MFD_CLOEXEC)?);
         file.set_len(FIRST_SLOT_AT + 2 * SLOT_BYTES)?;
@@ -50,6 +53,7 @@ impl Memory {
             generation: 0,
         };
         memory.publish(&super::Leftovers::nothing())?;
+        fcntl(&memory.file, FcntlArg::F_SETLK(&whole_file()?))?;
         Ok(memory)
     }
 
@@ -95,6 +99,42 @@ impl AsFd for Memory {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
+}
+
+/// Returns when the process that made the memory is dying, with no thread left
+/// that could do anything, or when it has closed any of its handles.
+///
+/// The kernel gives record locks back before it closes a dead process's
+/// descriptors, of which packet sockets alone take it some 10 ms each; only
+/// then does it call the process dead. No child inherits such a lock.
+pub fn wait_until_released(memory: &File) -> io::Result<()> {
+    let wanted = whole_file()?;
+    loop {
+        match fcntl(memory, FcntlArg::F_SETLKW(&wanted)) {
+            Ok(_) => break,
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    // Not ours to keep: another guardian may be waiting.
+    let mut free = wanted;
+    free.l_type = short(libc::F_UNLCK)?;
+    fcntl(memory, FcntlArg::F_SETLK(&free))?;
+    Ok(())
+}
+
+fn whole_file() -> io::Result<libc::flock> {
+    Ok(libc::flock {
+        l_type: short(libc::F_WRLCK)?,
+        l_whence: short(libc::SEEK_SET)?,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    })
+}
+
+fn short(number: libc::c_int) -> io::Result<libc::c_short> {
+    libc::c_short::try_from(number).map_err(io::Error::other)
 }
 
 /// The picture that was published last. To be called when nobody writes.
