@@ -85,16 +85,10 @@ fn every_name_in_the_walks_exists() {
             continue;
         }
         let sources = sources_of(&segments);
-        for name in rest {
-            let is_module = root()
-                .join("src")
-                .join(segments[..=1].join("/"))
-                .with_extension("rs")
-                .is_file()
-                && *name == segments[1];
-            let found = is_module || sources.iter().any(|source| defines(source, name));
-            let folder = root().join("src").join(room).join(name).is_dir();
-            if !found && !folder {
+        for (position, name) in rest.iter().enumerate() {
+            let place = root().join("src").join(segments[..=position + 1].join("/"));
+            let is_module = place.is_dir() || place.with_extension("rs").is_file();
+            if !is_module && !sources.iter().any(|source| defines(source, name)) {
                 missing.push(format!("{word}: {name} is not defined there"));
             }
         }

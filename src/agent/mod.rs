@@ -6,6 +6,7 @@
 pub mod action;
 mod announcer;
 mod checks;
+pub mod custody;
 pub mod election;
 pub mod event;
 mod holdings;
@@ -28,6 +29,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use action::Action;
 use checks::Checks;
+use custody::Custody;
 use event::{Event, Heard, InterfaceState};
 use jobs::{CheckName, JobId, JobResult};
 use ladder::Receiver;
@@ -58,6 +60,8 @@ pub struct Agent {
     schedule: Schedule,
     check_deadline: Option<Instant>,
     stopping: bool,
+    /// Instances whose custody may be another than the shell knows.
+    custody_changes: BTreeSet<InstanceId>,
     /// Handles and orders given so far.
     instances_made: u32,
     jobs: u64,
@@ -81,6 +85,7 @@ impl Agent {
             schedule: Schedule::default(),
             check_deadline: None,
             stopping: false,
+            custody_changes: BTreeSet::new(),
             instances_made: 0,
             jobs: 0,
             quiet: Quiet::default(),
@@ -212,6 +217,23 @@ impl Agent {
         self.routers.values().all(VirtualRouter::is_finished)
     }
 
+    /// Whether [`Agent::take_custody_changes`] has something to tell.
+    pub fn custody_has_changed(&self) -> bool {
+        !self.custody_changes.is_empty()
+    }
+
+    /// The instances of which [`Agent::custody`] may be another than when
+    /// they were last named here. A dead agent's place is taken by what is
+    /// known of it, so this is to be asked before additions are carried out.
+    pub fn take_custody_changes(&mut self) -> BTreeSet<InstanceId> {
+        std::mem::take(&mut self.custody_changes)
+    }
+
+    /// What a dead agent would leave of this instance, if anything.
+    pub fn custody(&self, instance: InstanceId) -> Option<Custody> {
+        self.routers.get(&instance)?.custody()
+    }
+
     pub fn status(&self) -> Status {
         let staying = self.routers.iter();
         let staying = staying.filter(|(id, _)| !self.retired.contains(id));
@@ -238,6 +260,9 @@ impl Agent {
                 act(router, &mut turn);
                 router.tell(&mut turn);
                 self.schedule.set(*id, router.deadline());
+                if router.custody_moved() {
+                    self.custody_changes.insert(*id);
+                }
             }
         }
         self.forget_retired();

@@ -57,6 +57,8 @@ impl Agent {
             true
         });
         let all: Vec<InstanceId> = self.routers.keys().copied().collect();
+        // What their advertisements say may have changed as well.
+        self.custody_changes.extend(&all);
         self.each(now, actions, &all, VirtualRouter::on_reconfigured);
     }
 

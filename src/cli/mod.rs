@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod agent;
+mod cleanup;
 mod demo;
+mod guardian;
 mod output;
 mod reload;
 mod run;
@@ -37,6 +39,11 @@ enum Command {
     Reload(reload::Args),
     /// Show who holds which address, since when, and what is wrong.
     Status(status::Args),
+    /// Remove addresses that a dead agent left.
+    Cleanup(cleanup::Args),
+    /// Watch over an agent, for the moment of its death.
+    #[command(hide = true)]
+    Guardian(guardian::Args),
     /// Start scripts and hooks for the agent.
     #[command(hide = true)]
     Runner(runner::Args),
@@ -50,6 +57,8 @@ pub fn main() -> ExitCode {
         Command::Validate(args) => Ok(validate::run(&args)),
         Command::Reload(args) => reload::run(args),
         Command::Status(args) => status::run(args),
+        Command::Cleanup(args) => cleanup::run(args),
+        Command::Guardian(args) => guardian::run(args),
         Command::Runner(args) => runner::run(args),
         Command::Demo(args) => demo::run(args),
     };

@@ -2,8 +2,11 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
@@ -12,14 +15,18 @@ use thiserror::Error;
 /// files of one name.
 #[derive(Debug)]
 pub struct RuntimeLock {
-    _file: File,
+    file: File,
 }
+
+/// How long a dead agent's guardian may take over what it has to do.
+const GUARDIAN_LONGEST: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(2);
 
 #[derive(Debug, Error)]
 pub enum LockError {
     #[error(
-        "another agent{} runs in {}; nothing was changed. Stop it, or give this one a runtime directory of its own (--runtime-dir)",
-        holder(*.pid), .directory.display()
+        "{} holds {}; nothing was changed. Stop it, or give this one a runtime directory of its own (--runtime-dir)",
+        self.holder(), .directory.display()
     )]
     Held {
         directory: PathBuf,
@@ -30,13 +37,23 @@ pub enum LockError {
     Io { path: PathBuf, source: io::Error },
 }
 
-fn holder(pid: Option<u32>) -> String {
-    pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+impl LockError {
+    /// Who holds the lock, in words.
+    pub fn holder(&self) -> String {
+        match self {
+            LockError::Held { pid: Some(pid), .. } if is_dead(*pid) => {
+                format!("the guardian of an agent that died (pid {pid})")
+            }
+            LockError::Held { pid: Some(pid), .. } => format!("another agent (pid {pid})"),
+            LockError::Held { pid: None, .. } | LockError::Io { .. } => "another agent".to_owned(),
+        }
+    }
 }
 
 impl RuntimeLock {
-    /// Takes the lock without waiting, and makes the directory (0755) where
-    /// it is missing.
+    /// Takes the lock, and makes the directory (0755) where it is missing.
+    /// Waits for nobody but the guardian of an agent that is dead already,
+    /// and for that a second at most.
     pub fn take(runtime_dir: &Path) -> Result<Self, LockError> {
         let failed = |path: &Path, source| LockError::Io {
             path: path.to_owned(),
@@ -57,23 +74,48 @@ impl RuntimeLock {
             .custom_flags(libc::O_NOFOLLOW)
             .open(&path)
             .map_err(|error| failed(&path, error))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
+        let give_up = Instant::now() + GUARDIAN_LONGEST;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => return Err(failed(&path, error)),
+            }
+            let pid = read_pid(&mut file);
+            if !pid.is_some_and(is_dead) || Instant::now() >= give_up {
                 return Err(LockError::Held {
                     directory: runtime_dir.to_owned(),
-                    pid: read_pid(&mut file),
+                    pid,
                 });
             }
-            Err(TryLockError::Error(error)) => return Err(failed(&path, error)),
+            thread::sleep(LOOK);
         }
         write_pid(&mut file).map_err(|error| failed(&path, error))?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+/// For whoever is to keep the lock held with us.
+impl AsFd for RuntimeLock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// No process has the number, or one that only waits to be reaped.
+fn is_dead(pid: u32) -> bool {
+    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        // The name, in brackets, may hold anything.
+        Ok(stat) => stat.rsplit_once(')').is_some_and(|(_, rest)| {
+            matches!(rest.trim_start().as_bytes().first(), Some(b'Z' | b'X'))
+        }),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
     }
 }
 
 fn read_pid(file: &mut File) -> Option<u32> {
     let mut text = String::new();
+    file.rewind().ok()?;
     // A pid has at most ten digits; the rest is not ours to read.
     file.take(16).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
@@ -102,6 +144,42 @@ mod tests {
 
         drop(first);
         RuntimeLock::take(&directory).unwrap();
+    }
+
+    /// A guardian holds the lock with its agent and a moment longer.
+    #[test]
+    fn the_guardian_of_a_dead_agent_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let lock = RuntimeLock::take(directory.path()).unwrap();
+        let guardians = lock.as_fd().try_clone_to_owned().unwrap();
+        drop(lock);
+        // Held by one that lives: no waiting.
+        let begun = Instant::now();
+        let refused = RuntimeLock::take(directory.path()).unwrap_err();
+        assert!(begun.elapsed() < GUARDIAN_LONGEST / 2);
+        assert!(refused.to_string().starts_with("another agent (pid "));
+        // By one that is dead and not yet reaped.
+        let mut dead = std::process::Command::new("/bin/true").spawn().unwrap();
+        let path = directory.path().join("agent.lock");
+        std::fs::write(&path, format!("{}\n", dead.id())).unwrap();
+        while !is_dead(dead.id()) {
+            thread::sleep(LOOK);
+        }
+        let begun = Instant::now();
+        let refused = RuntimeLock::take(directory.path()).unwrap_err();
+        assert!(begun.elapsed() >= GUARDIAN_LONGEST);
+        let words = refused.to_string();
+        assert!(
+            words.starts_with("the guardian of an agent that died"),
+            "{words}"
+        );
+        dead.wait().unwrap();
+        let done = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(50));
+            drop(guardians);
+        });
+        RuntimeLock::take(directory.path()).unwrap();
+        done.join().unwrap();
     }
 
     #[test]

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 
+use super::leftovers::Ledger;
 use super::sockets::Sockets;
 use super::work::Work;
+use crate::agent::Agent;
 use crate::agent::action::{Action, AddressOrder};
 use crate::agent::event::{Event, InterfaceState, NotRenewed, NotSent, V2Authentication};
 use crate::agent::ladder::group;
@@ -22,6 +24,7 @@ pub struct Effects {
     renewals: Renewals,
     announcements: AnnounceSocket,
     work: Work,
+    ledger: Ledger,
     /// As last reported; where announcements go and what they carry.
     interfaces: BTreeMap<InterfaceName, InterfaceState>,
     outboxes: BTreeMap<InstanceId, Outbox>,
@@ -56,12 +59,14 @@ impl Effects {
         renewals: Renewals,
         announcements: AnnounceSocket,
         work: Work,
+        ledger: Ledger,
     ) -> Self {
         Self {
             netlink,
             renewals,
             announcements,
             work,
+            ledger,
             interfaces: BTreeMap::new(),
             outboxes: BTreeMap::new(),
             message: Vec::with_capacity(2048),
@@ -92,6 +97,14 @@ impl Effects {
             Some(state) => self.interfaces.insert(name, state.clone()),
             None => self.interfaces.remove(&name),
         };
+    }
+
+    /// Tells the guardian and the record what a dead agent would leave, if
+    /// that changed. The record is written ahead of any order that follows.
+    pub fn keep_account(&mut self, agent: &mut Agent) {
+        if let Some(account) = self.ledger.update(agent) {
+            self.netlink.record(account);
+        }
     }
 
     /// Performs one action. An event is returned where it failed at once.
@@ -297,7 +310,7 @@ fn refused(order: &AddressOrder) -> String {
 }
 
 /// The error speaks of the other end, not of our ability to send.
-fn is_the_peers(error: &io::Error) -> bool {
+pub(super) fn is_the_peers(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
         Some(libc::EHOSTUNREACH | libc::ECONNREFUSED | libc::EHOSTDOWN)

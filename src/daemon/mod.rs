@@ -2,7 +2,10 @@
 //! sockets and the files; it decides nothing.
 
 mod effects;
+pub mod guardian;
+pub mod leftovers;
 pub(crate) mod log;
+pub mod presence;
 pub mod probes;
 mod protocol_loop;
 mod service;
@@ -11,9 +14,9 @@ mod sockets;
 mod work;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::process::ExitCode;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitCode};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, bail};
 use jiff::Timestamp;
@@ -33,6 +36,11 @@ use crate::net::peer;
 use crate::net::rights;
 use crate::net::timer::{self, Timer};
 use effects::Effects;
+use guardian::Post;
+use leftovers::memory::Memory;
+use leftovers::record::Record;
+use leftovers::{Ledger, sweep};
+use presence::Presence;
 use protocol_loop::{Ending, ProtocolLoop};
 use service::Service;
 use signals::Signals;
@@ -70,8 +78,14 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
             runtime_dir.display()
         )
     })?;
-    let _lock = RuntimeLock::take(&runtime_dir)?;
+    let lock = RuntimeLock::take(&runtime_dir)?;
+    // Before anything that could fail, block or be left behind.
+    let guard = mount_guard(&lock);
     let _log = log::start(loaded.host.log);
+    let memory = stand_by(guard);
+    let record = Arc::new(Mutex::new(Record::new(&runtime_dir)));
+    let presence = Presence::claim();
+    clear_leftovers(&record, &presence);
     for warning in &loaded.warnings {
         tracing::warn!("configuration: {warning}");
     }
@@ -79,9 +93,11 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let ending = runtime.block_on(serve(loaded, &runtime_dir))?;
-    match ending {
+    let ledger = Ledger::new(memory);
+    let serving = serve(loaded, &runtime_dir, ledger, Arc::clone(&record));
+    match runtime.block_on(serving)? {
         Ending::Finished => {
+            locked(&record).close();
             tracing::info!("stopped; every address was released");
             Ok(ExitCode::SUCCESS)
         }
@@ -92,7 +108,53 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn serve(loaded: Loaded, runtime_dir: &std::path::Path) -> anyhow::Result<Ending> {
+type Guard = (Memory, Post, Child);
+
+/// The guardian, and the memory by which it is told what there is to guard.
+fn mount_guard(lock: &RuntimeLock) -> std::io::Result<Guard> {
+    let memory = Memory::create()?;
+    let post = Post::new(lock, &memory)?;
+    let first = post.man()?;
+    Ok((memory, post, first))
+}
+
+/// Sees to it that there always is a guardian. Without one everything else is
+/// as usual.
+fn stand_by(guard: std::io::Result<Guard>) -> Option<Memory> {
+    let kept = guard.and_then(|(memory, post, first)| {
+        post.keep_manned(first)?;
+        Ok(memory)
+    });
+    kept.inspect_err(|error| {
+        tracing::warn!(
+            "no guardian: {error}; should this agent be killed, its addresses stay until it is \
+             started again"
+        );
+    })
+    .ok()
+}
+
+/// What the last agent left goes before this one begins.
+fn clear_leftovers(record: &Mutex<Record>, presence: &Result<Presence, String>) {
+    let swept = sweep::sweep(&mut locked(record), presence);
+    for problem in &swept.problems {
+        tracing::warn!("cleaning up after an agent that died: {problem}");
+    }
+    for done in &swept.done {
+        tracing::info!("cleaning up after an agent that died: {done}");
+    }
+}
+
+fn locked(record: &Mutex<Record>) -> std::sync::MutexGuard<'_, Record> {
+    record.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn serve(
+    loaded: Loaded,
+    runtime_dir: &Path,
+    ledger: Ledger,
+    record: Arc<Mutex<Record>>,
+) -> anyhow::Result<Ending> {
     let identity = Identity {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         node: loaded.settings.node.clone(),
@@ -109,7 +171,9 @@ async fn serve(loaded: Loaded, runtime_dir: &std::path::Path) -> anyhow::Result<
     let mut sockets = Sockets::new().context("cannot make the poller")?;
     sockets.serve(agent.instances().map(|(_, settings)| settings));
     let (reports, kernel) = mpsc::channel(KERNEL_REPORTS);
-    let netlink = Netlink::start(reports.clone()).context("cannot start the address worker")?;
+    let keep = move |account: &[u8]| locked(&record).write(account);
+    let netlink = Netlink::start_keeping(reports.clone(), Box::new(keep))
+        .context("cannot start the address worker")?;
     let renewals =
         Renewals::start(reports.clone()).context("cannot start the thread that renews leases")?;
     let announcements = AnnounceSocket::open().context("cannot open the announcement socket")?;
@@ -121,7 +185,7 @@ async fn serve(loaded: Loaded, runtime_dir: &std::path::Path) -> anyhow::Result<
     );
     work.serve(&loaded.work)
         .context("cannot start what runs checks and hooks")?;
-    let mut effects = Effects::new(netlink, renewals, announcements, work);
+    let mut effects = Effects::new(netlink, renewals, announcements, work, ledger);
     effects.serve(agent.instances());
     let (asks, requests) = mpsc::channel(REQUESTS);
     let control = ControlServer::start(

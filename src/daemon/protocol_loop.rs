@@ -110,6 +110,7 @@ impl ProtocolLoop {
             self.hear(&mut turns)?;
             self.take(came, &mut turns);
             self.wake(&mut turns);
+            self.effects.keep_account(&mut self.agent);
             if !turns.ready && self.agent.knows_its_interfaces() {
                 turns.ready = true;
                 self.service.ready();
@@ -274,6 +275,12 @@ impl ProtocolLoop {
     /// so this ends.
     fn perform(&mut self, turns: &mut Turns) {
         loop {
+            // What goes may be told at the end of the turn, with all else that
+            // went in it; what comes is told before it can be there.
+            let adds = |action: &Action| matches!(action, Action::AddAddress(_));
+            if turns.actions.iter().any(adds) {
+                self.effects.keep_account(&mut self.agent);
+            }
             for action in turns.actions.drain(..) {
                 let outcome = self.effects.perform(&self.sockets, action);
                 turns.outcomes.extend(outcome);

@@ -142,33 +142,47 @@ impl AdvertSocket {
     /// must be an address of this host. Never blocks: a full queue is
     /// `WouldBlock`, and the message is not sent.
     pub fn send(&self, message: &[u8], source: IpAddr, destination: IpAddr) -> io::Result<()> {
-        let control = match (self.family, source, destination) {
-            (Family::Ipv4, IpAddr::V4(source), IpAddr::V4(_)) => {
-                // struct in_pktinfo: index, source, and a field for receivers.
-                let mut info = [0; 12];
-                let index = signed_index(self.index)?.to_ne_bytes();
-                fill(&mut info, index.into_iter().chain(source.octets()));
-                ControlMessage::new(libc::IPPROTO_IP, libc::IP_PKTINFO, &info)
-            }
-            (Family::Ipv6, IpAddr::V6(source), IpAddr::V6(_)) => {
-                // struct in6_pktinfo: source, index.
-                let mut info = [0; 20];
-                let index = self.index.to_ne_bytes();
-                fill(&mut info, source.octets().into_iter().chain(index));
-                ControlMessage::new(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info)
-            }
-            _ => return Err(invalid("an address that is not of the socket's family")),
-        };
-        // Link-local addresses need no scope: the socket is bound.
-        let destination = SockAddr::from(SocketAddr::new(destination, 0));
-        let parts = [IoSlice::new(message)];
-        let header = MsgHdr::new()
-            .with_addr(&destination)
-            .with_buffers(&parts)
-            .with_control(control.bytes());
-        // A datagram goes as a whole or not at all.
-        self.socket.sendmsg(&header, libc::MSG_DONTWAIT).map(drop)
+        let (family, index) = (self.family, self.index);
+        send(&self.socket, family, index, message, source, destination)
     }
+}
+
+/// By any socket of protocol 112 and `family`, through the interface with
+/// `index`. As [`AdvertSocket::send`].
+pub(super) fn send(
+    socket: &Socket,
+    family: Family,
+    index: u32,
+    message: &[u8],
+    source: IpAddr,
+    destination: IpAddr,
+) -> io::Result<()> {
+    let control = match (family, source, destination) {
+        (Family::Ipv4, IpAddr::V4(source), IpAddr::V4(_)) => {
+            // struct in_pktinfo: index, source, and a field for receivers.
+            let mut info = [0; 12];
+            let index = signed_index(index)?.to_ne_bytes();
+            fill(&mut info, index.into_iter().chain(source.octets()));
+            ControlMessage::new(libc::IPPROTO_IP, libc::IP_PKTINFO, &info)
+        }
+        (Family::Ipv6, IpAddr::V6(source), IpAddr::V6(_)) => {
+            // struct in6_pktinfo: source, index.
+            let mut info = [0; 20];
+            let index = index.to_ne_bytes();
+            fill(&mut info, source.octets().into_iter().chain(index));
+            ControlMessage::new(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info)
+        }
+        _ => return Err(invalid("an address that is not of the socket's family")),
+    };
+    // Link-local addresses need no scope: the index says which link.
+    let destination = SockAddr::from(SocketAddr::new(destination, 0));
+    let parts = [IoSlice::new(message)];
+    let header = MsgHdr::new()
+        .with_addr(&destination)
+        .with_buffers(&parts)
+        .with_control(control.bytes());
+    // A datagram goes as a whole or not at all.
+    socket.sendmsg(&header, libc::MSG_DONTWAIT).map(drop)
 }
 
 impl AsFd for AdvertSocket {
@@ -177,7 +191,7 @@ impl AsFd for AdvertSocket {
     }
 }
 
-fn set_up_ipv4(opening: &Opening, socket: &Socket) -> Result<(), SocketError> {
+pub(super) fn set_up_ipv4(opening: &Opening, socket: &Socket) -> Result<(), SocketError> {
     let hops = u32::from(HOP_LIMIT);
     opening.step("set the TTL", socket.set_ttl_v4(hops))?;
     opening.step("set the multicast TTL", socket.set_multicast_ttl_v4(hops))?;
@@ -189,7 +203,7 @@ fn set_up_ipv4(opening: &Opening, socket: &Socket) -> Result<(), SocketError> {
     opening.step("refuse the groups of others", all)
 }
 
-fn set_up_ipv6(opening: &Opening, socket: &Socket) -> Result<(), SocketError> {
+pub(super) fn set_up_ipv6(opening: &Opening, socket: &Socket) -> Result<(), SocketError> {
     let hops = u32::from(HOP_LIMIT);
     opening.step("set the hop limit", socket.set_unicast_hops_v6(hops))?;
     let multicast = socket.set_multicast_hops_v6(hops);

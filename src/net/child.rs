@@ -6,6 +6,7 @@
 
 use std::ffi::{CString, c_char, c_int, c_ulong};
 use std::io;
+use std::os::fd::RawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::ptr;
@@ -18,6 +19,16 @@ pub struct Identity {
     /// Supplementary groups, the primary one as well if it is wanted there.
     pub groups: Vec<u32>,
 }
+
+/// What a service manager says to the agent alone, in the environment.
+pub const FOR_THE_AGENT_ALONE: [&str; 6] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+];
 
 const CAPABILITY_VERSION: u32 = 0x2008_0522;
 
@@ -157,6 +168,47 @@ pub fn detach(command: &mut Command) {
             close_on_exec();
             clear_ambient()
         });
+    }
+}
+
+/// For a process of ours that watches over us: a session of its own, deaf to
+/// every signal that asks a service to end, ordinary scheduling, and no
+/// descriptor beyond the three and the `kept` ones. It keeps user and rights.
+pub fn watchful(command: &mut Command, kept: Vec<RawFd>) {
+    // SAFETY: as in `confined`.
+    unsafe {
+        command.pre_exec(move || {
+            own_session()?;
+            default_signals();
+            ignore_endings();
+            ordinary_scheduling()?;
+            close_on_exec();
+            kept.iter().try_for_each(|descriptor| {
+                // SAFETY: clears the descriptor's one flag; a number that is
+                // none is refused.
+                checked(libc::fcntl(*descriptor, libc::F_SETFD, 0))
+            })
+        });
+    }
+}
+
+/// A service manager's stop and watchdog, a terminal's, and those whose
+/// default is death without their being meant so. Outlives exec.
+fn ignore_endings() {
+    let endings = [
+        libc::SIGTERM,
+        libc::SIGINT,
+        libc::SIGHUP,
+        libc::SIGQUIT,
+        libc::SIGABRT,
+        libc::SIGPIPE,
+        libc::SIGALRM,
+        libc::SIGUSR1,
+        libc::SIGUSR2,
+    ];
+    for signal in endings {
+        // SAFETY: replaces a disposition by one that runs no code.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
 }
 

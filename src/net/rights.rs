@@ -79,19 +79,36 @@ pub fn raise_priority() -> io::Result<()> {
 /// Refused, with nothing changed, where the lockable memory is limited: the
 /// limit would later fail an allocation, and thereby the process.
 pub fn lock_memory() -> io::Result<()> {
-    let may_lock = caps::has_cap(None, CapSet::Effective, Capability::CAP_IPC_LOCK);
-    if !may_lock.unwrap_or(false) {
-        let (limit, _) = getrlimit(Resource::RLIMIT_MEMLOCK)?;
-        if limit != RLIM_INFINITY {
-            return Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                "neither CAP_IPC_LOCK nor an unlimited RLIMIT_MEMLOCK (LimitMEMLOCK=infinity)",
-            ));
-        }
-    }
     let on_fault = MlockAllFlags::from_bits_retain(libc::MCL_ONFAULT);
-    let flags = MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE | on_fault;
-    Ok(mlockall(flags)?)
+    lock(on_fault)
+}
+
+/// As [`lock_memory`], and reads in the whole program now: what it has never
+/// done yet must not have to wait for a disk.
+pub fn lock_whole_program() -> io::Result<()> {
+    lock(MlockAllFlags::empty())
+}
+
+fn lock(how: MlockAllFlags) -> io::Result<()> {
+    may_lock()?;
+    Ok(mlockall(
+        MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE | how,
+    )?)
+}
+
+fn may_lock() -> io::Result<()> {
+    let may_lock = caps::has_cap(None, CapSet::Effective, Capability::CAP_IPC_LOCK);
+    if may_lock.unwrap_or(false) {
+        return Ok(());
+    }
+    let (limit, _) = getrlimit(Resource::RLIMIT_MEMLOCK)?;
+    if limit == RLIM_INFINITY {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::PermissionDenied,
+        "neither CAP_IPC_LOCK nor an unlimited RLIMIT_MEMLOCK (LimitMEMLOCK=infinity)",
+    ))
 }
 
 #[cfg(test)]

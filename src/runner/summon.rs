@@ -13,16 +13,6 @@ use crate::net::child;
 /// replaced.
 const WEDGED_AFTER: Duration = Duration::from_secs(10);
 
-/// What a service manager says to the agent alone.
-const NOT_FOR_THE_RUNNER: [&str; 6] = [
-    "NOTIFY_SOCKET",
-    "WATCHDOG_PID",
-    "WATCHDOG_USEC",
-    "LISTEN_PID",
-    "LISTEN_FDS",
-    "LISTEN_FDNAMES",
-];
-
 /// Starts runners, one after the other, and reaps those that ended.
 #[derive(Debug)]
 pub struct Summoner {
@@ -67,7 +57,7 @@ impl Summoner {
             .arg(&self.runtime_dir)
             .stdin(Stdio::null())
             .stdout(Stdio::null());
-        for name in NOT_FOR_THE_RUNNER {
+        for name in child::FOR_THE_AGENT_ALONE {
             command.env_remove(name);
         }
         child::detach(&mut command);

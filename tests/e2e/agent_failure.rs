@@ -240,16 +240,17 @@ fn three_hosts() {
     c.watch.wait(first.started, vip(), true, LONG);
 }
 
-/// A killed agent leaves its address; the next one must neither be misled by
-/// it nor leave it there while somebody else is Active.
+/// An agent that is killed with its guardian leaves its address; the next one
+/// must neither be misled by it nor leave it there while somebody else is
+/// Active.
 fn restart() {
     let lab = Lab::new();
     let [a, b] = lab.hosts(["a", "b"]);
     let (best, second) = (Router::new(200), Router::new(100));
     let mut first = lab.agent(&a, std::slice::from_ref(&best));
     a.watch.wait(first.started, vip(), true, LONG);
-    first.process.kill();
-    assert!(a.has(vip()), "a killed agent removes nothing");
+    first.kill_with_guardian();
+    assert!(a.has(vip()), "the dead remove nothing");
     let other = lab.agent(&b, std::slice::from_ref(&second));
     b.watch.wait(other.started, vip(), true, LONG);
     let again = lab.agent(&a, &[best.preempt(crate::lab::config::Preempt::No)]);
@@ -262,6 +263,11 @@ fn restart() {
         ms(1000),
     );
     std::thread::sleep(ms(1500));
-    assert!(lab.observer.adverts(again.started, "a").is_empty());
+    // For what it found it said goodbye, and no more.
+    let adverts = lab.observer.adverts(again.started, "a");
+    assert!(
+        adverts.iter().all(|(_, advert)| advert.priority == 0),
+        "{adverts:?}"
+    );
     assert!(b.has(vip()) && !a.has(vip()));
 }

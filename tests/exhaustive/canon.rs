@@ -9,8 +9,10 @@ use vipward::agent::Agent;
 use vipward::agent::time::Instant;
 
 /// Fields that no action but a report or a question for a rival depends on.
-const HISTORY: [&str; 8] = [
+const HISTORY: [&str; 10] = [
     "counters",
+    "custody_changes",
+    "custody_mark",
     "drift_lines",
     "stall_lines",
     "since",

@@ -10,7 +10,11 @@ pub const TESTS: &[Test] = &[
     ("death::a_well_agent_is_left_alone", well),
     ("death::a_frozen_agent_is_restarted", frozen),
     ("death::a_killed_agent_is_restarted", killed),
-    ("death::a_killed_agent_that_stays_away", killed_and_away),
+    ("death::a_killed_agent_has_a_guardian", guarded),
+    (
+        "death::an_agent_killed_with_its_guardian",
+        killed_with_its_guardian,
+    ),
 ];
 
 /// It feeds the watchdog; a shorter one than the unit's, to save time.
@@ -73,21 +77,45 @@ fn killed() {
     assert_undisturbed(&prober.stop());
 }
 
-/// Better to know: until then nobody takes the address away.
-fn killed_and_away() {
+/// The guardian is there before the service manager.
+fn guarded() {
+    let pair = Pair::serving("");
+    let lb1 = &pair.lb1;
+    lb1.edit("vipward.service", "[Service]\nRestart=no\n");
+    let pid = lb1.pid("vipward");
+    lb1.sh(&format!("kill -9 {pid}"));
+    pair.lb2.wait_active();
+    assert!(!lb1.holds(vip()) && !lb1.holds(vip6()));
+    // It ends with the agent, and holds nobody up.
+    wait_until("the end of the unit", LONG, || {
+        lb1.show("vipward", "ActiveState") == "failed"
+    });
+    let journal = lb1.journal();
+    assert!(
+        journal.contains("died without goodbye; sent priority 0 for web"),
+        "{journal}"
+    );
+    assert!(journal.contains("nothing was left"), "{journal}");
+    assert!(!journal.contains("timed out"), "{journal}");
+}
+
+/// systemd kills all of the unit, so nobody is left to speak; then it cleans
+/// up.
+fn killed_with_its_guardian() {
     let pair = Pair::serving("");
     let lb1 = &pair.lb1;
     lb1.edit("vipward.service", "[Service]\nRestart=no\n");
     lb1.sh("systemctl kill -s KILL vipward");
-    pair.lb2.wait_active();
-    assert!(lb1.holds(vip()));
-    // The next start does, as a backup of whoever serves now.
-    let lower = lb1.read("/etc/vipward/config.yaml").replace("150", "50");
-    lb1.configure(&lower);
-    lb1.sh("systemctl start vipward");
     for vip in [vip(), vip6()] {
         wait_until("the address to go from lb1", LONG, || !lb1.holds(vip));
     }
-    assert_eq!(lb1.web().expect("a status")["state"], "backup");
-    assert!(pair.lb2.holds(vip()));
+    pair.lb2.wait_active();
+    wait_until("the end of the unit", LONG, || {
+        lb1.show("vipward", "ActiveState") == "failed"
+    });
+    let journal = lb1.journal();
+    assert!(journal.contains("sent priority 0 for web"), "{journal}");
+    assert!(!journal.contains("died without goodbye"), "{journal}");
+    lb1.sh("systemctl start vipward");
+    lb1.wait_active();
 }

@@ -3,6 +3,8 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::{Holding, Holdings};
 use crate::agent::values::InterfaceName;
 use crate::agent::world::{Interface, World};
@@ -21,6 +23,19 @@ impl Holdings {
         let all = self.holdings.values();
         let left = all.filter(|holding| holding.pending.is_some() || holding.is_removable());
         left.map(|holding| (holding.settings.interface, holding.settings.network.addr()))
+    }
+
+    /// The same, in the form in which each is on the host.
+    pub fn in_custody(&self) -> impl Iterator<Item = (InterfaceName, IpNet)> {
+        let all = self.holdings.values();
+        let ours = all.filter(|holding| {
+            !holding.belongs_to_host && (holding.present || holding.pending.is_some())
+        });
+        ours.map(|holding| {
+            let order = holding.order.as_ref();
+            let network = order.map_or(holding.settings.network, |order| order.network);
+            (holding.settings.interface, network)
+        })
     }
 
     /// Looks for what a reload has just listed: its interface may have been

@@ -4,6 +4,7 @@
 
 mod addresses;
 mod adverts;
+mod custody;
 mod health;
 mod picture;
 mod reload;
@@ -80,6 +81,8 @@ pub(super) struct VirtualRouter {
     taken_over: BTreeSet<IpAddr>,
     /// No further part in the election.
     stopping: bool,
+    /// Of what a dead agent would leave, as it was last told.
+    custody_mark: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -224,6 +227,7 @@ impl VirtualRouter {
             renewal_lines: Allowance::new(now),
             taken_over: BTreeSet::new(),
             stopping: false,
+            custody_mark: 0,
             settings,
         }
     }

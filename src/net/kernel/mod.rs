@@ -8,6 +8,7 @@
 //! The threads live in the network namespace of the thread that started them.
 
 mod batch;
+mod host;
 mod monitor;
 mod orders;
 mod promotion;
@@ -17,8 +18,9 @@ mod request;
 mod snapshot;
 pub(in crate::net) mod socket;
 
+pub use host::{Cleaner, HostAddress, Survey};
 pub use monitor::Monitor;
-pub use orders::Netlink;
+pub use orders::{Keep, Netlink};
 pub use renewals::Renewals;
 
 use std::io;

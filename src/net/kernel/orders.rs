@@ -67,7 +67,16 @@ impl Order {
 /// When the handle is dropped, or nobody takes the answers any more, removals
 /// that wait are still carried out, additions are not, and the thread ends.
 pub struct Netlink {
-    orders: mpsc::Sender<Order>,
+    orders: mpsc::Sender<Task>,
+}
+
+/// Keeps an account of what was ordered where a later run finds it.
+pub type Keep = Box<dyn FnMut(&[u8]) + Send>;
+
+enum Task {
+    Order(Order),
+    /// The account that is true once the orders before it are carried out.
+    Record(Vec<u8>),
 }
 
 impl Netlink {
@@ -78,11 +87,18 @@ impl Netlink {
     ///
     /// Errors: no netlink socket or no thread could be had; nothing was started.
     pub fn start(answers: mpsc::Sender<Event<'static>>) -> io::Result<Netlink> {
+        Self::start_keeping(answers, Box::new(|_| {}))
+    }
+
+    /// The same; `keep` is called on the worker's thread with what
+    /// [`Netlink::record`] gave, before any order that was given after it.
+    pub fn start_keeping(answers: mpsc::Sender<Event<'static>>, keep: Keep) -> io::Result<Netlink> {
         let line = Line::open()?;
         let (orders, waiting) = mpsc::channel(WAITING_MAX);
         let worker = Worker {
             waiting,
             answers,
+            keep,
             line,
             reachability: Reachability::default(),
             warned: BTreeSet::new(),
@@ -102,16 +118,25 @@ impl Netlink {
         self.give(Order::Remove(order))
     }
 
+    /// Never blocks. Of several that wait only the last is kept. Dropped
+    /// when 16,384 orders wait: those after it are refused then too.
+    pub fn record(&self, account: Vec<u8>) {
+        let _ = self.orders.try_send(Task::Record(account));
+    }
+
     fn give(&self, order: Order) -> Result<(), AddressOrder> {
-        self.orders
-            .try_send(order)
-            .map_err(|refused| refused.into_inner().into_parts())
+        let refused = self.orders.try_send(Task::Order(order)).err();
+        match refused.map(mpsc::error::TrySendError::into_inner) {
+            Some(Task::Order(order)) => Err(order.into_parts()),
+            Some(Task::Record(_)) | None => Ok(()),
+        }
     }
 }
 
 struct Worker {
-    waiting: mpsc::Receiver<Order>,
+    waiting: mpsc::Receiver<Task>,
     answers: mpsc::Sender<Event<'static>>,
+    keep: Keep,
     line: Line,
     reachability: Reachability,
     warned: BTreeSet<InterfaceName>,
@@ -119,8 +144,24 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) {
+        let mut tasks = Vec::with_capacity(CHUNK_MAX);
         let mut chunk = Vec::with_capacity(CHUNK_MAX);
-        while self.waiting.blocking_recv_many(&mut chunk, CHUNK_MAX) > 0 {
+        while self.waiting.blocking_recv_many(&mut tasks, CHUNK_MAX) > 0 {
+            // An address whose order waits is in every later account, so the
+            // last one covers the whole chunk.
+            let mut account = None;
+            for task in tasks.drain(..) {
+                match task {
+                    Task::Order(order) => chunk.push(order),
+                    Task::Record(bytes) => account = Some(bytes),
+                }
+            }
+            if let Some(bytes) = account {
+                (self.keep)(&bytes);
+            }
+            if chunk.is_empty() {
+                continue;
+            }
             if self.waiting.is_closed() || self.answers.is_closed() {
                 chunk.retain(|order| matches!(order, Order::Remove(_)));
             }
@@ -310,6 +351,7 @@ mod tests {
         let worker = Worker {
             waiting,
             answers,
+            keep: Box::new(|_| {}),
             line: Line::over(socket).with_patience(Duration::from_millis(50)),
             reachability: Reachability::default(),
             warned: BTreeSet::new(),

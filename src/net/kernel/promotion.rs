@@ -48,8 +48,9 @@ impl Promotions {
     }
 }
 
-/// The setting of `all` counts for every interface.
-fn ensure(interface: InterfaceName) -> Result<(), String> {
+/// Sets it where neither the interface nor all of them have it; the error says
+/// why that cannot be done. The setting of `all` counts for every interface.
+pub(super) fn ensure(interface: InterfaceName) -> Result<(), String> {
     let is_set = |name: &str| read_setting("ipv4", name, KEY).is_some_and(|value| value != "0");
     if is_set("all") || is_set(interface.as_str()) {
         return Ok(());

@@ -250,35 +250,44 @@ fn addresses(
 }
 
 fn parse_address(payload: &[u8], family: AddressFamily, index: u32) -> Option<InterfaceAddress> {
+    let (found_on, address, _) = parse_host_address(payload, family)?;
+    (found_on == index).then_some(address)
+}
+
+/// The interface's index, the address, and whether the kernel says who added
+/// it.
+pub(super) fn parse_host_address(
+    payload: &[u8],
+    family: AddressFamily,
+) -> Option<(u32, InterfaceAddress, bool)> {
     let header = AddressHeader::parse(payload).ok()?;
     // Without IPv6 the kernel answers a question for it with everything it has.
-    if header.family != family || header.index != index {
+    if header.family != family {
         return None;
     }
     let mut flags = AddressFlags::from_bits_retain(u32::from(header.flags.bits()));
     let mut local = None;
     let mut address = None;
-    let mut ours = false;
+    let mut protocol = None;
     for attribute in NlasIterator::new(payload.get(ADDRESS_HEADER_BYTES..)?) {
         match AddressAttribute::parse(&attribute.ok()?).ok()? {
             AddressAttribute::Local(value) => local = Some(value),
             AddressAttribute::Address(value) => address = Some(value),
             AddressAttribute::Flags(value) => flags = value,
-            AddressAttribute::Protocol(value) => {
-                ours = value == AddressProtocol::Other(ADDRESS_PROTOCOL);
-            }
+            AddressAttribute::Protocol(value) => protocol = Some(value),
             _ => {}
         }
     }
     // On a point-to-point interface IFA_ADDRESS is the other end's.
     let address: IpAddr = local.or(address)?;
-    Some(InterfaceAddress {
+    let found = InterfaceAddress {
         network: IpNet::new(address, header.prefix_len).ok()?,
         // In IPv6 the same bit marks a temporary address.
         secondary: address.is_ipv4() && flags.contains(AddressFlags::Secondary),
         tentative: address.is_ipv6() && is_tentative(flags),
-        ours,
-    })
+        ours: protocol == Some(AddressProtocol::Other(ADDRESS_PROTOCOL)),
+    };
+    Some((header.index, found, protocol.is_some()))
 }
 
 /// An optimistic address is tentative and usable all the same (RFC 4429).

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 pub mod agent;
 pub mod config;
 pub mod frame;
+pub mod guardian;
 pub mod inject;
 pub mod isolation;
 pub mod namespace;

@@ -47,9 +47,7 @@ impl Shared {
     fn note(&self, at: Instant, change: Change) {
         let mut changes = self.changes();
         if let Change::Address { address, .. } = &change {
-            let about = |(_, known): &&(Instant, Change)| {
-                matches!(known, Change::Address { address: other, .. } if other == address)
-            };
+            let about = |(_, known): &&(Instant, Change)| matches!(known, Change::Address { address: other, .. } if other == address);
             let last = changes.iter().rev().find(about);
             if last.is_some_and(|(_, known)| *known == change) {
                 return;

@@ -13,6 +13,7 @@ use vipward::agent::time::Instant;
 use vipward::agent::values::{AddressIndex, Family, InstanceId, InterfaceName};
 
 use super::clock::Clock;
+use super::custody::Account;
 use super::foreign::Foreign;
 use super::invariants::Ledger;
 use super::kernel::Kernel;
@@ -42,6 +43,7 @@ pub struct Host {
     /// The same from the threads that watch the kernel.
     pub channels: VecDeque<Input>,
     pub ledger: Ledger,
+    pub account: Account,
 }
 
 /// An [`Event`] that owns its bytes.

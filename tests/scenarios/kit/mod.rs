@@ -5,6 +5,7 @@
 
 mod claims;
 mod clock;
+pub mod custody;
 pub mod foreign;
 pub mod host;
 pub mod invariants;
@@ -120,6 +121,7 @@ impl Lab {
             },
             agent: None,
             generation: 0,
+            account: custody::Account::default(),
             powered: true,
             paused: false,
             catching_up: false,
@@ -304,6 +306,7 @@ impl Lab {
             unsent,
         };
         invariants::told(self, id, &input);
+        custody::account(self, id, &actions);
         for action in actions.iter().cloned() {
             self.perform(&turn, action);
         }

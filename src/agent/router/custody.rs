@@ -1,0 +1,59 @@
+//! What the host would be left with if the agent died.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::*;
+use crate::agent::custody::Custody;
+use crate::agent::ladder::group;
+
+impl VirtualRouter {
+    /// `None` where nothing would be left.
+    pub fn custody(&self) -> Option<Custody> {
+        let addresses: Vec<_> = self.holdings.in_custody().collect();
+        let speaks = self.holds();
+        if addresses.is_empty() && !speaks {
+            return None;
+        }
+        let settings = &self.settings;
+        let destinations = if settings.unicast_peers.is_empty() {
+            vec![group(settings.family)]
+        } else {
+            settings.unicast_peers.clone()
+        };
+        Some(Custody {
+            name: settings.name.clone(),
+            interface: settings.interface,
+            speaks,
+            source: self.source,
+            destinations,
+            vrid: settings.vrid,
+            version: settings.version,
+            interval: settings.advert_interval,
+            checksum: settings.checksum,
+            advertised: self.advertised.clone(),
+            addresses,
+        })
+    }
+
+    /// Whether [`VirtualRouter::custody`] is another than when this was last
+    /// asked, a reload aside. Compares what is, so that no path to it can be
+    /// forgotten.
+    pub fn custody_moved(&mut self) -> bool {
+        let mark = self.mark();
+        std::mem::replace(&mut self.custody_mark, mark) != mark
+    }
+
+    fn mark(&self) -> u64 {
+        let mut held = self.holdings.in_custody().peekable();
+        let speaks = self.holds();
+        if held.peek().is_none() && !speaks {
+            return 0;
+        }
+        let mut hasher = DefaultHasher::new();
+        (speaks, self.source).hash(&mut hasher);
+        for address in held {
+            address.hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+}
