@@ -29,7 +29,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 const SEEDS: &str = "1000";
 
 /// For one layer; a fault may make it run for ever.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -145,3 +145,29 @@ fn two_actives_that_differ_make_no_flood_of_lines() {
     assert!((2..=10).contains(&lines), "{lines} lines in five minutes");
     assert_eq!(lab.status(a).drift, [], "status is always exact");
 }
+
+/// A list that is rolled out: each host compares with what it has now.
+#[test]
+fn a_reload_on_both_sides_ends_a_drift_of_the_lists() {
+    let longer = |value| {
+        let mut instance = web(value);
+        instance.addresses.push(address("192.0.2.101/24"));
+        instance
+    };
+    let mut lab = Lab::new();
+    let a = lab.host(vec![web(200)]);
+    let b = lab.host(vec![web(100)]);
+    lab.start_all();
+    lab.run_until(a, StateName::Active, secs(10));
+    lab.mark();
+    lab.reload(a, vec![longer(200)]);
+    lab.run(secs(2));
+    assert_eq!(shown(&lab, b), ["addresses"]);
+    lab.reload(b, vec![longer(100)]);
+    lab.run(secs(2));
+    assert_eq!(shown(&lab, b), [""; 0]);
+    assert_eq!(
+        drift_lines(&lab, b),
+        [("addresses", true), ("addresses", false)]
+    );
+}
