@@ -154,8 +154,9 @@ fn runner_away_for_long() {
     let killed = Instant::now();
     runner.kill();
     let gone = a.watch.wait(killed, vip(), false, LONG);
-    // The one time-out that its last result holds; the pace of the attempts.
-    assert_span("the fault", gone - killed, ms(1_900), ms(2_700));
+    // The one time-out that its last result holds, which may be some hundred
+    // milliseconds old on a busy machine; and the pace of the attempts.
+    assert_span("the fault", gone - killed, ms(1_000), ms(2_700));
     agent.wait_state("web", "fault", LONG);
     let text = agent.instance("web")["obstacles"][0]["text"].to_string();
     assert!(
