@@ -296,11 +296,17 @@ impl Node {
             return Ok(());
         };
         let active = self.state() == Some(StateName::Active);
+        // One that stood still listens before it takes its address back.
+        let listens = || {
+            let shown = agent.status().instances;
+            let mut obstacles = shown.iter().flat_map(|instance| &instance.obstacles);
+            obstacles.any(|obstacle| obstacle.code == "stalled")
+        };
         let excused = !self.orders.is_empty() || agent.is_finished() || self.stuck;
         if self.has && !active && !self.resigns() && !excused {
             return Err("has the address, and is not Active");
         }
-        if !self.has && active && !excused {
+        if !self.has && active && !excused && !listens() {
             return Err("is Active without its address");
         }
         if self.has && agent.is_finished() {

@@ -313,7 +313,7 @@ impl VirtualRouter {
         self.obstacles =
             self.obstacles
                 .survey(turn.now, turn.world, &self.settings, &self.holdings);
-        self.show_silence();
+        self.show_silence(turn.now);
         // What is not known yet keeps an instance from beginning, and takes
         // nothing from one that works.
         let blocked = self.obstacles.block();

@@ -131,8 +131,19 @@ impl VirtualRouter {
         self.refresh(turn);
     }
 
-    /// For `status`.
-    pub(super) fn show_silence(&mut self) {
+    /// For `status`: why an Active may lack its addresses, or a Backup not
+    /// claim.
+    pub(super) fn show_silence(&mut self, now: Instant) {
+        if let State::Active(active) = &self.state
+            && self.doubts(now)
+        {
+            let source = "agent".to_owned();
+            let text = "stood still for longer than its peers' patience; listens for one \
+                        interval before it goes on"
+                .to_owned();
+            let since = active.last_left + active.patience;
+            self.obstacles.show(since, "stalled", source, text);
+        }
         if let Some((since, error)) = &self.cannot_send {
             let source = format!("interface {}", self.settings.interface);
             let text = format!(

@@ -113,6 +113,7 @@ impl VirtualRouter {
             self.state = State::Active(active);
             let outcome = StallOutcome::ListensFirst;
             self.stalled(turn, Fact::Stalled { late, outcome });
+            self.refresh(turn);
             return;
         }
         let doubted = active.doubts_until.take_if(|until| *until <= turn.now);
