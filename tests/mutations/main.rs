@@ -59,6 +59,7 @@ fn planted(root: &Path, mutation: &Mutation) -> Result<String, String> {
 
 fn run(root: &Path) -> ExitCode {
     let tree = copy_of(root);
+    assert!(builds(&tree), "the copy cannot be compiled");
     for (layer, arguments) in LAYERS {
         eprintln!("without a fault: {layer}");
         if !passes(&tree, arguments) {
@@ -72,7 +73,7 @@ fn run(root: &Path) -> ExitCode {
         let right = fs::read_to_string(&path).expect("a copied file");
         let wrong = planted(&tree, mutation).unwrap_or_else(|error| panic!("{error}"));
         fs::write(&path, wrong).expect("the copy can be written");
-        let built = passes(&tree, &["--lib", "--no-run"]);
+        let built = builds(&tree);
         let layers = LAYERS
             .iter()
             .filter(|(_, arguments)| !passes(&tree, arguments));
@@ -132,8 +133,19 @@ fn copy(from: &Path, to: &Path, without: &[&str]) {
     }
 }
 
+/// Compiles all layers, however long that takes.
+fn builds(tree: &Path) -> bool {
+    let targets = LAYERS.iter().flat_map(|(_, arguments)| *arguments);
+    let arguments: Vec<&str> = ["--no-run"].into_iter().chain(targets.copied()).collect();
+    ends_well(tree, &arguments, None)
+}
+
 /// Whether a layer passes in the copy, in time.
 fn passes(tree: &Path, arguments: &[&str]) -> bool {
+    ends_well(tree, arguments, Some(Instant::now() + PATIENCE))
+}
+
+fn ends_well(tree: &Path, arguments: &[&str], end: Option<Instant>) -> bool {
     let mut cargo = Command::new(env!("CARGO"));
     cargo
         .args(["test", "--quiet", "--locked"])
@@ -147,11 +159,10 @@ fn passes(tree: &Path, arguments: &[&str]) -> bool {
         .stderr(Stdio::null())
         .process_group(0);
     let mut child = cargo.spawn().expect("cargo can be started");
-    let end = Instant::now() + PATIENCE;
     loop {
         match child.try_wait().expect("our own child") {
             Some(status) => return status.success(),
-            None if Instant::now() > end => {
+            None if end.is_some_and(|end| Instant::now() > end) => {
                 let group = i32::try_from(child.id()).expect("a process id");
                 let group = nix::unistd::Pid::from_raw(group);
                 let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
