@@ -28,8 +28,8 @@ pub(super) struct Holdings {
     instance: InstanceId,
     owner: bool,
     lease: Option<Lease>,
-    /// Until then an advertisement that left speaks for us, and a renewal
-    /// that failed may be tried again.
+    /// Until then an advertisement that left speaks for us: a renewal that
+    /// failed may be tried again, and what ran out be put back.
     spoken_until: Instant,
     /// Since we became Backup an address went otherwise than by the end of
     /// its lease, or stays: clients may have learnt us.
@@ -116,16 +116,18 @@ impl Holdings {
     /// Orders every address, those believed present too: a claim begins by
     /// making sure.
     pub fn claim(&mut self, turn: &mut Turn<'_>) {
+        let spoken = self.speaks(turn.now);
         for holding in self.holdings.values_mut() {
-            holding.claim(turn, self.owner, self.lease, true);
+            holding.claim(turn, self.owner, self.lease, spoken, true);
         }
     }
 
     /// Orders what is missing, and renewals that are to be tried again.
     pub fn complete(&mut self, turn: &mut Turn<'_>) {
         self.release_departing(turn);
+        let spoken = self.speaks(turn.now);
         for holding in self.holdings.values_mut() {
-            holding.claim(turn, self.owner, self.lease, false);
+            holding.claim(turn, self.owner, self.lease, spoken, false);
         }
         self.renew_again(turn);
     }

@@ -146,3 +146,29 @@ fn an_owner_that_cannot_send_waits_as_backup() {
     lab.run(secs(4));
     assert_eq!(lab.state(a), ACTIVE);
 }
+
+/// Its lease runs out first; it is not put back by one whom nobody hears.
+#[test]
+fn an_address_that_ran_out_in_silence_stays_away() {
+    let mut lab = Lab::new();
+    let a = lab.host(vec![InstanceSettings {
+        lease: vipward::agent::values::Lease::from_seconds(2),
+        ..web(200)
+    }]);
+    lab.start(a);
+    lab.run_until(a, ACTIVE, secs(10));
+    lab.run(ms(10));
+    lab.mark();
+    mute(&mut lab, a, true);
+    lab.run(ms(2_500));
+    assert_eq!(lab.state(a), ACTIVE);
+    assert_eq!(lab.obstacles(a), ["cannot-send"]);
+    assert!(lab.holds(a, WEB).is_none());
+    assert_eq!(lab.added(a), []);
+    // The next one leaves just before it would have given up.
+    mute(&mut lab, a, false);
+    lab.run(ms(600));
+    assert!(lab.holds(a, WEB).is_some());
+    assert_eq!(lab.transitions(a), []);
+    assert_eq!(lab.obstacles(a), [""; 0]);
+}

@@ -181,6 +181,7 @@ impl Holding {
         turn: &mut Turn<'_>,
         owner: bool,
         lease: Option<Lease>,
+        spoken: bool,
         anew: bool,
     ) {
         if self.departing {
@@ -194,6 +195,11 @@ impl Holding {
             self.failure = None;
         }
         let settled = self.present && self.confirmed;
+        // Nothing of ours has left since: who let it go by himself shall not
+        // take it back by himself.
+        if self.vanished == Some(Loss::Expired) && !spoken {
+            return;
+        }
         let too_soon = self.restoration().is_some_and(|at| at > turn.now);
         if settled || too_soon || !self.may_try(turn.now) {
             return;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Holding, Holdings, Pending};
 use crate::agent::action::Action;
 use crate::agent::event::NotRenewed;
+use crate::agent::report::Loss;
 use crate::agent::time::Instant;
 use crate::agent::values::{AddressIndex, Lease};
 use crate::agent::world::Turn;
@@ -17,20 +18,28 @@ const RENEW_PAUSE: Duration = Duration::from_millis(200);
 const YOUNG: u32 = 5;
 
 impl Holdings {
-    /// An advertisement has left, and speaks for us until `until`.
-    pub fn renew(&mut self, turn: &mut Turn<'_>, until: Instant) {
+    /// An advertisement has left, and speaks for us until `until`. Whether
+    /// something has waited for that.
+    pub fn renew(&mut self, turn: &mut Turn<'_>, until: Instant) -> bool {
         self.spoken_until = until;
         for holding in self.holdings.values_mut() {
             holding.renew(turn, self.lease);
         }
+        let mut all = self.holdings.values();
+        all.any(|holding| holding.vanished == Some(Loss::Expired))
+    }
+
+    pub(super) fn speaks(&self, now: Instant) -> bool {
+        now <= self.spoken_until
     }
 
     /// Orders those anew that failed, unless our last advertisement is too
     /// old to answer for it.
     pub(super) fn renew_again(&mut self, turn: &mut Turn<'_>) {
+        let spoken = self.speaks(turn.now);
         for holding in self.holdings.values_mut() {
             let due = std::mem::take(&mut holding.renew_due);
-            if due && turn.now <= self.spoken_until {
+            if due && spoken {
                 holding.renew(turn, self.lease);
             }
         }

@@ -41,6 +41,7 @@ impl VirtualRouter {
         self.drift.clear();
         self.conflicts.clear();
         self.enter(turn, from, State::Active(active), reason);
+        self.holdings.renew(turn, turn.now + self.own_interval());
         self.holdings.claim(turn);
     }
 
@@ -74,7 +75,7 @@ impl VirtualRouter {
     }
 
     fn left(&mut self, turn: &mut Turn<'_>) {
-        let was_silent = self.cannot_send.take().is_some() || self.doubts(turn.now);
+        let mut changed = self.cannot_send.take().is_some() || self.doubts(turn.now);
         let patience = self.down_interval(self.own_interval());
         match &mut self.state {
             State::Claiming(claiming) => {
@@ -85,11 +86,11 @@ impl VirtualRouter {
                 active.last_left = turn.now;
                 active.patience = patience;
                 let until = turn.now + self.settings.advert_interval.as_duration();
-                self.holdings.renew(turn, until);
+                changed |= self.holdings.renew(turn, until);
             }
             State::Initialize(_) | State::Backup(_) | State::Resigning(_) => {}
         }
-        if was_silent {
+        if changed {
             self.refresh(turn);
             self.announce_due(turn);
         }
@@ -99,33 +100,32 @@ impl VirtualRouter {
     /// for they will claim then; whoever was about to claim does not.
     fn stuck(&mut self, turn: &mut Turn<'_>, error: String) {
         let interval = self.own_interval();
-        let active_interval = match &self.state {
-            State::Claiming(claiming) => claiming.active_interval,
+        let known = self.cannot_send.is_some();
+        let since = self.cannot_send.as_ref().map_or(turn.now, |(at, _)| *at);
+        match &self.state {
+            State::Claiming(claiming) => {
+                let active_interval = claiming.active_interval;
+                self.cannot_send = Some((since, error));
+                self.fall_silent(turn, active_interval);
+            }
             State::Active(active) => {
                 let patience = interval * u32::from(self.settings.down_after);
                 // Timers are a little late, and some later than others.
-                if turn.now.since(active.last_left) + interval / 2 < patience {
-                    return;
+                let over = turn.now.since(active.last_left) + interval / 2 >= patience;
+                self.cannot_send = Some((since, error));
+                if over {
+                    self.fall_silent(turn, interval);
+                } else if !known {
+                    self.refresh(turn);
                 }
-                interval
             }
-            State::Initialize(_) | State::Backup(_) | State::Resigning(_) => return,
-        };
-        self.fall_silent(turn, error, active_interval);
+            State::Initialize(_) | State::Backup(_) | State::Resigning(_) => {}
+        }
     }
 
     /// Back to Backup with its ordinary timer: the next claim will show
     /// whether advertisements leave again.
-    pub(super) fn fall_silent(
-        &mut self,
-        turn: &mut Turn<'_>,
-        error: String,
-        active_interval: Duration,
-    ) {
-        match &mut self.cannot_send {
-            Some((_, known)) => *known = error,
-            None => self.cannot_send = Some((turn.now, error)),
-        }
+    pub(super) fn fall_silent(&mut self, turn: &mut Turn<'_>, active_interval: Duration) {
         self.active_router = None;
         self.become_backup(turn, Reason::CannotSend, active_interval, None);
         self.refresh(turn);
@@ -146,9 +146,12 @@ impl VirtualRouter {
         }
         if let Some((since, error)) = &self.cannot_send {
             let source = format!("interface {}", self.settings.interface);
+            let consequence = match self.state {
+                State::Active(_) => "given up when its peers' patience is over",
+                _ => "not claiming until one does",
+            };
             let text = format!(
-                "no advertisement could leave when it was last tried: {error}; \
-                 not claiming until one does"
+                "no advertisement could leave when it was last tried: {error}; {consequence}"
             );
             self.obstacles.show(*since, "cannot-send", source, text);
         }

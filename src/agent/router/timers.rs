@@ -59,7 +59,8 @@ impl VirtualRouter {
             State::Claiming(claiming) => {
                 if claiming.until <= turn.now {
                     let error = "nothing was heard of it".to_owned();
-                    self.fall_silent(turn, error, claiming.active_interval);
+                    self.cannot_send = Some((turn.now, error));
+                    self.fall_silent(turn, claiming.active_interval);
                 }
             }
             State::Active(active) => self.active_wakes(turn, active),
