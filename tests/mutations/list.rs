@@ -238,14 +238,14 @@ pub const MUTATIONS: &[Mutation] = &[
     fault(
         "stays Active although nobody hears it",
         SENDING,
-        "                if turn.now.since(active.last_left) + interval / 2 < patience {",
-        "                if turn.now.since(active.last_left) + interval / 2 < patience * 50 {",
+        "turn.now.since(active.last_left) + interval / 2 >= patience;",
+        "turn.now.since(active.last_left) + interval / 2 >= patience * 50;",
     ),
     fault(
         "gives up at the first failure to send",
         SENDING,
-        "                if turn.now.since(active.last_left) + interval / 2 < patience {",
-        "                if turn.now.since(active.last_left) > patience {",
+        "turn.now.since(active.last_left) + interval / 2 >= patience;",
+        "turn.now.since(active.last_left) <= patience;",
     ),
     fault(
         "one peer out of several costs the address",
@@ -256,7 +256,7 @@ pub const MUTATIONS: &[Mutation] = &[
     fault(
         "leases are not begun anew",
         SENDING,
-        "                self.holdings.renew(turn, until);\n",
+        "                changed |= self.holdings.renew(turn, until);\n",
         "                let _ = until;\n",
     ),
     fault(
@@ -264,6 +264,12 @@ pub const MUTATIONS: &[Mutation] = &[
         HOLDINGS,
         "        order.lease = lease.filter(|_| !self.belongs_to_host);\n",
         "        order.lease = lease.filter(|_| false);\n",
+    ),
+    fault(
+        "takes back in silence what ran out in silence",
+        HOLDINGS,
+        "        if self.vanished == Some(Loss::Expired) && !spoken {",
+        "        if self.vanished == Some(Loss::Expired) && !spoken && anew {",
     ),
     fault(
         "an owner's own address is leased",
