@@ -48,7 +48,12 @@ fn sources_of(segments: &[&str]) -> Vec<String> {
         let file = place.join(format!("{segment}.rs"));
         let folder = place.join(segment);
         if file.is_file() {
-            return vec![fs::read_to_string(file).expect("a source file")];
+            // With what stands below it in a folder of its name.
+            found.push(fs::read_to_string(file).expect("a source file"));
+            if folder.is_dir() {
+                sources_below(&folder, &mut found);
+            }
+            return found;
         }
         if !folder.is_dir() {
             break;
