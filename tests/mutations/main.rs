@@ -67,8 +67,14 @@ fn run(root: &Path) -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
+    // All, or those whose names contain one of the arguments.
+    let words: Vec<String> = env::args().skip(1).collect();
+    let wanted = |mutation: &&Mutation| {
+        words.is_empty() || words.iter().any(|word| mutation.name.contains(word))
+    };
+    let chosen: Vec<&Mutation> = MUTATIONS.iter().filter(wanted).collect();
     let mut caught: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (number, mutation) in MUTATIONS.iter().enumerate() {
+    for (number, mutation) in chosen.iter().enumerate() {
         let path = tree.join(mutation.file);
         let right = fs::read_to_string(&path).expect("a copied file");
         let wrong = planted(&tree, mutation).unwrap_or_else(|error| panic!("{error}"));
@@ -80,7 +86,7 @@ fn run(root: &Path) -> ExitCode {
         let layers: Vec<&str> = layers.map(|(layer, _)| *layer).collect();
         fs::write(&path, right).expect("the copy can be written");
         assert!(built, "{}: the fault cannot be compiled", mutation.name);
-        let total = MUTATIONS.len();
+        let total = chosen.len();
         eprintln!(
             "{:>2}/{total} {}: {}",
             number + 1,
@@ -90,12 +96,12 @@ fn run(root: &Path) -> ExitCode {
         caught.insert(mutation.name, layers);
     }
     println!("| fault | file | caught by |\n|---|---|---|");
-    for mutation in MUTATIONS {
+    for mutation in &chosen {
         let layers = told(caught.get(mutation.name).map_or(&[], Vec::as_slice));
         println!("| {} | `{}` | {layers} |", mutation.name, mutation.file);
     }
     let missed = caught.values().filter(|layers| layers.is_empty()).count();
-    println!("{} caught, {missed} missed", MUTATIONS.len() - missed);
+    println!("{} caught, {missed} missed", chosen.len() - missed);
     ExitCode::from(u8::from(missed > 0))
 }
 
