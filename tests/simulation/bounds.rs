@@ -41,8 +41,8 @@ impl Bounds {
     /// - the loser releases and the winner adds, K each; one that resigns
     ///   keeps its addresses for I at most;
     /// - an address that vanished (faults `prune` and `expire`) is put back
-    ///   within the longest pause between two restorations, 8 s, or, if only
-    ///   its confirmation is missing, 1 s.
+    ///   within the longest pause between two restorations or, if only its
+    ///   confirmation is missing, 1 s each.
     pub fn of(cast: &Cast) -> Self {
         let unit = cast.unit;
         let instances = || cast.settings.iter().flat_map(|host| &host.instances);
@@ -71,7 +71,7 @@ impl Bounds {
         let silence = unit * (down_after + 1) + unit;
         let preempting = unit + delay * 2 + preempt;
         let lost = cast.faults.has(Fault::Prune) || cast.faults.has(Fault::Expire);
-        let restored = if lost { second * 9 } else { Duration::ZERO };
+        let restored = if lost { second * 2 } else { Duration::ZERO };
         let sum = checks + settle + silence + (unit + delay) + preempting;
         let sum = sum + kernel * 2 + unit + restored + cast.late_max * 10;
         Self {

@@ -18,8 +18,8 @@ const ADD_PAUSE_LONGEST: Duration = Duration::from_secs(300);
 const CONFIRM_WITHIN: Duration = Duration::from_secs(1);
 /// From one restoration of an address to the next, so that another daemon
 /// that keeps deleting it gets no tight loop; doubled each time.
-const RESTORE_PAUSE_FIRST: Duration = Duration::from_secs(1);
-const RESTORE_PAUSE_LONGEST: Duration = Duration::from_secs(8);
+const RESTORE_PAUSE_FIRST: Duration = Duration::from_millis(100);
+const RESTORE_PAUSE_LONGEST: Duration = Duration::from_secs(1);
 /// Left alone for this long, it is restored at once the next time.
 const LEFT_ALONE: Duration = Duration::from_secs(60);
 
