@@ -29,6 +29,8 @@ pub struct Kernel {
     pub refuse_renew: Option<String>,
     /// Why no packet can leave.
     pub refuse_send: Option<String>,
+    /// ... to some destinations; the others are served.
+    pub serves_some: bool,
     /// Why no address can have a lease.
     pub refuse_lease: Option<String>,
     /// When an address goes by itself.
@@ -61,6 +63,7 @@ impl Kernel {
             refuse_remove: None,
             refuse_renew: None,
             refuse_send: None,
+            serves_some: false,
             refuse_lease: None,
             leases: BTreeMap::new(),
             marks: true,

@@ -293,7 +293,8 @@ impl Lab {
         let mut unsent = Vec::new();
         actions.retain(|action| match action {
             Action::Advertise { instance, .. } => {
-                let sent = kernel.can_send(agent, *instance).is_ok();
+                let outcome = kernel.can_send(agent, *instance);
+                let sent = outcome.map_or_else(|not| not.partly, |()| true);
                 unsent.extend((!sent).then_some(*instance));
                 sent
             }

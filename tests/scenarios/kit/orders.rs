@@ -23,7 +23,7 @@ impl Kernel {
                 None => return Ok(()),
             },
         };
-        let partly = false;
+        let partly = self.serves_some;
         Err(NotSent { error, partly })
     }
 }
