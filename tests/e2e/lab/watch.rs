@@ -69,6 +69,12 @@ impl Watch {
         }
     }
 
+    /// When the first change was seen, if that was before `until`.
+    pub fn began(&self, until: Instant) -> Option<Instant> {
+        let changes = self.shared.changes();
+        changes.first().map(|(at, _)| *at).filter(|at| *at <= until)
+    }
+
     /// When `address` came (true) and went, from `since` on.
     pub fn times(&self, since: Instant, address: IpAddr) -> Vec<(Instant, bool)> {
         let changes = self.shared.changes();
