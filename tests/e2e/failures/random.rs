@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 
-use super::SOON;
+use super::{LATE_EXPIRY, SOON};
 use crate::lab::agent::Agent;
 use crate::lab::config::Router;
 use crate::lab::fault::Frozen;
 use crate::lab::guardian::{said, signal};
 use crate::lab::outage::Outage;
-use crate::lab::{Host, LONG, Lab, ms, tools, vip, vip6, wait_until};
+use crate::lab::{Host, LONG, Lab, assert_span, ms, tools, vip, vip6, wait_until};
 use crate::{Needs, trial};
 
 #[path = "../../simulation/dice.rs"]
@@ -280,6 +280,9 @@ fn hundred() {
         "    healthy {took:.2?} after the last; the longest double: {:.2?}",
         outage.both_longest
     );
+    // Not for longer than a lease, or than it took to mend a cut network.
+    let lease = a.router.lease() + LATE_EXPIRY + SOON;
+    assert_span("the longest double", outage.both_longest, ms(0), lease);
     // Nothing moves any more, and leases are renewed.
     let calm = Instant::now();
     wait_until("a while", LONG, || {

@@ -76,9 +76,12 @@ impl Host {
 
     /// Somebody deletes `address`, if it is there at this moment.
     pub fn take_away(&self, address: IpAddr) -> bool {
-        let length = if address.is_ipv4() { 32 } else { 128 };
+        let Some(entry) = self.address_entry(address) else {
+            return false;
+        };
+        let network = format!("{address}/{}", entry["prefixlen"]);
         let mut command = self.namespace.command(&tools::ip().expect("ip"));
-        command.args(["addr", "del", &format!("{address}/{length}"), "dev", "eth0"]);
+        command.args(["addr", "del", &network, "dev", "eth0"]);
         command.output().is_ok_and(|output| output.status.success())
     }
 }

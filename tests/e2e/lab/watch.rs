@@ -118,6 +118,19 @@ impl Watch {
         self.wait_change(since, timeout, &Change::Neighbour { address, mac })
     }
 
+    /// When this host began to take `mac` for `address`, if it did.
+    pub fn learnt(&self, since: Instant, address: IpAddr, mac: Mac) -> Option<Instant> {
+        let wanted = Change::Neighbour {
+            address,
+            mac: Some(mac),
+        };
+        let changes = self.shared.changes();
+        let mut later = changes.iter().filter(|(at, _)| *at >= since);
+        later
+            .find(|(_, change)| *change == wanted)
+            .map(|(at, _)| *at)
+    }
+
     #[track_caller]
     fn wait_change(&self, since: Instant, timeout: Duration, wanted: &Change) -> Instant {
         let end = Instant::now() + timeout;
