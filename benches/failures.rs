@@ -259,14 +259,19 @@ fn run(row: &Row) -> Run {
     let resumed = fail(row.case, &lab, &a, pids, failed);
     sleep((failed + row.look).saturating_duration_since(Instant::now()));
     let report = prober.stop();
-    let first = |times: Vec<(Instant, bool)>| times.iter().find(|(_, on)| !on).map(|(at, _)| *at);
+    let gone_at = |address| {
+        let mut times = a.watch.times(failed, address).into_iter();
+        match row.case {
+            // It may run out, and be put back once, before it is given up.
+            Case::Blocked => times.rfind(|(at, on)| !on && *at < failed + ms(5000)),
+            _ => times.find(|(_, on)| !on),
+        }
+        .map(|(at, _)| at)
+    };
     let addresses = router(200).parsed();
-    let gone: Option<Vec<_>> = addresses
-        .iter()
-        .map(|address| first(a.watch.times(failed, *address)))
-        .collect();
+    let gone: Option<Vec<_>> = addresses.iter().map(|address| gone_at(*address)).collect();
     let gone = gone.and_then(|all| all.into_iter().max());
-    let stale = resumed.map_or(0, |from| stale(&lab, &b, from));
+    let stale = resumed.map_or(0, |from| stale(&lab, &b, failed, from));
     Run {
         gone: gone.map(|at| at - failed),
         learnt: client
@@ -281,10 +286,14 @@ fn run(row: &Row) -> Run {
 
 /// What `a` said within an interval of `from` that takes the address from
 /// `b`, while b held it.
-fn stale(lab: &Lab, b: &Host, from: Instant) -> usize {
-    let until = b.watch.times(from, vip());
-    let until = until.first().map_or(from + ms(900), |(at, _)| *at);
-    let until = until.min(from + ms(900));
+fn stale(lab: &Lab, b: &Host, failed: Instant, from: Instant) -> usize {
+    let of_b = b.watch.times(failed, vip());
+    let held = of_b.iter().rfind(|(at, _)| *at < from);
+    if held.is_none_or(|(_, on)| !on) {
+        return 0;
+    }
+    let until = of_b.iter().find(|(at, _)| *at >= from);
+    let until = until.map_or(from + ms(900), |(at, _)| (from + ms(900)).min(*at));
     let adverts = lab.observer.adverts(from, "a");
     let adverts = adverts
         .iter()
