@@ -37,6 +37,8 @@ fn agent() {
     pair.b.watch.wait(killed, vip(), true, LONG);
     let outage = pair.cost("agent killed", killed);
     outage.assert_at_most(SOON, second.skew() + SOON);
+    let learnt = pair.client.watch.learnt(killed, vip(), pair.b.mac("eth0"));
+    assert!(learnt.is_some(), "the client was not told");
 }
 
 /// The agent goes on as if nothing had been, and has another one.

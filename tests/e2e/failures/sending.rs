@@ -96,8 +96,9 @@ fn backup() {
     outage.assert_at_most(ms(0), (taken - killed) + SOON);
 }
 
-/// Its hardware address cannot even be asked for any more. That says nothing
-/// about us.
+/// Its hardware address is asked for in vain, which says nothing about us.
+/// The kernel takes what is sent there all the same: a socket bound to its
+/// interface (Linux 6.18) is not even told of a route that forbids it.
 fn dead_peer() {
     let best = Router::new(200);
     let mut pair = Pair::with(|a, b| {
