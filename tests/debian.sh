@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Provides the foreign programs that the end-to-end tests talk to: keepalived,
-# FRR's vrrpd and zebra, ip and systemd-analyze. What the host has is used; what it
+# FRR's vrrpd and zebra, ip, nft and systemd-analyze. What the host has is used; what it
 # lacks is downloaded as Debian packages and unpacked under target/debian/root.
 # Nothing is installed, and nothing outside target/debian is written.
 #
@@ -14,7 +14,7 @@ root=$base/root
 PATH=$PATH:/usr/sbin:/sbin
 
 # package, and the program by which it is known
-wanted="keepalived:keepalived frr:/usr/lib/frr/vrrpd iproute2:ip systemd:systemd-analyze"
+wanted="keepalived:keepalived frr:/usr/lib/frr/vrrpd iproute2:ip nftables:nft systemd:systemd-analyze"
 
 on_host() {
     case $1 in

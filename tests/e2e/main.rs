@@ -21,6 +21,7 @@ mod agent_runner;
 mod agent_start;
 mod agent_stop;
 mod agent_variants;
+mod failures;
 mod frr;
 mod keepalived;
 mod lab;
@@ -40,6 +41,7 @@ pub enum Needs {
     Nothing,
     Keepalived,
     Frr,
+    Nft,
 }
 
 /// A trial that is skipped, with the reason, where its needs are not met.
@@ -49,6 +51,7 @@ pub fn trial(name: impl Into<String>, needs: Needs, run: impl FnOnce() + Send + 
             Needs::Nothing => None,
             Needs::Keepalived => tools::keepalived().err(),
             Needs::Frr => tools::frr().err(),
+            Needs::Nft => tools::nft().err(),
         });
         if let Some(reason) = missing {
             return Ok(Completion::ignored_with(reason));
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(SIDE_BY_SIDE);
     let mut trials = Vec::new();
     trials.extend(lab_itself::trials());
+    trials.extend(failures::trials());
     trials.extend(agent_guardian::trials());
     trials.extend(agent_health::trials());
     trials.extend(agent_addresses::trials());

@@ -101,6 +101,14 @@ impl Router {
         self.interval * 3 + self.skew()
     }
 
+    /// `address_lease: auto`, with three intervals of patience.
+    pub fn lease(&self) -> Duration {
+        let below = (self.interval * 3).saturating_sub(Duration::from_secs(1));
+        let least = (self.interval + Duration::from_secs(1)).max(Duration::from_secs(2));
+        let whole = below.max(least);
+        Duration::from_secs(whole.as_secs() + u64::from(whole.subsec_nanos() > 0))
+    }
+
     /// The addresses that are listed in advertisements.
     pub fn advertised(&self) -> Vec<IpAddr> {
         self.parsed()

@@ -10,8 +10,8 @@ use nix::unistd::Pid;
 use super::agent::{Agent, program};
 use super::{Host, ms, wait_until};
 
-/// The children of `parent` by that name that live.
-fn children(parent: u32, name: &str) -> Vec<u32> {
+/// The children of `parent` that live and whose name ends so.
+pub fn children(parent: u32, name: &str) -> Vec<u32> {
     let entries = fs::read_dir("/proc").expect("/proc");
     let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     numbers
@@ -23,7 +23,7 @@ fn children(parent: u32, name: &str) -> Vec<u32> {
             let mut fields = tail.split_whitespace();
             let alive = fields.next().is_some_and(|state| state != "Z");
             let of = fields.next().and_then(|ppid| ppid.parse().ok());
-            alive && of == Some(parent) && head.ends_with(&format!("({name}"))
+            alive && of == Some(parent) && head.ends_with(name)
         })
         .collect()
 }
@@ -46,7 +46,7 @@ impl Agent {
     pub fn guardian(&self, before: Option<u32>) -> u32 {
         let mut found = None;
         wait_until("a guardian", ms(3000), || {
-            let all = children(self.process.pid(), "vip-guardian");
+            let all = children(self.process.pid(), "(vip-guardian");
             assert!(all.len() <= 1, "{all:?} are on guard at once");
             found = all.first().copied().filter(|pid| Some(*pid) != before);
             found.is_some()

@@ -11,12 +11,14 @@ use tempfile::TempDir;
 
 pub mod agent;
 pub mod config;
+pub mod fault;
 pub mod frame;
 pub mod guardian;
 pub mod inject;
 pub mod isolation;
 pub mod namespace;
 pub mod observer;
+pub mod outage;
 pub mod prober;
 pub mod process;
 pub mod service;

@@ -49,6 +49,12 @@ pub fn keepalived() -> Result<Program, String> {
         .clone()
 }
 
+/// nftables' `nft`, or why there is none.
+pub fn nft() -> Result<Program, String> {
+    static FOUND: OnceLock<Result<Program, String>> = OnceLock::new();
+    FOUND.get_or_init(|| find("nft", "--version")).clone()
+}
+
 /// FRR's two programs, or why there are none.
 pub fn frr() -> Result<Frr, String> {
     static FOUND: OnceLock<Result<Frr, String>> = OnceLock::new();

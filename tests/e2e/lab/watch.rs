@@ -69,6 +69,12 @@ impl Watch {
         }
     }
 
+    /// When the first change was seen, if that was before `until`.
+    pub fn began(&self, until: Instant) -> Option<Instant> {
+        let changes = self.shared.changes();
+        changes.first().map(|(at, _)| *at).filter(|at| *at <= until)
+    }
+
     /// When `address` came (true) and went, from `since` on.
     pub fn times(&self, since: Instant, address: IpAddr) -> Vec<(Instant, bool)> {
         let changes = self.shared.changes();
@@ -110,6 +116,19 @@ impl Watch {
     ) -> Instant {
         let mac = Some(mac);
         self.wait_change(since, timeout, &Change::Neighbour { address, mac })
+    }
+
+    /// When this host began to take `mac` for `address`, if it did.
+    pub fn learnt(&self, since: Instant, address: IpAddr, mac: Mac) -> Option<Instant> {
+        let wanted = Change::Neighbour {
+            address,
+            mac: Some(mac),
+        };
+        let changes = self.shared.changes();
+        let mut later = changes.iter().filter(|(at, _)| *at >= since);
+        later
+            .find(|(_, change)| *change == wanted)
+            .map(|(at, _)| *at)
     }
 
     #[track_caller]
