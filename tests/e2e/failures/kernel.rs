@@ -28,8 +28,8 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// Put back at once the first time, then after a pause that grows; and the
-/// host stays Active, since nobody else could do better.
+/// Put back each time, at most once a second; and the host stays Active, since
+/// nobody else could do better.
 fn flushed() {
     let mut pair = Pair::new(&Router::new(200), &Router::new(100));
     let began = Instant::now();
@@ -39,33 +39,25 @@ fn flushed() {
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         taken += u32::from(pair.a.take_away(vip()));
     }
-    let last = pair.a.watch.wait(began + ms(10_000), vip(), true, LONG);
+    let last = pair.a.watch.wait(began + ms(11_000), vip(), true, LONG);
     let changes = pair.a.watch.times(began, vip());
     let absences: Vec<Duration> = changes
         .chunks(2)
         .filter_map(|pair| Some(pair.get(1)?.0 - pair.first()?.0))
         .collect();
-    assert!(taken >= 3, "{absences:?}");
     assert_eq!(
         absences.len(),
         usize::try_from(taken).expect("few"),
         "{changes:?}"
     );
     assert_span("the first return", absences[0], ms(0), ms(100));
-    // At once, then at least 1, 2, 4 and 8 s after the return before.
-    let returns: Vec<Instant> = changes
-        .iter()
-        .filter(|(_, on)| *on)
-        .map(|(at, _)| *at)
-        .collect();
-    let pauses: Vec<Duration> = returns.windows(2).map(|two| two[1] - two[0]).collect();
-    for (pause, least) in pauses.iter().zip([1000, 2000, 4000, 8000]) {
-        assert_span("a pause", *pause, ms(least - 50), ms(least + 1000));
+    // From one return to the next no more than a second.
+    for absence in &absences {
+        assert_span("an absence", *absence, ms(0), ms(1000));
     }
-    assert!(pauses.len() >= 2, "{pauses:?}");
-    let outage = pair.cost("flushed every second for 12 s", began);
-    outage.assert_at_most(ms(0), ms(8000));
-    assert!(outage.none_held > ms(1000), "{outage}");
+    assert!(taken >= 11, "{absences:?}");
+    pair.cost("flushed every second for 12 s", began)
+        .assert_at_most(ms(0), ms(1000));
     assert_eq!(pair.first.state("web"), "active");
     assert_eq!(pair.b.watch.times(began, vip()), []);
     let log = pair.first.process.log();
