@@ -26,7 +26,7 @@ impl Sequence {
     /// A clock's time since 1970, with counter 0. The seconds wrap in 2106.
     pub fn at_clock(since_epoch: Duration) -> Self {
         let fraction = u64::from(since_epoch.subsec_nanos()) * 65_536 / 1_000_000_000;
-        Self(since_epoch.as_secs() << 32 | fraction << 16)
+        Self((since_epoch.as_secs() << 32) | (fraction << 16))
     }
 
     #[must_use]
@@ -61,7 +61,7 @@ impl Sequence {
     pub fn distance(self, other: Sequence) -> Duration {
         let ahead = self.0.wrapping_sub(other.0);
         let bits = ahead.min(ahead.wrapping_neg());
-        let nanos = (bits & 0xffff_ffff) * 1_000_000_000 >> 32;
+        let nanos = ((bits & 0xffff_ffff) * 1_000_000_000) >> 32;
         Duration::from_secs(bits >> 32) + Duration::from_nanos(nanos)
     }
 }

@@ -171,15 +171,7 @@ async fn serve(
     record: Arc<Mutex<Record>>,
 ) -> anyhow::Result<Ending> {
     let Configuration { loaded, keys } = new;
-    let identity = Identity {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        node: loaded.settings.node.clone(),
-        pid: std::process::id(),
-        started_at: Timestamp::now(),
-        config_path: std::path::absolute(&loaded.path).unwrap_or_else(|_| loaded.path.clone()),
-        config_loaded_at: Timestamp::now(),
-        config_digest: loaded.digest.clone(),
-    };
+    let identity = identity(&loaded);
     let signals = Signals::new().context("cannot listen for signals")?;
     let node = loaded.settings.node.clone();
     let mut agent = Agent::new(loaded.settings, timer::now());
@@ -248,6 +240,18 @@ async fn serve(
         service,
     };
     protocol_loop.run().await
+}
+
+fn identity(loaded: &Loaded) -> Identity {
+    Identity {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        node: loaded.settings.node.clone(),
+        pid: std::process::id(),
+        started_at: Timestamp::now(),
+        config_path: std::path::absolute(&loaded.path).unwrap_or_else(|_| loaded.path.clone()),
+        config_loaded_at: Timestamp::now(),
+        config_digest: loaded.digest.clone(),
+    }
 }
 
 /// What an earlier agent kept, given to those whom it concerns. Where nothing

@@ -24,30 +24,33 @@ use crate::{Needs, trial};
 type Make = fn(u8, IpAddr) -> Router;
 
 pub fn trials() -> Vec<Trial> {
-    let variants: [(&str, Make); 4] = [
-        ("", |priority, _| Router::new(priority)),
-        ("_v2", |priority, _| Router::new(priority).version_2()),
-        ("_unicast", |priority, peer| {
-            Router::new(priority).peers(&[peer])
-        }),
-        ("_ipv6", |priority, _| Router::new(priority).ipv6()),
+    let variants: [(&str, Make, &'static str); 5] = [
+        ("", plain, MONOTONIC),
+        ("_by_time", plain, TIME),
+        ("_v2", |priority, _| Router::new(priority).version_2(), TIME),
+        (
+            "_unicast",
+            |priority, peer| Router::new(priority).peers(&[peer]),
+            MONOTONIC,
+        ),
+        (
+            "_ipv6",
+            |priority, _| Router::new(priority).ipv6(),
+            MONOTONIC,
+        ),
     ];
-    let deaths = variants.map(|(name, router)| {
-        let run = move || a_death_is_believed(router);
-        trial(
-            format!("agent_auth_death_is_believed{name}"),
-            Needs::Nothing,
-            run,
-        )
+    let deaths = variants.map(|(name, router, anti_replay)| {
+        let run = move || a_death_is_believed(router, anti_replay);
+        let name = format!("agent_auth_death_is_believed{name}");
+        trial(name, Needs::Nothing, run)
     });
-    let others: [(&str, Needs, fn()); 5] = [
+    let restarts = [MONOTONIC, TIME].map(|anti_replay| {
+        let name = format!("agent_auth_restarts_lock_nobody_out_{anti_replay}");
+        trial(name, Needs::Nothing, move || restarts(anti_replay))
+    });
+    let others: [(&str, Needs, fn()); 4] = [
         ("agent_auth_attacks_change_nothing", Needs::Nothing, attacks),
         ("agent_auth_introduced_and_rotated", Needs::Nothing, rollout),
-        (
-            "agent_auth_restarts_lock_nobody_out",
-            Needs::Nothing,
-            restarts,
-        ),
         ("agent_auth_faults_of_key_files", Needs::Nothing, key_files),
         (
             "keepalived_and_a_simple_password",
@@ -56,7 +59,11 @@ pub fn trials() -> Vec<Trial> {
         ),
     ];
     let others = others.map(|(name, needs, run)| trial(name, needs, run));
-    deaths.into_iter().chain(others).collect()
+    deaths.into_iter().chain(restarts).chain(others).collect()
+}
+
+fn plain(priority: u8, _: IpAddr) -> Router {
+    Router::new(priority)
 }
 
 /// A key file of this lab, of these bytes.
@@ -68,9 +75,13 @@ fn key(lab: &Lab, byte: u8) -> PathBuf {
     path
 }
 
-fn enforced(lab: &Lab, router: Router) -> Router {
+const MONOTONIC: &str = "monotonic";
+const TIME: &str = "time";
+
+fn enforced(lab: &Lab, router: Router, anti_replay: &str) -> Router {
     let path = key(lab, 7);
-    router.with(&format!("auth: {{ keys: {{ 1: {} }} }}", path.display()))
+    let keys = format!("keys: {{ 1: {} }}", path.display());
+    router.with(&format!("auth: {{ {keys}, anti_replay: {anti_replay} }}"))
 }
 
 /// Kind and count of what `agent` did not believe of `source`.
@@ -89,9 +100,9 @@ fn rejections(agent: &Agent, source: IpAddr) -> BTreeMap<String, u64> {
 }
 
 /// Active on a, Backup on b, both signing.
-fn pair(lab: &Lab, a: &Host, b: &Host, router: Make) -> (Agent, Agent, Router) {
-    let best = enforced(lab, router(200, b.v4()));
-    let second = enforced(lab, router(100, a.v4()));
+fn pair(lab: &Lab, [a, b]: [&Host; 2], router: Make, anti_replay: &str) -> (Agent, Agent, Router) {
+    let best = enforced(lab, router(200, b.v4()), anti_replay);
+    let second = enforced(lab, router(100, a.v4()), anti_replay);
     let first = lab.agent(a, std::slice::from_ref(&best));
     for address in best.parsed() {
         a.watch.wait(first.started, address, true, LONG);
@@ -101,10 +112,10 @@ fn pair(lab: &Lab, a: &Host, b: &Host, router: Make) -> (Agent, Agent, Router) {
     (first, other, second)
 }
 
-fn a_death_is_believed(router: Make) {
+fn a_death_is_believed(router: Make, anti_replay: &str) {
     let lab = Lab::new();
     let [a, b] = lab.hosts(["a", "b"]);
-    let (mut first, other, second) = pair(&lab, &a, &b, router);
+    let (mut first, other, second) = pair(&lab, [&a, &b], router, anti_replay);
     sleep(second.down_interval());
     assert_eq!(other.state("web"), "backup", "it believes the Active");
     let status = other.instance("web");
@@ -175,7 +186,7 @@ fn undisturbed(lab: &Lab, agents: [&Agent; 2], what: &str, attack: impl FnOnce()
 fn attacks() {
     let lab = Lab::new();
     let [a, b, attacker] = lab.hosts(["a", "b", "attacker"]);
-    let (mut first, other, _) = pair(&lab, &a, &b, |priority, _| Router::new(priority));
+    let (mut first, other, _) = pair(&lab, [&a, &b], plain, MONOTONIC);
     let captured = lab.observer.wait_advert(first.started, "a", 200, LONG);
     sleep(ms(1000));
     let both = [&first, &other];
@@ -231,10 +242,10 @@ fn attacks() {
 }
 
 /// Killed and started again, each of them, with captures of before.
-fn restarts() {
+fn restarts(anti_replay: &str) {
     let lab = Lab::new();
     let [a, b, attacker] = lab.hosts(["a", "b", "attacker"]);
-    let (mut first, mut other, second) = pair(&lab, &a, &b, |priority, _| Router::new(priority));
+    let (mut first, mut other, second) = pair(&lab, [&a, &b], plain, anti_replay);
     sleep(ms(2500));
     let captures: Vec<Frame> = lab
         .observer
@@ -263,7 +274,7 @@ fn restarts() {
     // The sender, which comes back, preempts, and is believed.
     first.kill_with_guardian();
     other.wait_state("web", "active", LONG);
-    let again = lab.agent(&a, &[enforced(&lab, Router::new(200))]);
+    let again = lab.agent(&a, &[enforced(&lab, Router::new(200), anti_replay)]);
     again.wait_state("web", "active", LONG);
     other.wait_state("web", "backup", LONG);
     sleep(second.down_interval() + ms(300));

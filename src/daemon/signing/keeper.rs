@@ -199,7 +199,8 @@ impl Ceiling {
         let asked = self
             .asked
             .is_some_and(|asked| !half_way.is_newer_than(asked));
-        if half_way.is_newer_than(granted) && !asked {
+        let never = granted.bits() == 0;
+        if (never || half_way.is_newer_than(granted)) && !asked {
             let order = target(wanted, clock, 1);
             if self.orders.try_send(Order::Ceiling(order)).is_ok() {
                 self.asked = Some(order);
@@ -207,7 +208,7 @@ impl Ceiling {
         }
         // Nothing was ever granted where the first instance that signs came
         // with a reload: then the clock's is good for the moment.
-        if beyond && granted.bits() != 0 {
+        if beyond && !never {
             last.next()
         } else {
             wanted
