@@ -31,6 +31,7 @@ longest() {
     case $1 in
         advert_ipv4) echo 1200 ;; # 60 + 8 + 255 * 4 + 28
         advert_ipv6) echo 4200 ;; # 40 + 8 + 255 * 16 + 28
+        trailer) echo 1200 ;;
         arp) echo 64 ;;
         neighbour) echo 2200 ;; # the longest option has 2040
         control_request) echo 16384 ;; # twice the head's bound

@@ -7,6 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use vipward::agent::election::{active_down_interval, losing_priority, outranks, skew_time};
 use vipward::agent::event::{Event, InterfaceAddress, InterfaceState};
+use vipward::agent::seal::Sequence;
 use vipward::agent::settings::{
     AddressSettings, AnnounceSettings, InstanceSettings, Preempt, Settings,
 };
@@ -139,6 +140,7 @@ fn settings(version: Version, value: u8, interval: AdvertInterval) -> Settings {
         checksum: ChecksumForm::PseudoHeader,
         ttl: 255,
         lease: None,
+        authentication: Default::default(),
     };
     Settings {
         node: "lb1".to_owned(),
@@ -277,4 +279,51 @@ fn the_skew_of_the_example_in_the_text() {
     let skew = |value| skew_time(Version::V3, priority(value), interval.as_duration());
     assert_eq!(skew(254), Duration::from_nanos(78_125));
     assert_eq!(skew(253), Duration::from_nanos(117_187));
+}
+
+const HALF: u64 = 1 << 63;
+
+proptest! {
+    /// RFC 1982: on a circle, wherever on it.
+    #[test]
+    fn newer_is_a_matter_of_less_than_half_the_circle(at: u64, ahead: u64) {
+        let (here, there) = (Sequence::from_bits(at), Sequence::from_bits(at.wrapping_add(ahead)));
+        prop_assert_eq!(there.is_newer_than(here), ahead != 0 && ahead < HALF);
+        prop_assert_eq!(here.is_newer_than(there), ahead > HALF);
+        prop_assert!(!(here.is_newer_than(there) && there.is_newer_than(here)));
+        prop_assert_eq!(here.distance(there), there.distance(here));
+    }
+
+    /// Whatever the clock does, what is sent next is newer.
+    #[test]
+    fn a_sender_s_numbers_only_grow(last: u64, clock: u64) {
+        let (last, clock) = (Sequence::from_bits(last), Sequence::from_bits(clock));
+        let next = last.after(clock);
+        prop_assert!(next.is_newer_than(last));
+        prop_assert!(next == clock || next == last.next());
+    }
+
+    #[test]
+    fn a_clock_s_time_is_seconds_and_a_fraction(seconds: u32, nanos in 0..1_000_000_000_u32, later in 0..100_000_000_u64) {
+        let at = Duration::new(u64::from(seconds), nanos);
+        let clock = Sequence::at_clock(at);
+        prop_assert_eq!(clock.bits() >> 32, u64::from(seconds));
+        prop_assert_eq!(clock.bits() & 0xffff, 0);
+        let span = Duration::from_micros(later);
+        let then = Sequence::at_clock(at + span);
+        let error = then.distance(clock).abs_diff(span);
+        // A 65,536th of a second is 15.3 us.
+        prop_assert!(error < Duration::from_micros(16), "{error:?}");
+        prop_assert!(clock.plus(span).distance(clock).abs_diff(span) < Duration::from_micros(16));
+    }
+}
+
+#[test]
+fn numbers_go_on_beyond_the_end_of_the_seconds() {
+    let before = Sequence::at_clock(Duration::from_secs(u64::from(u32::MAX)));
+    let after = Sequence::at_clock(Duration::from_secs(1 << 32));
+    assert_eq!(after.bits(), 0);
+    assert!(after.is_newer_than(before) && !before.is_newer_than(after));
+    assert_eq!(after.distance(before), Duration::from_secs(1));
+    assert_eq!(Sequence::from_bits(u64::MAX).next().bits(), 0);
 }

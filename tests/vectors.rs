@@ -11,6 +11,7 @@ use rstest::rstest;
 
 use vipward::agent::event::{Heard, Timing, V2Authentication};
 use vipward::agent::ladder::{GROUP_IPV4, GROUP_IPV6};
+use vipward::agent::seal::Sequence;
 use vipward::agent::values::{
     AdvertInterval, ChecksumForm, Family, InterfaceName, MacAddress, Version, Vrid,
 };
@@ -19,6 +20,7 @@ use vipward::wire::announcement::{
     gratuitous_arp_reply, gratuitous_arp_request, parse_arp_claim, parse_neighbour_claim,
     unsolicited_neighbour_advertisement,
 };
+use vipward::wire::authentication::{Key, Signature, is_genuine};
 
 const SENDER: MacAddress = MacAddress([0x22, 0x7f, 0xbb, 0x66, 0x43, 0x36]);
 
@@ -73,6 +75,12 @@ fn advert(frame: &[u8]) -> Option<(Heard<'_>, &[u8])> {
         }
         _ => None,
     }
+}
+
+/// Key 1 of the captures that have an HMAC.
+fn key_of_the_captures() -> Key {
+    let bytes: Vec<u8> = (0..32).collect();
+    Key::new(&bytes).expect("a key")
 }
 
 /// What `vectors/README.md` says of one capture.
@@ -166,11 +174,11 @@ impl Facts {
             message.addresses.iter().collect::<Vec<_>>(),
             self.addresses()
         );
-        assert_eq!(message.trailer.is_some(), self.trailer);
+        assert_eq!(message.seal.is_some(), self.trailer);
     }
 
     /// What we write for the same facts.
-    fn encoded(&self, priority: u8) -> Vec<u8> {
+    fn encoded(&self, priority: u8, signature: Option<Signature<'_>>) -> Vec<u8> {
         let outgoing = Outgoing {
             version: self.version,
             vrid: Vrid::new(51).expect("a VRID"),
@@ -181,6 +189,7 @@ impl Facts {
             addresses: &self.addresses(),
             source: self.source(),
             destination: self.destination(),
+            signature,
         };
         let mut buffer = Vec::new();
         encode(&outgoing, &mut buffer).expect("it can be written");
@@ -274,7 +283,7 @@ fn captured_adverts_decode_and_encode_to_the_same_bytes(
     for (position, (heard, payload)) in heard.iter().enumerate() {
         let last = position + 1 == facts.adverts;
         facts.check(heard, last);
-        let mut ours = facts.encoded(if last { 0 } else { 200 });
+        let mut ours = facts.encoded(if last { 0 } else { 200 }, None);
         let (message, rest) = payload.split_at(ours.len());
         if facts.family == Ipv6 && facts.trailer {
             // The sender's kernel summed the trailer too, so the field alone
@@ -292,10 +301,88 @@ fn captured_adverts_decode_and_encode_to_the_same_bytes(
                 .message
                 .as_ref()
                 .expect("a message")
-                .trailer
-                .unwrap_or_default(),
+                .seal
+                .map_or(&[][..], |seal| seal.trailer),
             rest
         );
+    }
+}
+
+#[rstest]
+#[case("keepalived-2.4.3-v2-multicast-hmac.pcap", V2, Ipv4, false, 5)]
+#[case("keepalived-2.4.3-v3-multicast-hmac.pcap", V3, Ipv4, false, 12)]
+#[case("keepalived-2.4.3-v3-unicast-hmac.pcap", V3, Ipv4, true, 12)]
+#[case("keepalived-2.4.3-v3-ipv6-multicast-hmac.pcap", V3, Ipv6, false, 12)]
+fn captured_trailers_are_genuine_and_rebuilt_to_the_same_bytes(
+    #[case] file: &str,
+    #[case] version: Version,
+    #[case] family: Family,
+    #[case] unicast: bool,
+    #[case] adverts: usize,
+) {
+    let facts = Facts {
+        version,
+        family,
+        unicast,
+        password: b"",
+        trailer: true,
+        adverts,
+    };
+    let key = key_of_the_captures();
+    let other = Key::new(&[7; 32]).expect("a key");
+    let frames = frames(file);
+    let heard: Vec<_> = frames.iter().filter_map(|frame| advert(frame)).collect();
+    assert_eq!(heard.len(), adverts, "{file}: advertisements");
+    let mut last: Option<Sequence> = None;
+    for (position, (heard, payload)) in heard.iter().enumerate() {
+        let message = heard.message.as_ref().expect("a message");
+        let seal = message.seal.expect("a trailer");
+        assert!(is_genuine(&key, heard), "{file}: advertisement {position}");
+        assert!(!is_genuine(&other, heard), "{file}: any key fits");
+        assert_eq!((seal.kind, seal.key), (1, 1));
+        assert!(last.is_none_or(|last| seal.sequence.is_newer_than(last)));
+        last = Some(seal.sequence);
+        let signature = Signature {
+            key: &key,
+            key_id: seal.key,
+            sequence: seal.sequence,
+        };
+        // The whole message: over IPv6 the checksum covers the trailer.
+        let ours = facts.encoded(message.priority, Some(signature));
+        assert_eq!(ours, *payload, "{file}: advertisement {position}");
+    }
+}
+
+/// Whichever bit of a captured message is turned, it is genuine no more: the
+/// checksum aside, which it does not cover.
+#[rstest]
+#[case("keepalived-2.4.3-v2-multicast-hmac.pcap", 14 + 20)]
+#[case("keepalived-2.4.3-v3-multicast-hmac.pcap", 14 + 20)]
+#[case("keepalived-2.4.3-v3-ipv6-multicast-hmac.pcap", 14 + 40)]
+fn a_turned_bit_is_noticed(#[case] file: &str, #[case] message_at: usize) {
+    let key = key_of_the_captures();
+    let frames = frames(file);
+    let frame = frames
+        .iter()
+        .find(|frame| advert(frame).is_some())
+        .expect("an advertisement");
+    let (_, payload) = advert(frame).expect("an advertisement");
+    let source = match message_at {
+        34 => 26..30,
+        _ => 22..38,
+    };
+    for at in source.chain(message_at..message_at + payload.len()) {
+        for bit in 0..8 {
+            let mut turned = frame.clone();
+            turned[at] ^= 1 << bit;
+            let checksum = (message_at + 6..message_at + 8).contains(&at);
+            let (heard, _) = advert(&turned).expect("an advertisement still");
+            assert_eq!(
+                is_genuine(&key, &heard),
+                checksum,
+                "{file}: byte {at}, bit {bit}"
+            );
+        }
     }
 }
 

@@ -66,14 +66,14 @@ fn check_message(heard: &Heard<'_>, payload: &[u8]) {
     let fits = |length| payload.len() == length || payload.len() == length + TRAILER;
     assert_eq!(message.length_exact, exact.is_some_and(fits));
     if !message.length_exact {
-        assert!(listed.is_empty() && message.checksum.is_none() && message.trailer.is_none());
+        assert!(listed.is_empty() && message.checksum.is_none() && message.seal.is_none());
         return;
     }
     assert_eq!(listed.len(), usize::from(message.count));
     assert!(listed.iter().all(|a| Family::of(*a) == heard.family));
-    let trailer = message.trailer.map_or(0, <[u8]>::len);
+    let trailer = message.seal.map_or(0, |seal| seal.trailer.len());
     let (bytes, behind) = payload.split_at(payload.len() - trailer);
-    assert_eq!(message.trailer.unwrap_or_default(), behind);
+    assert_eq!(message.seal.map_or(&[][..], |seal| seal.trailer), behind);
     if let Some(outgoing) = outgoing(heard, message, &listed) {
         check_encoding(&outgoing, bytes, message, trailer > 0);
     }
@@ -152,6 +152,7 @@ fn outgoing<'a>(
         addresses,
         source: heard.source,
         destination: heard.destination,
+        signature: None,
     })
 }
 
@@ -279,6 +280,7 @@ fn listener(heard: &Heard<'_>) -> Option<(Agent, Instant)> {
         checksum: ChecksumForm::PseudoHeader,
         lease: None,
         ttl: if unicast { 1 } else { 255 },
+        authentication: Default::default(),
     };
     let settings = Settings {
         node: "lb1".to_owned(),

@@ -8,6 +8,7 @@ mod claims;
 mod config_text;
 mod control_request;
 mod runner_message;
+mod trailer;
 
 pub use adverts::{advert_ipv4, advert_ipv6};
 pub use agent::agent;
@@ -15,12 +16,13 @@ pub use claims::{arp, neighbour};
 pub use config_text::config_text;
 pub use control_request::control_request;
 pub use runner_message::runner_message;
+pub use trailer::trailer;
 
 /// Takes any bytes.
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("advert_ipv4", advert_ipv4),
     ("advert_ipv6", advert_ipv6),
     ("arp", arp),
@@ -29,4 +31,5 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("config_text", config_text),
     ("runner_message", runner_message),
     ("agent", agent),
+    ("trailer", trailer),
 ];

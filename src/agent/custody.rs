@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::settings::Authentication;
 use super::values::{AdvertInterval, ChecksumForm, InstanceName, InterfaceName, Version, Vrid};
 
 /// One instance that is Active or resigning, or has addresses on the host by
@@ -23,6 +24,7 @@ pub struct Custody {
     pub version: Version,
     pub interval: AdvertInterval,
     pub checksum: ChecksumForm,
+    pub authentication: Authentication,
     /// What its advertisements list.
     pub advertised: Vec<IpAddr>,
     /// Where, and with the prefix length under which they are on the host.

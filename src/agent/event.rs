@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::jobs::{JobId, JobResult};
+use super::seal::{Seal, Witness};
 use super::settings::Settings;
 use super::values::{AddressIndex, ChecksumForm, Family, InstanceId, InterfaceName, MacAddress};
 
@@ -160,6 +161,9 @@ pub struct Heard<'a> {
     /// TTL or hop limit.
     pub hop_limit: u8,
     pub message: Result<Message<'a>, Malformed>,
+    /// Who can judge its seal; nothing where nobody can, and no seal is
+    /// believed then.
+    pub witness: Option<Witness<'a>>,
 }
 
 /// Why no header could be read.
@@ -192,8 +196,8 @@ pub struct Message<'a> {
     pub timing: Timing,
     /// The address list; empty unless `length_exact`.
     pub addresses: AddressBytes<'a>,
-    /// The authentication trailer; 28 bytes when present.
-    pub trailer: Option<&'a [u8]>,
+    /// The authentication trailer, if there is one.
+    pub seal: Option<Seal<'a>>,
 }
 
 /// The fields whose meaning depends on the version.

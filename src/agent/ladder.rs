@@ -4,10 +4,11 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::authentication::{self, Distrust, Mark, Marks};
 use super::event::{Heard, Malformed, Message, Timing};
 use super::settings::InstanceSettings;
 use super::status::Counter;
-use super::values::{AdvertInterval, ChecksumForm, Family, Version};
+use super::values::{AdvertInterval, ChecksumForm, Family, InstanceId, Version};
 
 /// Where version 2 and 3 advertise over IPv4 (RFC 9568 section 5.1.1.2).
 pub const GROUP_IPV4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
@@ -31,6 +32,8 @@ pub(super) struct Advert<'m> {
     pub interval: AdvertInterval,
     pub checksum: ChecksumForm,
     pub message: &'m Message<'m>,
+    /// Where it was proven who sent it: what is older is no longer believed.
+    pub mark: Option<Mark>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -56,7 +59,7 @@ pub(super) enum Why {
     NoAddresses,
     Length,
     Checksum,
-    Authentication { kind: u8 },
+    Authentication(Distrust),
     ZeroInterval,
     Interval { theirs: u8, ours: AdvertInterval },
 }
@@ -89,10 +92,7 @@ impl fmt::Display for Why {
             Why::NoAddresses => f.write_str("it lists no address"),
             Why::Length => f.write_str("its length does not fit its count of addresses"),
             Why::Checksum => f.write_str("its checksum is wrong in every known form"),
-            Why::Authentication { kind } => write!(
-                f,
-                "it uses authentication type {kind}, this instance uses none"
-            ),
+            Why::Authentication(distrust) => distrust.fmt(f),
             Why::ZeroInterval => f.write_str("its advertisement interval is 0"),
             Why::Interval { theirs, ours } => write!(
                 f,
@@ -106,8 +106,10 @@ impl fmt::Display for Why {
 /// Facts about the receiving instance, if the VRID belongs to one.
 #[derive(Clone, Copy)]
 pub(super) struct Receiver<'s> {
+    pub id: InstanceId,
     pub settings: &'s InstanceSettings,
     pub source: Option<IpAddr>,
+    pub marks: &'s Marks,
 }
 
 /// Judges one packet. `own_source`: its source is an address of the interface
@@ -118,8 +120,8 @@ pub(super) fn judge<'m>(
     own_source: bool,
 ) -> Result<Advert<'m>, Discard> {
     let message = envelope(heard, receiver, own_source)?;
-    let settings = header(message, receiver)?;
-    body(heard, message, settings)
+    let receiver = header(message, receiver)?;
+    body(heard, message, &receiver)
 }
 
 fn fail<T>(counter: Counter, why: Why) -> Result<T, Discard> {
@@ -170,30 +172,31 @@ fn envelope<'m>(
 fn header<'s>(
     message: &Message<'_>,
     receiver: Option<Receiver<'s>>,
-) -> Result<&'s InstanceSettings, Discard> {
+) -> Result<Receiver<'s>, Discard> {
     if message.version != 2 && message.version != 3 {
         return fail(Counter::VersionError, Why::UnknownVersion(message.version));
     }
     if message.kind != 1 {
         return fail(Counter::InvalidType, Why::Type(message.kind));
     }
-    let Some(Receiver { settings, .. }) = receiver else {
+    let Some(receiver) = receiver else {
         return fail(Counter::VridError, Why::UnknownVrid(message.vrid));
     };
-    let ours = settings.version.number();
+    let ours = receiver.settings.version.number();
     if message.version != ours {
         let got = message.version;
         return fail(Counter::VersionError, Why::OtherVersion { got, ours });
     }
-    Ok(settings)
+    Ok(receiver)
 }
 
 /// Rungs 11 to 16: the message itself.
 fn body<'m>(
     heard: &Heard<'_>,
     message: &'m Message<'m>,
-    settings: &InstanceSettings,
+    receiver: &Receiver<'_>,
 ) -> Result<Advert<'m>, Discard> {
+    let settings = receiver.settings;
     if message.count == 0 {
         return fail(Counter::PacketLengthError, Why::NoAddresses);
     }
@@ -203,11 +206,14 @@ fn body<'m>(
     let Some(checksum) = message.checksum else {
         return fail(Counter::ChecksumError, Why::Checksum);
     };
-    let interval = match (message.timing, settings.version) {
-        (Timing::V2 { authentication, .. }, _) if authentication.kind != 0 => {
-            let kind = authentication.kind;
-            return fail(Counter::AuthenticationError, Why::Authentication { kind });
+    let mark = match authentication::judge(heard, message, receiver) {
+        Ok(mark) => mark,
+        Err(distrust) => {
+            let why = Why::Authentication(distrust);
+            return fail(Counter::AuthenticationError, why);
         }
+    };
+    let interval = match (message.timing, settings.version) {
         (
             Timing::V2 {
                 interval_seconds, ..
@@ -243,5 +249,6 @@ fn body<'m>(
         interval,
         checksum,
         message,
+        mark,
     })
 }

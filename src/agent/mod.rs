@@ -5,6 +5,7 @@
 
 pub mod action;
 mod announcer;
+pub mod authentication;
 mod checks;
 pub mod custody;
 pub mod election;
@@ -19,6 +20,7 @@ mod reload;
 pub mod report;
 mod router;
 mod schedule;
+pub mod seal;
 pub mod settings;
 pub mod status;
 pub mod time;
@@ -28,6 +30,7 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 
 use action::Action;
+use authentication::Mark;
 use checks::Checks;
 use custody::Custody;
 use event::{Event, Heard, InterfaceState};
@@ -41,7 +44,7 @@ use schedule::Schedule;
 use settings::{CheckSettings, InstanceSettings, Settings};
 use status::{Counters, Status};
 use time::Instant;
-use values::{Family, InstanceId, InterfaceName, Vrid};
+use values::{Family, InstanceId, InstanceName, InterfaceName, Vrid};
 use world::{Turn, World};
 
 /// All virtual routers of this host.
@@ -107,10 +110,27 @@ impl Agent {
     }
 
     /// The instances with their handles, those that are about to go too.
-    pub fn instances(&self) -> impl Iterator<Item = (InstanceId, &InstanceSettings)> {
+    pub fn instances(&self) -> impl Iterator<Item = (InstanceId, &InstanceSettings)> + Clone {
         self.routers
             .iter()
             .map(|(id, router)| (*id, router.settings()))
+    }
+
+    /// The newest authentic advertisement of each sender, to be kept for the
+    /// next agent of this host.
+    pub fn marks(&self) -> impl Iterator<Item = (&InstanceName, Mark)> {
+        self.routers.values().flat_map(|router| {
+            let name = &router.settings().name;
+            router.marks().iter().map(move |mark| (name, mark))
+        })
+    }
+
+    /// What an earlier agent kept; of no instance of ours it means nothing.
+    pub fn restore_mark(&mut self, instance: &InstanceName, mark: Mark) {
+        let mut routers = self.routers.values_mut();
+        if let Some(router) = routers.find(|router| router.settings().name == *instance) {
+            router.restore_mark(mark);
+        }
     }
 
     /// As they are configured now.
@@ -342,8 +362,10 @@ impl Agent {
             .and_then(Vrid::new)
             .and_then(|vrid| self.by_vrid.get(&(heard.interface, heard.family, vrid)))
             .copied();
-        let router = instance.and_then(|id| self.routers.get(&id));
-        let receiver = router.map(|router| Receiver {
+        let known = instance.and_then(|id| Some((id, self.routers.get(&id)?)));
+        let receiver = known.map(|(id, router)| Receiver {
+            id,
+            marks: router.marks(),
             settings: router.settings(),
             source: router.source(),
         });
@@ -372,7 +394,12 @@ impl Agent {
         let router = instance.and_then(|id| self.routers.get_mut(&id));
         let name = router.as_ref().map(|router| router.settings().name.clone());
         match router {
-            Some(router) => router.count(counter),
+            Some(router) => {
+                router.count(counter);
+                if let ladder::Why::Authentication(distrust) = &discard.why {
+                    router.note_rejection(now, heard.source, distrust.kind());
+                }
+            }
             None => self.counters.count(counter),
         }
         let quiet = &mut self.quiet;

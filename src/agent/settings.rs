@@ -1,7 +1,8 @@
 //! What the operator asked for, validated: the core never meets a setting
 //! that it cannot carry out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -88,6 +89,85 @@ pub struct InstanceSettings {
     pub checksum: ChecksumForm,
     /// Lowest TTL or hop limit accepted; 255 unless unicast.
     pub ttl: u8,
+    pub authentication: Authentication,
+}
+
+/// How an instance's advertisements show who sent them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Authentication {
+    #[default]
+    None,
+    /// Version 2's simple password, which anyone on the segment can read.
+    Password(Password),
+    /// The trailer of draft-cassen-vrrp-auth-hmac. The keys are elsewhere.
+    Hmac(HmacSettings),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HmacSettings {
+    /// What is accepted. Never empty, and `active_key` is among them.
+    pub keys: BTreeSet<u8>,
+    /// What we sign with.
+    pub active_key: u8,
+    pub mode: Mode,
+    pub anti_replay: AntiReplay,
+    /// How far a sender's clock may be from ours, where that counts.
+    pub window: Duration,
+}
+
+impl HmacSettings {
+    /// Our own advertisements carry a trailer.
+    pub fn signs(&self) -> bool {
+        self.mode != Mode::ReceiveOnly
+    }
+}
+
+/// The steps of a roll-out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A trailer is verified where there is one; we send none.
+    ReceiveOnly,
+    /// We sign, and accept what is not signed.
+    Permissive,
+    Enforce,
+}
+
+impl Mode {
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::ReceiveOnly => "receive-only",
+            Mode::Permissive => "permissive",
+            Mode::Enforce => "enforce",
+        }
+    }
+}
+
+/// What makes an advertisement fresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AntiReplay {
+    /// It is newer than the last of its sender. Clocks may be wrong.
+    Monotonic,
+    /// And its clock's time is near ours.
+    Time,
+}
+
+impl AntiReplay {
+    pub fn name(self) -> &'static str {
+        match self {
+            AntiReplay::Monotonic => "monotonic",
+            AntiReplay::Time => "time",
+        }
+    }
+}
+
+/// Eight bytes, shorter ones filled up with zeros.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Password(pub [u8; 8]);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(..)")
+    }
 }
 
 impl InstanceSettings {

@@ -48,6 +48,10 @@ pub struct InstanceStatus {
     pub conflicts: Vec<Conflict>,
     /// The last run of each hook that ran.
     pub hooks: Vec<HookStatus>,
+    /// `none`, `password`, `receive-only`, `permissive` or `enforce`.
+    pub authentication: &'static str,
+    /// Whose advertisements were not believed, and why.
+    pub rejections: Vec<Rejected>,
     pub counters: Counters,
 }
 
@@ -226,6 +230,76 @@ pub struct Conflict {
     pub last_seen: Instant,
     /// When we last announced the address against it.
     pub last_defended: Instant,
+}
+
+/// One sender's advertisements that were not believed for one reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// As the packet said, which anyone may write.
+    pub source: IpAddr,
+    pub kind: Rejection,
+    pub count: u64,
+    pub last: Instant,
+}
+
+/// The kinds of `authentication-error`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rejection {
+    /// Version 2: another type of authentication.
+    Type,
+    /// Version 2: another simple password.
+    Password,
+    Missing,
+    UnknownTrailer,
+    UnknownKey,
+    WrongKey,
+    Replayed,
+    Stale,
+    Clock,
+    NoMark,
+}
+
+impl Rejection {
+    pub fn name(self) -> &'static str {
+        match self {
+            Rejection::Type => "type",
+            Rejection::Password => "password",
+            Rejection::Missing => "missing",
+            Rejection::UnknownTrailer => "unknown-trailer",
+            Rejection::UnknownKey => "unknown-key",
+            Rejection::WrongKey => "wrong-key",
+            Rejection::Replayed => "replayed",
+            Rejection::Stale => "stale",
+            Rejection::Clock => "clock",
+            Rejection::NoMark => "no-mark",
+        }
+    }
+
+    /// What it means, for people.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Rejection::Type => "it uses another type of authentication",
+            Rejection::Password => "its simple password is another",
+            Rejection::Missing => "it carries no authentication, and this instance demands it",
+            Rejection::UnknownTrailer => "its trailer is of an unknown type",
+            Rejection::UnknownKey => "this instance has no key of that number",
+            Rejection::WrongKey => {
+                "the signature is wrong: the sender's key of that number is another, or it was forged"
+            }
+            Rejection::Replayed => {
+                "the same or a newer one of this sender was heard before: somebody repeats it, or \
+                 the sender's numbers went back"
+            }
+            Rejection::Stale => {
+                "it was signed too long ago: somebody repeats it, or a clock is wrong"
+            }
+            Rejection::Clock => "it was signed in the future: a clock is wrong",
+            Rejection::NoMark => {
+                "nothing authentic was heard of this sender before, and the clocks differ too much \
+                 to begin: set them right"
+            }
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

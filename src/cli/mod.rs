@@ -10,6 +10,7 @@ mod agent;
 mod cleanup;
 mod demo;
 mod guardian;
+mod keygen;
 mod output;
 mod reload;
 mod run;
@@ -39,6 +40,8 @@ enum Command {
     Reload(reload::Args),
     /// Show who holds which address, since when, and what is wrong.
     Status(status::Args),
+    /// Make a key for authenticated advertisements.
+    Keygen(keygen::Args),
     /// Remove addresses that a dead agent left.
     Cleanup(cleanup::Args),
     /// Watch over an agent, for the moment of its death.
@@ -57,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Validate(args) => Ok(validate::run(&args)),
         Command::Reload(args) => reload::run(args),
         Command::Status(args) => status::run(args),
+        Command::Keygen(args) => keygen::run(&args),
         Command::Cleanup(args) => cleanup::run(args),
         Command::Guardian(args) => guardian::run(args),
         Command::Runner(args) => runner::run(args),

@@ -23,8 +23,10 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let loaded = match config::load(&args.config) {
-        Ok(loaded) => loaded,
+    let read = config::load(&args.config);
+    let read = read.and_then(|loaded| config::read_keys(&loaded).map(|keys| (loaded, keys)));
+    let (loaded, keys) = match read {
+        Ok(read) => read,
         Err(faults) => {
             super::output::complain(&faults.to_string());
             return Ok(ExitCode::FAILURE);
@@ -32,6 +34,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     daemon::run(daemon::Options {
         loaded,
+        keys,
         runtime_dir: directory(args.runtime_dir, "RUNTIME_DIRECTORY", "/run/vipward"),
         state_dir: directory(args.state_dir, "STATE_DIRECTORY", "/var/lib/vipward"),
     })

@@ -45,7 +45,8 @@ pub fn run(args: &ValidateArgs) -> ExitCode {
 /// Exit code, standard output, standard error.
 fn verdict(args: &ValidateArgs, style: Style) -> (ExitCode, String, String) {
     let judged = config::load(&args.file)
-        .and_then(|loaded| config::inspect_scripts(&loaded, &inspect).map(|()| loaded));
+        .and_then(|loaded| config::inspect_scripts(&loaded, &inspect).map(|()| loaded))
+        .and_then(|loaded| config::read_keys(&loaded).map(|_| loaded));
     match judged {
         Err(faults) => {
             let faults = faults.render(style) + "\n";

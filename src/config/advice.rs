@@ -9,6 +9,7 @@ use crate::agent::settings::{InstanceSettings, Preempt};
 use crate::agent::values::{Family, InstanceName, Version};
 
 use super::address;
+use super::auth;
 use super::check::{Checks, Sound, Task};
 use super::command;
 use super::duration;
@@ -40,6 +41,7 @@ pub(super) fn instance(draft: &Draft, settings: &InstanceSettings, out: &mut Fin
         .into_iter()
         .flatten()
         .for_each(|advice| out.warn(advice));
+    auth::advice(draft, out);
     riders(draft, settings, out);
     weights(draft, settings, out);
 }

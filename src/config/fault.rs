@@ -304,6 +304,11 @@ pub enum Style {
 
 impl Diagnostic {
     /// Control characters are left out.
+    pub(super) fn helped(mut self, help: String) -> Self {
+        self.help = Some(help);
+        self
+    }
+
     pub(super) fn titled(mut self, title: String) -> Self {
         self.title = title.replace(char::is_control, "?");
         self

@@ -8,6 +8,7 @@ use crate::agent::settings::{AnnounceSettings, Preempt};
 use crate::agent::values::{Family, InstanceName, InterfaceName, Priority, Version, Vrid};
 
 use super::address::{self, AddressDraft};
+use super::auth::{self, AuthDraft};
 use super::duration;
 use super::fault::{Finding, Findings, Place, quoted};
 use super::health::{self, Hooks, OnAllFail, UseDraft};
@@ -65,6 +66,7 @@ pub(super) struct Draft {
     pub address_lease: Field<LeaseChoice>,
     pub checksum: Field<ChecksumChoice>,
     pub ttl: Field<u8>,
+    pub auth: Field<AuthDraft>,
 }
 
 /// Reads every key of one instance and notes each fault.
@@ -112,6 +114,7 @@ pub(super) fn draft(name: &str, place: Place, node: &Node, out: &mut Findings) -
         announce: announce(&section, out),
         address_lease: section.field("address_lease", out, lease::choice),
         checksum: section.field("checksum", out, checksum),
+        auth: auth::draft(&section, out),
         ttl: section.field("ttl", out, |node| read::integer(node, "`ttl`", 1..=255)),
         name: At { value: name, place },
     })

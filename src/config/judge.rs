@@ -11,6 +11,7 @@ use crate::agent::values::{
 };
 
 use super::address::{self, AddressDraft};
+use super::auth;
 use super::command;
 use super::duration;
 use super::fault::{Finding, Findings, Place, quoted};
@@ -39,6 +40,10 @@ pub(super) fn instance(draft: &Draft, out: &mut Findings) -> Option<InstanceSett
     unicast(draft, family, out);
     let addresses = addresses(draft, version, family, out);
     let lease = interval.and_then(|interval| lease::judge(draft, interval, out));
+    let authentication = match (version, interval) {
+        (Some(version), Some(interval)) => auth::judge(draft, version, interval, out),
+        _ => None,
+    };
     speakable?;
     Some(InstanceSettings {
         name: draft.name.value.clone(),
@@ -67,6 +72,7 @@ pub(super) fn instance(draft: &Draft, out: &mut Findings) -> Option<InstanceSett
         lease: lease?,
         checksum: checksum(draft, version?, family?)?,
         ttl: draft.ttl.or(u8::MAX)?,
+        authentication: authentication?,
     })
 }
 

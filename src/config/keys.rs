@@ -40,6 +40,7 @@ pub(super) static INSTANCE: Keys = Keys {
         "address_lease",
         "checksum",
         "ttl",
+        "auth",
     ],
     later: &[
         "witnesses",
@@ -47,7 +48,6 @@ pub(super) static INSTANCE: Keys = Keys {
         "routes",
         "rules",
         "on_conflict",
-        "auth",
         "nodes",
     ],
 };
@@ -68,6 +68,19 @@ pub(super) static ADDRESS: Keys = Keys {
 pub(super) static ANNOUNCE: Keys = Keys {
     within: "`announce`",
     known: &["repeat", "delay", "refresh"],
+    later: &[],
+};
+
+pub(super) static AUTH: Keys = Keys {
+    within: "`auth`",
+    known: &[
+        "keys",
+        "active_key",
+        "mode",
+        "anti_replay",
+        "window",
+        "password",
+    ],
     later: &[],
 };
 
@@ -125,12 +138,14 @@ pub(super) static LOG: Keys = Keys {
     later: &[],
 };
 
-static SECTIONS: [&Keys; 10] = [
-    &TOP, &INSTANCE, &ADDRESS, &ANNOUNCE, &CHECK, &USE, &HOOKS, &HOOK, &CONTROL, &LOG,
+static SECTIONS: [&Keys; 11] = [
+    &TOP, &INSTANCE, &ADDRESS, &ANNOUNCE, &AUTH, &CHECK, &USE, &HOOKS, &HOOK, &CONTROL, &LOG,
 ];
 
 /// What keepalived calls things, and what to write here.
-const KEEPALIVED: [(&str, &str); 28] = [
+const KEEPALIVED: [(&str, &str); 30] = [
+    ("auth_pass", "write `auth: { password: ... }`"),
+    ("auth_hmac", "write `auth: { keys: { 1: /path/to/key } }`"),
     ("vrrp_instance", "name it under `instances`"),
     ("router_id", "write `node` at the top level"),
     ("virtual_router_id", "write `vrid`"),

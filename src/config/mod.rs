@@ -9,12 +9,14 @@
 use std::path::{Path, PathBuf};
 
 use crate::agent::settings::{CheckSettings, InstanceSettings, Settings};
+use crate::agent::values::InstanceName;
 
 mod across;
 mod address;
 mod advice;
 #[cfg(test)]
 mod arbitrary;
+mod auth;
 mod check;
 mod command;
 mod duration;
@@ -25,6 +27,7 @@ mod health;
 mod host;
 mod instance;
 mod judge;
+mod key_file;
 mod keys;
 mod lease;
 mod print;
@@ -37,13 +40,15 @@ mod yaml;
 
 pub use fault::{Diagnostic, Faults, Style, Warning};
 pub use host::{ControlSettings, HostSettings, LogFormat, LogLevel, LogSettings};
+pub use key_file::{KEY_BYTES_MAX, KEY_BYTES_MIN, Keys, Secret, read_keys};
 pub use scripts::inspect_scripts;
 pub use work::{Script, Work};
 
+use auth::KeyPaths;
 use check::Task;
 use command::Written;
 use fault::{Finding, Findings, SourceId, Sources};
-use read::{Field, Section};
+use read::{At, Field, Section};
 use yaml::Value;
 
 /// Where `run` and `validate` look unless told otherwise.
@@ -68,6 +73,8 @@ pub struct Loaded {
     pub effective: String,
     /// For [`inspect_scripts`].
     scripts: Vec<scripts::Placed>,
+    /// For [`read_keys`].
+    key_files: Vec<key_file::Placed>,
 }
 
 /// Reads and judges a file. Never waits and never touches the network; a file
@@ -101,8 +108,13 @@ pub fn parse(path: &Path, text: &str, host_name: &str) -> Result<Loaded, Faults>
         host,
         work,
         scripts,
+        key_files,
     } = read.ok_or_else(|| unexplained("refused without a reason".to_owned()))?;
-    let effective = print::yaml(&settings, &host, &work)
+    let paths: KeyPaths = key_files
+        .iter()
+        .map(|(instance, key, at)| ((instance.clone(), *key), at.value.clone()))
+        .collect();
+    let effective = print::yaml(&settings, &host, &work, &paths)
         .map_err(|error| unexplained(format!("cannot be printed: {error}")))?;
     let placed =
         |(whose, written): &(String, Written)| scripts::placed(written, whose, path, &sources);
@@ -111,6 +123,15 @@ pub fn parse(path: &Path, text: &str, host_name: &str) -> Result<Loaded, Faults>
         host,
         work,
         scripts: scripts.iter().filter_map(placed).collect(),
+        key_files: key_files
+            .into_iter()
+            .map(|(instance, key, at)| key_file::Placed {
+                fault: Finding::at(at.place, "", "named here").into_fault(path, &sources),
+                instance,
+                key,
+                path: at.value,
+            })
+            .collect(),
         warnings,
         digest: print::digest(&effective),
         path: path.to_owned(),
@@ -125,6 +146,22 @@ struct Sound {
     work: Work,
     /// Every script, and whose it is.
     scripts: Vec<(String, Written)>,
+    key_files: Vec<KeyFile>,
+}
+
+/// Of an instance, by its number.
+type KeyFile = (InstanceName, u8, At<PathBuf>);
+
+/// In the order of the file.
+fn key_files(drafts: &[instance::Draft]) -> Vec<KeyFile> {
+    let of = |draft: &instance::Draft| {
+        let auth = draft.auth.given().map(|auth| &auth.value);
+        let keys = auth.and_then(|auth| auth.keys.given()).cloned();
+        let name = draft.name.value.clone();
+        let keys = keys.into_iter().flat_map(|keys| keys.value);
+        keys.map(move |(key, at)| (name.clone(), key, at))
+    };
+    drafts.iter().flat_map(of).collect()
 }
 
 /// Nothing only when a fault was noted.
@@ -181,6 +218,7 @@ fn settings(source: SourceId, text: &str, host_name: &str, out: &mut Findings) -
         host: host?,
         work,
         scripts,
+        key_files: key_files(&drafts),
     })
 }
 

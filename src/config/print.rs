@@ -8,11 +8,13 @@ use serde::Serialize;
 
 use crate::agent::jobs::HookKind;
 use crate::agent::settings::{
-    AddressSettings, CheckSettings, CheckSource, CheckUse, InstanceSettings, Preempt, Settings,
+    AddressSettings, Authentication, CheckSettings, CheckSource, CheckUse, InstanceSettings,
+    Preempt, Settings,
 };
 use crate::agent::status::CheckState;
 use crate::agent::values::{ChecksumForm, Family, Version};
 
+use super::auth::KeyPaths;
 use super::duration;
 use super::emit;
 use super::host::HostSettings;
@@ -56,6 +58,26 @@ struct EffectiveInstance {
     address_lease: String,
     checksum: String,
     ttl: u8,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    auth: Option<EffectiveAuth>,
+}
+
+/// A password, or keys with all that belongs to them.
+#[derive(Serialize, Default)]
+#[cfg_attr(test, derive(serde::Deserialize, PartialEq, Debug))]
+struct EffectiveAuth {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    password: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    keys: BTreeMap<u8, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    active_key: Option<u8>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mode: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    anti_replay: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    window: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -163,11 +185,16 @@ struct EffectiveLog {
     format: String,
 }
 
-pub(super) fn effective(settings: &Settings, host: &HostSettings, work: &Work) -> Effective {
+pub(super) fn effective(
+    settings: &Settings,
+    host: &HostSettings,
+    work: &Work,
+    keys: &KeyPaths,
+) -> Effective {
     let instance = |instance: &InstanceSettings| {
         (
             instance.name.as_str().to_owned(),
-            effective_instance(instance, work),
+            effective_instance(instance, work, keys),
         )
     };
     let check =
@@ -258,7 +285,11 @@ fn effective_hooks(instance: &InstanceSettings, work: &Work) -> BTreeMap<String,
     HookKind::ALL.into_iter().filter_map(hook).collect()
 }
 
-fn effective_instance(instance: &InstanceSettings, work: &Work) -> EffectiveInstance {
+fn effective_instance(
+    instance: &InstanceSettings,
+    work: &Work,
+    keys: &KeyPaths,
+) -> EffectiveInstance {
     let announce = &instance.announce;
     EffectiveInstance {
         interface: instance.interface.to_string(),
@@ -301,6 +332,37 @@ fn effective_instance(instance: &InstanceSettings, work: &Work) -> EffectiveInst
         }
         .to_owned(),
         ttl: instance.ttl,
+        auth: effective_auth(instance, keys),
+    }
+}
+
+/// The paths of key files are shown, and never what is in them. The simple
+/// password is: every advertisement shows it too.
+fn effective_auth(instance: &InstanceSettings, keys: &KeyPaths) -> Option<EffectiveAuth> {
+    match &instance.authentication {
+        Authentication::None => None,
+        Authentication::Password(password) => Some(EffectiveAuth {
+            password: Some(
+                String::from_utf8_lossy(&password.0)
+                    .trim_end_matches('\0')
+                    .to_owned(),
+            ),
+            ..EffectiveAuth::default()
+        }),
+        Authentication::Hmac(hmac) => {
+            let path = |key: &u8| {
+                let path = keys.get(&(instance.name.clone(), *key))?;
+                Some((*key, path.to_string_lossy().into_owned()))
+            };
+            Some(EffectiveAuth {
+                password: None,
+                keys: hmac.keys.iter().filter_map(path).collect(),
+                active_key: Some(hmac.active_key),
+                mode: Some(hmac.mode.name().to_owned()),
+                anti_replay: Some(hmac.anti_replay.name().to_owned()),
+                window: Some(duration::print(hmac.window)),
+            })
+        }
     }
 }
 
@@ -321,8 +383,9 @@ pub(super) fn yaml(
     settings: &Settings,
     host: &HostSettings,
     work: &Work,
+    keys: &KeyPaths,
 ) -> Result<String, serde_yaml::Error> {
-    let value = serde_yaml::to_value(effective(settings, host, work))?;
+    let value = serde_yaml::to_value(effective(settings, host, work, keys))?;
     Ok(emit::document(&value))
 }
 

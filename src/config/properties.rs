@@ -14,7 +14,10 @@ use proptest::sample::select;
 use super::arbitrary::{check, hooks, wired};
 use super::print::{self, Effective};
 use super::*;
-use crate::agent::settings::{AddressSettings, AnnounceSettings, Preempt};
+use crate::agent::settings::{
+    AddressSettings, AnnounceSettings, AntiReplay, Authentication, HmacSettings, Mode, Password,
+    Preempt,
+};
 use crate::agent::values::{
     AdvertInterval, ChecksumForm, Family, InstanceName, InterfaceName, Lease, Priority, Version,
     Vrid,
@@ -166,21 +169,71 @@ fn lease(interval: AdvertInterval) -> impl Strategy<Value = Option<Lease>> {
     option::of((shortest..=86_400).prop_map(|seconds| Lease::from_seconds(seconds).unwrap()))
 }
 
+fn authentication(version: Version) -> impl Strategy<Value = Authentication> {
+    let modes = vec![Mode::Enforce, Mode::Permissive, Mode::ReceiveOnly];
+    let fresh = vec![AntiReplay::Monotonic, AntiReplay::Time];
+    let keys = proptest::collection::btree_set(any::<u8>(), 1..4);
+    let hmac = (keys, select(modes), select(fresh), 1_000..=3_600_000u64).prop_map(
+        |(keys, mode, anti_replay, window)| {
+            Authentication::Hmac(HmacSettings {
+                active_key: *keys.last().unwrap(),
+                keys,
+                mode,
+                anti_replay,
+                window: Duration::from_millis(window),
+            })
+        },
+    );
+    let password = name().prop_map(move |text| {
+        let mut bytes = [0; 8];
+        bytes
+            .iter_mut()
+            .zip(text.bytes())
+            .for_each(|(slot, byte)| *slot = byte);
+        match version {
+            Version::V2 => Authentication::Password(Password(bytes)),
+            Version::V3 => Authentication::None,
+        }
+    });
+    prop_oneof![Just(Authentication::None), hmac, password]
+}
+
+/// A file for every key.
+fn key_paths(settings: &Settings) -> KeyPaths {
+    let of = |instance: &InstanceSettings| {
+        let keys = match &instance.authentication {
+            Authentication::Hmac(hmac) => hmac.keys.clone(),
+            Authentication::None | Authentication::Password(_) => Default::default(),
+        };
+        let name = instance.name.clone();
+        keys.into_iter().map(move |key| {
+            let path = if key % 2 == 0 {
+                format!("/keys/{name} {key}")
+            } else {
+                format!("k{key}")
+            };
+            ((name.clone(), key), path.into())
+        })
+    };
+    settings.instances.iter().flat_map(of).collect()
+}
+
 fn instance(index: u8, name: String) -> impl Strategy<Value = InstanceSettings> {
     let hour = Duration::from_hours(1);
     (interface(), speech())
         .prop_flat_map(move |(interface, speech)| {
-            let (_, family, _, interval) = speech;
+            let (version, family, _, interval) = speech;
             (
                 Just((interface, speech)),
                 addresses(index, family, interface),
                 peers(family),
                 (1..=255u8, 1..=255u8, 1..=255u8, any::<bool>()),
                 (preempt(), span(hour), announce(), lease(interval)),
+                authentication(version),
             )
         })
         .prop_map(
-            move |((interface, speech), addresses, peers, numbers, times)| {
+            move |((interface, speech), addresses, peers, numbers, times, authentication)| {
                 let (version, family, checksum, advert_interval) = speech;
                 let (priority, down_after, ttl, with_source) = numbers;
                 let (preempt, settle, announce, lease) = times;
@@ -208,6 +261,7 @@ fn instance(index: u8, name: String) -> impl Strategy<Value = InstanceSettings> 
                     announce,
                     lease,
                     checksum,
+                    authentication,
                 }
             },
         )
@@ -301,7 +355,8 @@ proptest! {
 
     #[test]
     fn printed_and_read_back_it_is_the_same((settings, host, work) in configuration()) {
-        let text = print::yaml(&settings, &host, &work).unwrap();
+        let paths = key_paths(&settings);
+        let text = print::yaml(&settings, &host, &work, &paths).unwrap();
         let loaded = parsed(&text).map_err(|faults| {
             TestCaseError::fail(format!("{faults}\n{text}"))
         })?;
@@ -311,7 +366,7 @@ proptest! {
         prop_assert_eq!(&loaded.effective, &text);
         prop_assert_eq!(&loaded.digest, &print::digest(&text));
         // Another library takes the text for the same.
-        let effective = print::effective(&settings, &host, &work);
+        let effective = print::effective(&settings, &host, &work, &paths);
         let again: Effective = serde_yaml::from_str(&text).unwrap();
         prop_assert_eq!(again, effective);
     }

@@ -87,6 +87,13 @@ pub struct Instance {
     /// The last run of each hook that ran. Missing where an older agent answers.
     #[serde(default)]
     pub hooks: Vec<Hook>,
+    /// `none`, `password`, `receive-only`, `permissive` or `enforce`; empty
+    /// where an older agent answers.
+    #[serde(default)]
+    pub authentication: String,
+    /// Whose advertisements were not believed, and why; the last sixteen.
+    #[serde(default)]
+    pub rejections: Vec<Rejection>,
     pub counters: Counters,
 }
 
@@ -186,6 +193,18 @@ pub struct Conflict {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejection {
+    /// As the packets said, which anyone may write.
+    pub source: String,
+    /// `missing`, `wrong-key`, ...
+    pub kind: String,
+    pub count: u64,
+    pub last_seen: Time,
+    /// What `kind` means, for people.
+    pub text: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     pub adverts_sent: u64,
     pub adverts_received: u64,
@@ -279,6 +298,12 @@ impl Instance {
                 .iter()
                 .map(|hook| Hook::new(hook, clock))
                 .collect(),
+            authentication: instance.authentication.to_owned(),
+            rejections: instance
+                .rejections
+                .iter()
+                .map(|rejected| Rejection::new(rejected, clock))
+                .collect(),
             counters: Counters::new(&instance.counters),
         }
     }
@@ -337,6 +362,18 @@ impl Conflict {
             address: conflict.address.to_string(),
             hardware_address: conflict.hardware_address.to_string(),
             last_seen: clock.at(conflict.last_seen),
+        }
+    }
+}
+
+impl Rejection {
+    fn new(rejected: &status::Rejected, clock: WallClock) -> Self {
+        Self {
+            source: rejected.source.to_string(),
+            kind: rejected.kind.name().to_owned(),
+            count: rejected.count,
+            last_seen: clock.at(rejected.last),
+            text: rejected.kind.meaning().to_owned(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::document::{Conflict, Counters, Drift, Hook, Instance, Obstacle};
+use super::document::{Conflict, Counters, Drift, Hook, Instance, Obstacle, Rejection};
 use super::words;
 
 /// Addresses named one by one; the rest is counted.
@@ -36,6 +36,7 @@ pub(super) fn problems(instance: &Instance, now: Timestamp) -> Vec<Row> {
     }
     rows.extend(drift(instance));
     rows.extend(conflicts(instance, now));
+    rows.extend(rejections(instance, now));
     let failed = instance.hooks.iter().filter(|hook| hook.error.is_some());
     rows.extend(failed.map(|hook| Row::new("hook", last_run(hook, now))));
     if instance.counters.stalls > 0 {
@@ -122,6 +123,25 @@ pub(super) fn conflicts(instance: &Instance, now: Timestamp) -> Vec<Row> {
         Row::new("conflict", text)
     };
     instance.conflicts.iter().map(row).collect()
+}
+
+pub(super) fn rejections(instance: &Instance, now: Timestamp) -> Vec<Row> {
+    let row = |rejection: &Rejection| {
+        let text = format!(
+            "{} of {}: {} ({}, the last {} ago)",
+            words::count(
+                usize::try_from(rejection.count).unwrap_or(usize::MAX),
+                "advertisement",
+                "advertisements"
+            ),
+            rejection.source,
+            rejection.text,
+            rejection.kind,
+            words::span(rejection.last_seen.age(now))
+        );
+        Row::new("rejected", text)
+    };
+    instance.rejections.iter().map(row).collect()
 }
 
 /// `change failed 5 min 12 s ago, after 40 ms: exit code 1: no such file`.

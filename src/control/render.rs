@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::document::{Address, Check, Counters, Document, Instance, Time};
 use super::findings::{
-    ADDRESSES_SHOWN, Row, conflicts, drift, errors, last_run, obstacles, problems,
+    ADDRESSES_SHOWN, Row, conflicts, drift, errors, last_run, obstacles, problems, rejections,
 };
 use super::words;
 
@@ -87,6 +87,7 @@ pub fn detail(document: &Document, instance: &Instance, now: Timestamp, colour: 
     rows.extend(or_none("obstacle", obstacles(instance, now)));
     rows.extend(or_none("drift", drift(instance)));
     rows.extend(or_none("conflict", conflicts(instance, now)));
+    rows.extend(rejections(instance, now));
     let hooks = instance.hooks.iter();
     rows.extend(hooks.map(|hook| Row::new("hook", last_run(hook, now))));
     rows.extend(counts(&instance.counters));

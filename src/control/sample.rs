@@ -9,7 +9,8 @@ use super::document::{Context, Document, Identity, WallClock};
 use crate::agent::jobs::{CheckName, HookKind};
 use crate::agent::status::{
     ActiveRouter, AddressStatus, CheckState, CheckStatus, Conflict, Counter, Counters, Drift,
-    HookStatus, InstanceStatus, Obstacle, PriorityTerm, Reason, StateName, Status,
+    HookStatus, InstanceStatus, Obstacle, PriorityTerm, Reason, Rejected, Rejection, StateName,
+    Status,
 };
 use crate::agent::time::Instant;
 use crate::agent::values::{
@@ -116,6 +117,8 @@ fn instance(name: &str, vrid: u8, state: StateName, reason: Reason) -> InstanceS
         drift: Vec::new(),
         conflicts: Vec::new(),
         hooks: Vec::new(),
+        authentication: "none",
+        rejections: Vec::new(),
         counters: Counters::default(),
     }
 }
@@ -175,6 +178,13 @@ fn web() -> InstanceStatus {
             hook(HookKind::Active, Some("exit code 127"), "mail: not found"),
             hook(HookKind::Change, None, ""),
         ],
+        authentication: "enforce",
+        rejections: vec![Rejected {
+            source: "192.0.2.66".parse().unwrap(),
+            kind: Rejection::WrongKey,
+            count: 12,
+            last: ago(61_000),
+        }],
         counters,
         ..instance("web", 51, StateName::Active, Reason::NoResponse)
     }

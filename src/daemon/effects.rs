@@ -4,16 +4,20 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 
-use super::leftovers::Ledger;
+use super::leftovers::{Ledger, v2_authentication};
+use super::signing::Signing;
+use super::signing::keeper::{Keeper, KeptMark};
 use super::sockets::Sockets;
 use super::work::Work;
 use crate::agent::Agent;
 use crate::agent::action::{Action, AddressOrder};
-use crate::agent::event::{Event, InterfaceState, NotRenewed, NotSent, V2Authentication};
+use crate::agent::event::{Event, InterfaceState, NotRenewed, NotSent};
 use crate::agent::ladder::group;
 use crate::agent::report::{Level, Report};
-use crate::agent::settings::InstanceSettings;
+use crate::agent::seal::Witness;
+use crate::agent::settings::{Authentication, InstanceSettings};
 use crate::agent::values::{InstanceId, InterfaceName, MacAddress};
+use crate::config::Keys;
 use crate::net::announce_socket::AnnounceSocket;
 use crate::net::kernel::{Netlink, Renewals};
 use crate::wire::advertisement::{self, Outgoing};
@@ -25,6 +29,10 @@ pub struct Effects {
     announcements: AnnounceSocket,
     work: Work,
     ledger: Ledger,
+    signing: Signing,
+    keeper: Keeper,
+    /// As they were kept last.
+    marks: Vec<KeptMark>,
     /// As last reported; where announcements go and what they carry.
     interfaces: BTreeMap<InterfaceName, InterfaceState>,
     outboxes: BTreeMap<InstanceId, Outbox>,
@@ -60,6 +68,7 @@ impl Effects {
         announcements: AnnounceSocket,
         work: Work,
         ledger: Ledger,
+        (signing, keeper): (Signing, Keeper),
     ) -> Self {
         Self {
             netlink,
@@ -67,6 +76,9 @@ impl Effects {
             announcements,
             work,
             ledger,
+            signing,
+            keeper,
+            marks: Vec::new(),
             interfaces: BTreeMap::new(),
             outboxes: BTreeMap::new(),
             message: Vec::with_capacity(2048),
@@ -76,10 +88,45 @@ impl Effects {
     /// Sends for these instances from now on.
     pub fn serve<'s>(
         &mut self,
-        instances: impl Iterator<Item = (InstanceId, &'s InstanceSettings)>,
+        instances: impl Iterator<Item = (InstanceId, &'s InstanceSettings)> + Clone,
+        keys: &Keys,
     ) {
+        self.signing.serve(instances.clone(), keys);
         let outboxes = instances.map(|(id, settings)| (id, Outbox::new(settings)));
         self.outboxes = outboxes.collect();
+    }
+
+    /// Before the core hears of instances that use them.
+    pub fn learn(&mut self, keys: &Keys) {
+        self.ledger.learn(keys);
+    }
+
+    /// Some instance has keys.
+    pub fn verifies(&self) -> bool {
+        self.signing.has_keys()
+    }
+
+    /// For what is heard next.
+    pub fn witness(&self) -> Witness<'_> {
+        self.signing.witness()
+    }
+
+    /// Has the marks written down, if some moved. Makes no call that waits.
+    pub fn keep_marks(&mut self, agent: &Agent) {
+        let marks: Vec<KeptMark> = kept(agent);
+        if marks != self.marks {
+            self.marks.clone_from(&marks);
+            self.keeper.keep_marks(marks);
+        }
+    }
+
+    /// At the very end, when waiting harms nobody any more.
+    pub fn close(&mut self, agent: &Agent) {
+        let signed = self.signing.has_signed();
+        let last = signed.then(|| self.signing.numbers().monotonic);
+        let marks = kept(agent);
+        let moved = marks != self.marks;
+        self.keeper.close(last, moved.then_some(marks));
     }
 
     pub fn work(&mut self) -> &mut Work {
@@ -195,6 +242,15 @@ impl Effects {
             return Ok(());
         };
         let settings = &outbox.settings;
+        let authentication = &settings.authentication;
+        let signature = match authentication {
+            Authentication::Hmac(hmac) => self.signing.sign(instance, hmac),
+            Authentication::None | Authentication::Password(_) => None,
+        };
+        let password = match authentication {
+            Authentication::Password(password) => Some(password.0),
+            Authentication::None | Authentication::Hmac(_) => None,
+        };
         let mut failure = None;
         let mut served = false;
         for destination in &outbox.destinations {
@@ -204,10 +260,11 @@ impl Effects {
                 priority,
                 interval: settings.advert_interval,
                 checksum: settings.checksum,
-                v2_authentication: V2Authentication::default(),
+                v2_authentication: v2_authentication(password),
                 addresses: &outbox.advertised,
                 source,
                 destination: *destination,
+                signature,
             };
             let sent = advertisement::encode(&outgoing, &mut self.message)
                 .map_err(io::Error::other)
@@ -222,6 +279,9 @@ impl Effects {
                 Err(error) => failure = Some(error),
                 Ok(()) => served = true,
             }
+        }
+        if signature.is_some() {
+            self.ledger.note_numbers(self.signing.numbers());
         }
         failure.map_or(Ok(()), |error| {
             Err(NotSent {
@@ -300,6 +360,13 @@ impl Effects {
             }
         }
     }
+}
+
+fn kept(agent: &Agent) -> Vec<KeptMark> {
+    let marks = agent.marks();
+    marks
+        .map(|(name, mark)| KeptMark::new(name, mark))
+        .collect()
 }
 
 fn refused(order: &AddressOrder) -> String {

@@ -10,6 +10,7 @@ pub mod probes;
 mod protocol_loop;
 mod service;
 mod signals;
+pub mod signing;
 mod sockets;
 mod work;
 
@@ -23,7 +24,8 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::agent::Agent;
-use crate::config::{self, HostSettings, Loaded};
+use crate::agent::settings::Authentication;
+use crate::config::{self, HostSettings, Keys, Loaded};
 use crate::control::document::Identity;
 use crate::control::listener::Access;
 use crate::control::lock::RuntimeLock;
@@ -44,6 +46,8 @@ use presence::Presence;
 use protocol_loop::{Ending, ProtocolLoop};
 use service::Service;
 use signals::Signals;
+use signing::Signing;
+use signing::keeper::Keeper;
 use sockets::Sockets;
 use work::Work;
 
@@ -58,18 +62,26 @@ const REQUESTS: usize = 16;
 
 pub struct Options {
     pub loaded: Loaded,
+    pub keys: Keys,
     /// Holds the lock and the control socket.
     pub runtime_dir: PathBuf,
-    /// For what must survive a restart; nothing does yet.
+    /// For what must survive a restart.
     pub state_dir: PathBuf,
+}
+
+/// What an agent runs by: the file, and the keys that it names.
+pub struct Configuration {
+    pub loaded: Loaded,
+    pub keys: Keys,
 }
 
 /// Runs the agent until it is told to stop.
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     let Options {
         loaded,
+        keys,
         runtime_dir,
-        state_dir: _,
+        state_dir,
     } = options;
     rights::check().context("cannot start")?;
     std::fs::create_dir_all(&runtime_dir).with_context(|| {
@@ -94,7 +106,9 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         .build()
         .context("cannot start the runtime")?;
     let ledger = Ledger::new(memory);
-    let serving = serve(loaded, &runtime_dir, ledger, Arc::clone(&record));
+    let new = Configuration { loaded, keys };
+    let keeper = Keeper::start(&state_dir).context("cannot start the state's keeper")?;
+    let serving = serve(new, &runtime_dir, keeper, ledger, Arc::clone(&record));
     match runtime.block_on(serving)? {
         Ending::Finished => {
             locked(&record).close();
@@ -150,23 +164,19 @@ fn locked(record: &Mutex<Record>) -> std::sync::MutexGuard<'_, Record> {
 }
 
 async fn serve(
-    loaded: Loaded,
+    new: Configuration,
     runtime_dir: &Path,
-    ledger: Ledger,
+    keeper: Keeper,
+    mut ledger: Ledger,
     record: Arc<Mutex<Record>>,
 ) -> anyhow::Result<Ending> {
-    let identity = Identity {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        node: loaded.settings.node.clone(),
-        pid: std::process::id(),
-        started_at: Timestamp::now(),
-        config_path: std::path::absolute(&loaded.path).unwrap_or_else(|_| loaded.path.clone()),
-        config_loaded_at: Timestamp::now(),
-        config_digest: loaded.digest.clone(),
-    };
+    let Configuration { loaded, keys } = new;
+    let identity = identity(&loaded);
     let signals = Signals::new().context("cannot listen for signals")?;
     let node = loaded.settings.node.clone();
-    let agent = Agent::new(loaded.settings, timer::now());
+    let mut agent = Agent::new(loaded.settings, timer::now());
+    ledger.learn(&keys);
+    let signing = begin_signing(&mut agent, &keeper);
     let interfaces: BTreeSet<_> = agent.interfaces().collect();
     let mut sockets = Sockets::new().context("cannot make the poller")?;
     sockets.serve(agent.instances().map(|(_, settings)| settings));
@@ -185,8 +195,15 @@ async fn serve(
     );
     work.serve(&loaded.work)
         .context("cannot start what runs checks and hooks")?;
-    let mut effects = Effects::new(netlink, renewals, announcements, work, ledger);
-    effects.serve(agent.instances());
+    let mut effects = Effects::new(
+        netlink,
+        renewals,
+        announcements,
+        work,
+        ledger,
+        (signing, keeper),
+    );
+    effects.serve(agent.instances(), &keys);
     let (asks, requests) = mpsc::channel(REQUESTS);
     let control = ControlServer::start(
         runtime_dir,
@@ -225,15 +242,48 @@ async fn serve(
     protocol_loop.run().await
 }
 
+fn identity(loaded: &Loaded) -> Identity {
+    Identity {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        node: loaded.settings.node.clone(),
+        pid: std::process::id(),
+        started_at: Timestamp::now(),
+        config_path: std::path::absolute(&loaded.path).unwrap_or_else(|_| loaded.path.clone()),
+        config_loaded_at: Timestamp::now(),
+        config_digest: loaded.digest.clone(),
+    }
+}
+
+/// What an earlier agent kept, given to those whom it concerns. Where nothing
+/// is authenticated, nothing is read or written.
+fn begin_signing(agent: &mut Agent, keeper: &Keeper) -> Signing {
+    let mut verifies = false;
+    let mut signs = false;
+    for (_, settings) in agent.instances() {
+        if let Authentication::Hmac(hmac) = &settings.authentication {
+            verifies = true;
+            signs |= hmac.signs();
+        }
+    }
+    if verifies {
+        for kept in keeper.marks() {
+            let (instance, mark) = kept.parts();
+            agent.restore_mark(&instance, mark);
+        }
+    }
+    Signing::new(keeper.ceiling(signs))
+}
+
 /// Reads the configuration file anew.
-fn judge(path: PathBuf) -> Judge<Loaded> {
+fn judge(path: PathBuf) -> Judge<Configuration> {
     Arc::new(move || {
         let loaded = config::load(&path).map_err(|faults| faults.to_string())?;
+        let keys = config::read_keys(&loaded).map_err(|faults| faults.to_string())?;
         Ok(Prepared {
             node: loaded.settings.node.clone(),
             digest: loaded.digest.clone(),
             warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
-            config: loaded,
+            config: Configuration { loaded, keys },
         })
     })
 }

@@ -8,6 +8,7 @@ use anyhow::Context;
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use super::Configuration;
 use super::effects::Effects;
 use super::service::Service;
 use super::signals::{Signal, Signals};
@@ -18,7 +19,6 @@ use crate::agent::event::Event;
 use crate::agent::jobs::{JobId, JobResult};
 use crate::agent::settings::Settings;
 use crate::agent::time::Instant;
-use crate::config::Loaded;
 use crate::control::reload::Trigger;
 use crate::control::server::{Request, StatusPicture};
 use crate::net::kernel::Monitor;
@@ -35,6 +35,8 @@ const LOOKS_PER_TURN: usize = 16;
 const REPORTS_PER_TURN: usize = 256;
 /// Sockets that could not be opened are tried again at this pace.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
+/// How old the kept marks may be, nearly: they are written a moment later.
+const KEEPING: Duration = Duration::from_millis(900);
 /// A stop that is not finished after this is given up: some address could
 /// not be removed. Longer than the longest resignation.
 const STOP_LONGEST: Duration = Duration::from_secs(10);
@@ -49,7 +51,7 @@ pub struct ProtocolLoop {
     pub timer: Timer,
     pub kernel: mpsc::Receiver<Event<'static>>,
     pub done: mpsc::Receiver<(JobId, JobResult)>,
-    pub requests: mpsc::Receiver<Request<Loaded>>,
+    pub requests: mpsc::Receiver<Request<Configuration>>,
     pub signals: Signals,
     pub monitor: Monitor,
     /// Reads and judges the file elsewhere; what is sound comes as a request.
@@ -71,9 +73,10 @@ enum Came {
     Nothing,
     Kernel(Event<'static>),
     Done(JobId, JobResult),
-    Request(Request<Loaded>),
+    Request(Request<Configuration>),
     Signal(Signal),
     Housekeeping,
+    Keeping,
 }
 
 /// What lives only while the loop runs.
@@ -84,6 +87,8 @@ struct Turns {
     /// What became of actions at once.
     outcomes: VecDeque<Event<'static>>,
     housekeeping: Interval,
+    /// When the marks of others are written down.
+    keeping: Interval,
     stop_by: Option<Instant>,
     /// The service manager was told that we are.
     ready: bool,
@@ -94,12 +99,15 @@ impl ProtocolLoop {
         let pace = self.service.pace().unwrap_or(HOUSEKEEPING);
         let mut housekeeping = interval(pace.min(HOUSEKEEPING));
         housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut keeping = interval(KEEPING);
+        keeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut turns = Turns {
             tokens: Vec::new(),
             packet: vec![0; PACKET_BYTES].into_boxed_slice(),
             actions: Vec::new(),
             outcomes: VecDeque::new(),
             housekeeping,
+            keeping,
             stop_by: None,
             ready: false,
         };
@@ -116,9 +124,11 @@ impl ProtocolLoop {
                 self.service.ready();
             }
             if self.agent.is_finished() {
+                self.effects.close(&self.agent);
                 return Ok(Ending::Finished);
             }
             if turns.stop_by.is_some_and(|at| at <= timer::now()) {
+                self.effects.close(&self.agent);
                 return Ok(Ending::Unfinished(self.left_behind()));
             }
         }
@@ -142,6 +152,7 @@ impl ProtocolLoop {
             Some(request) = self.requests.recv() => Came::Request(request),
             signal = self.signals.next() => Came::Signal(signal),
             _ = turns.housekeeping.tick() => Came::Housekeeping,
+            _ = turns.keeping.tick(), if self.effects.verifies() => Came::Keeping,
         })
     }
 
@@ -152,6 +163,7 @@ impl ProtocolLoop {
             Came::Done(job, result) => self.job_done(job, result, turns),
             Came::Request(request) => self.answer(request, turns),
             Came::Signal(signal) => self.on_signal(signal, turns),
+            Came::Keeping => self.effects.keep_marks(&self.agent),
             Came::Housekeeping => {
                 self.service.alive();
                 let events = self.sockets.retry();
@@ -181,8 +193,11 @@ impl ProtocolLoop {
     fn drain(&mut self, token: u64, turns: &mut Turns) {
         for _ in 0..PACKETS_PER_SOCKET {
             match self.sockets.receive(token, &mut turns.packet) {
-                Ok(Some(event)) => {
+                Ok(Some(mut event)) => {
                     let now = timer::now();
+                    if let Event::Advert(heard) = &mut event {
+                        heard.witness = Some(self.effects.witness());
+                    }
                     self.agent.handle_into(now, event, &mut turns.actions);
                     self.perform(turns);
                 }
@@ -239,15 +254,17 @@ impl ProtocolLoop {
     /// Applies a new configuration. The shell learns of the instances between
     /// the core's decision and its actions: they may speak of new ones, and
     /// of old ones that still have something to send.
-    fn apply(&mut self, loaded: Loaded, turns: &mut Turns) -> std::io::Result<String> {
+    fn apply(&mut self, new: Configuration, turns: &mut Turns) -> std::io::Result<String> {
+        let Configuration { loaded, keys } = new;
         self.effects.work().serve(&loaded.work)?;
+        self.effects.learn(&keys);
         let summary = difference(&self.agent, &loaded.settings);
         let event = Event::Reload(Box::new(loaded.settings));
         self.agent
             .handle_into(timer::now(), event, &mut turns.actions);
         self.sockets
             .serve(self.agent.instances().map(|(_, settings)| settings));
-        self.effects.serve(self.agent.instances());
+        self.effects.serve(self.agent.instances(), &keys);
         let mut opened = Vec::new();
         for (interface, state) in self.effects.interfaces() {
             opened.extend(self.sockets.follow(interface, Some(&state)));
@@ -293,7 +310,7 @@ impl ProtocolLoop {
         }
     }
 
-    fn answer(&mut self, request: Request<Loaded>, turns: &mut Turns) {
+    fn answer(&mut self, request: Request<Configuration>, turns: &mut Turns) {
         match request {
             Request::Status(reply) => {
                 let picture = StatusPicture {

@@ -31,9 +31,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use pnet_packet::ipv4::Ipv4Packet;
 
+use super::authentication::{self, Signature};
 use super::checksum::Sum;
 use crate::agent::event::{AddressBytes, Heard, Malformed, Message, Timing, V2Authentication};
 use crate::agent::ladder::group;
+use crate::agent::seal::{Seal, Sequence, TRAILER_BYTES};
 use crate::agent::values::{AdvertInterval, ChecksumForm, Family, InterfaceName, Version, Vrid};
 
 /// IP protocol number of VRRP.
@@ -44,8 +46,6 @@ pub const HOP_LIMIT: u8 = 255;
 const TYPE_ADVERTISEMENT: u8 = 1;
 const HEADER_LENGTH: usize = 8;
 const V2_AUTHENTICATION_LENGTH: usize = 8;
-/// Extension that carries an HMAC (draft-cassen-vrrp-auth-hmac).
-const TRAILER_LENGTH: usize = 28;
 
 /// An advertisement to be sent.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +62,8 @@ pub struct Outgoing<'a> {
     pub addresses: &'a [IpAddr],
     pub source: IpAddr,
     pub destination: IpAddr,
+    /// Adds the authentication trailer.
+    pub signature: Option<Signature<'a>>,
 }
 
 /// Why an advertisement cannot be written. Nothing was encoded and the buffer
@@ -97,6 +99,7 @@ pub fn decode_ipv4(interface: InterfaceName, datagram: &[u8]) -> Heard<'_> {
         destination: Ipv4Addr::UNSPECIFIED.into(),
         hop_limit: 0,
         message: Err(Malformed::IpHeader),
+        witness: None,
     };
     let Some(header) = Ipv4Packet::new(datagram) else {
         return heard;
@@ -138,6 +141,7 @@ pub fn decode_ipv6(
         destination: destination.into(),
         hop_limit,
         message: decode_message(source.into(), destination.into(), payload),
+        witness: None,
     }
 }
 
@@ -178,7 +182,7 @@ fn decode_message(
         checksum: parts.and_then(|parts| parts.checksum(version, source, destination, payload)),
         timing,
         addresses: AddressBytes::new(family, parts.map_or(&[], |parts| parts.addresses)),
-        trailer: parts.and_then(|parts| parts.trailer),
+        seal: parts.and_then(|parts| parts.seal()),
     })
 }
 
@@ -189,7 +193,7 @@ struct Parts<'a> {
     message: &'a [u8],
     addresses: &'a [u8],
     authentication: [u8; V2_AUTHENTICATION_LENGTH],
-    trailer: Option<&'a [u8]>,
+    trailer: Option<&'a [u8; TRAILER_BYTES]>,
 }
 
 impl<'a> Parts<'a> {
@@ -205,7 +209,7 @@ impl<'a> Parts<'a> {
         // Known by its length alone: what it says is judged with the keys.
         let trailer = match rest.len() {
             0 => None,
-            TRAILER_LENGTH => Some(rest),
+            TRAILER_BYTES => Some(rest.first_chunk()?),
             _ => return None,
         };
         let authentication = match authentication_length {
@@ -216,6 +220,20 @@ impl<'a> Parts<'a> {
             message,
             addresses: message.get(HEADER_LENGTH..addresses_end)?,
             authentication,
+            trailer,
+        })
+    }
+
+    fn seal(&self) -> Option<Seal<'a>> {
+        let trailer = self.trailer?;
+        let (head, _) = trailer.split_first_chunk::<4>()?;
+        let [kind, key, ..] = *head;
+        let sequence = trailer.get(4..)?.first_chunk::<8>()?;
+        Some(Seal {
+            kind,
+            key,
+            sequence: Sequence::from_bits(u64::from_be_bytes(*sequence)),
+            message: self.message,
             trailer,
         })
     }
@@ -300,9 +318,24 @@ pub fn encode(outgoing: &Outgoing<'_>, buffer: &mut Vec<u8>) -> Result<(), Encod
         (Version::V3, Family::Ipv4) => outgoing.checksum,
         (Version::V3, Family::Ipv6) => ChecksumForm::PseudoHeader,
     };
+    let signed = outgoing.signature.and_then(|signature| {
+        // Over the checksum as zero, which it still is.
+        authentication::trailer(&signature, outgoing.source, buffer)
+    });
+    // Over IPv6 the receiver's kernel may check it, over all that arrives.
+    let covered_whole = Family::of(outgoing.source) == Family::Ipv6;
+    let trailer = signed
+        .as_ref()
+        .map_or(&[][..], <[u8; TRAILER_BYTES]>::as_slice);
+    if covered_whole {
+        buffer.extend(trailer);
+    }
     let sum = message_sum(form, outgoing.source, outgoing.destination, buffer);
     if let Some(field) = buffer.get_mut(6..HEADER_LENGTH) {
         field.copy_from_slice(&sum.checksum().to_be_bytes());
+    }
+    if !covered_whole {
+        buffer.extend(trailer);
     }
     Ok(())
 }

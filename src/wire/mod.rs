@@ -2,4 +2,5 @@
 
 pub mod advertisement;
 pub mod announcement;
+pub mod authentication;
 mod checksum;

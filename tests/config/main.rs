@@ -152,6 +152,14 @@ fn the_example_is_sound_and_says_the_true_defaults() {
     whole.unicast_peers = shipped.unicast_peers.clone();
     whole.source = shipped.source;
     assert_eq!((whole.checks.len(), whole.hooks.len()), (2, 4));
+    let keys_alone = "instances: { web: { interface: eth0, vrid: 51, addresses: [192.0.2.10/24], \
+                      auth: { keys: { 1: /etc/vipward/keys/web } } } }";
+    let defaults = config::parse(&path, keys_alone, "lb1").unwrap();
+    let [defaults] = &defaults.settings.instances[..] else {
+        panic!("one instance")
+    };
+    assert_eq!(whole.authentication, defaults.authentication);
+    whole.authentication = shipped.authentication.clone();
     whole.checks.clear();
     whole.hooks.clear();
     assert_eq!(&whole, shipped);

@@ -68,6 +68,8 @@ fn instance(name: &str, state: StateName) -> InstanceStatus {
         drift: Vec::new(),
         conflicts: Vec::new(),
         hooks: Vec::new(),
+        authentication: "none",
+        rejections: Vec::new(),
         counters: Counters::default(),
     }
 }

@@ -56,6 +56,7 @@ fn captured() -> Vec<Seed> {
         for (place, frame) in frames(&bytes).into_iter().enumerate() {
             let name = format!("{}-{place}", stem(&path));
             if let Some((target, bytes)) = body(frame) {
+                seeds.extend(sealed(target, &name, &bytes));
                 seeds.push(Seed {
                     target,
                     name,
@@ -83,6 +84,21 @@ fn frames(bytes: &[u8]) -> Vec<&[u8]> {
         rest = behind;
     }
     frames
+}
+
+/// For the target that reads what is behind the message, where there is
+/// something.
+fn sealed(target: &str, name: &str, bytes: &[u8]) -> Option<Seed> {
+    let (family, datagram) = match target {
+        "advert_ipv4" => (0, bytes),
+        "advert_ipv6" => (1, bytes.get(40..)?),
+        _ => return None,
+    };
+    name.contains("hmac").then(|| Seed {
+        target: "trailer",
+        name: name.to_owned(),
+        bytes: [&[family, 0, 77], datagram].concat(),
+    })
 }
 
 fn body(frame: &[u8]) -> Option<(&'static str, Vec<u8>)> {

@@ -253,3 +253,20 @@ fn the_owners_own_address_has_no_lease() {
     lab.run(secs(10));
     assert!(lab.holds(a, "192.0.2.1").is_some());
 }
+
+/// Somebody took it away meanwhile: whoever is Active now may not be heard
+/// yet.
+#[test]
+fn what_went_while_it_stood_still_is_not_taken_back_before_it_has_listened() {
+    let (mut lab, a) = active(web(100));
+    lab.pause(a);
+    lab.run(secs(5));
+    lab.delete_address(a, "eth0", "192.0.2.100/32");
+    lab.run(secs(1));
+    lab.mark();
+    lab.resume(a);
+    lab.run(ms(990));
+    assert_eq!(lab.added(a), []);
+    lab.run(ms(20));
+    assert!(lab.holds(a, WEB).is_some());
+}

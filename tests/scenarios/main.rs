@@ -6,6 +6,7 @@ mod kit;
 
 mod addresses;
 mod announcements;
+mod authentication;
 mod double_claim;
 mod drift;
 mod election;

@@ -82,6 +82,7 @@ fn message(vrid: u8, source: IpAddr, destination: IpAddr) -> Vec<u8> {
         addresses: &[listed],
         source,
         destination,
+        signature: None,
     };
     let mut buffer = Vec::new();
     encode(&outgoing, &mut buffer).expect("it can be written");

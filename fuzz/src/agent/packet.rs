@@ -75,7 +75,7 @@ pub fn heard<'a>(
         checksum: (!fault(7)).then_some(ChecksumForm::PseudoHeader),
         timing,
         addresses: AddressBytes::new(settings.family, if fault(6) { &[] } else { bytes }),
-        trailer: None,
+        seal: None,
     };
     let destination = match unicast {
         _ if fault(8) => address(77),
@@ -97,5 +97,6 @@ pub fn heard<'a>(
         } else {
             Ok(message)
         },
+        witness: None,
     }
 }

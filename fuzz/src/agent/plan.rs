@@ -170,6 +170,7 @@ impl InstancePlan {
             checksum: ChecksumForm::PseudoHeader,
             lease: Lease::from_seconds(u32::from(self.settle % 8)),
             ttl: 255,
+            authentication: Default::default(),
         }
     }
 

@@ -14,6 +14,9 @@ const ANSWER_PACE: Duration = Duration::from_millis(100);
 
 impl VirtualRouter {
     pub fn on_advert(&mut self, turn: &mut Turn<'_>, advert: &Advert<'_>) {
+        if let Some(mark) = advert.mark {
+            self.marks.set(mark);
+        }
         self.counters.adverts_received += 1;
         self.counters.priority_zero_received += u64::from(advert.priority == 0);
         match self.state {

@@ -30,6 +30,7 @@ impl VirtualRouter {
             version: settings.version,
             interval: settings.advert_interval,
             checksum: settings.checksum,
+            authentication: settings.authentication.clone(),
             advertised: self.advertised.clone(),
             addresses,
         })

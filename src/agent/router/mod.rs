@@ -4,6 +4,7 @@
 
 mod addresses;
 mod adverts;
+mod authentication;
 mod custody;
 mod health;
 mod picture;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use super::action::Action;
 use super::announcer::Announcer;
+use super::authentication::Marks;
 use super::election::{active_down_interval, losing_priority, skew_time};
 use super::event::{Added, Claim, NotRenewed, NotSent, Removed};
 use super::holdings::{AddOutcome, Holdings};
@@ -30,7 +32,7 @@ use super::obstacles::Obstacles;
 use super::report::{Fact, StallOutcome};
 use super::settings::InstanceSettings;
 use super::status::{
-    ActiveRouter, Conflict, Counter, Counters, Drift, PriorityTerm, Reason, StateName,
+    ActiveRouter, Conflict, Counter, Counters, Drift, PriorityTerm, Reason, Rejected, StateName,
 };
 use super::time::Instant;
 use super::values::{AddressIndex, InstanceId, InterfaceName, Priority, Version};
@@ -69,6 +71,9 @@ pub(super) struct VirtualRouter {
     /// One for each address at most.
     conflicts: Vec<Conflict>,
     counters: Counters,
+    /// Of the senders that proved who they are.
+    marks: Marks,
+    rejections: Vec<Rejected>,
     /// The last advertisement that we sent.
     last_sent: Instant,
     last_send_report: Option<(Instant, u64)>,
@@ -219,6 +224,8 @@ impl VirtualRouter {
             drift: Vec::new(),
             conflicts: Vec::new(),
             counters: Counters::default(),
+            marks: Marks::default(),
+            rejections: Vec::new(),
             last_sent: now,
             last_send_report: None,
             cannot_send: None,

@@ -1,6 +1,7 @@
 //! One instance's part of `status`.
 
 use super::*;
+use crate::agent::settings::Authentication;
 use crate::agent::status::InstanceStatus;
 
 impl VirtualRouter {
@@ -26,6 +27,12 @@ impl VirtualRouter {
             drift: self.drift.clone(),
             conflicts: self.conflicts.clone(),
             hooks: self.hooks.status(),
+            authentication: match &settings.authentication {
+                Authentication::None => "none",
+                Authentication::Password(_) => "password",
+                Authentication::Hmac(hmac) => hmac.mode.name(),
+            },
+            rejections: self.rejections.clone(),
             counters: self.counters.clone(),
         }
     }

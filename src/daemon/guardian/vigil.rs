@@ -49,7 +49,10 @@ impl Vigil {
         }
         let sentence = match memory::read(&memory).and_then(|bytes| Leftovers::read(&bytes)) {
             Ok(left) if left.instances.is_empty() => return Ok(()),
-            Ok(left) => act(&left, &sockets, &mut cleaner),
+            Ok(left) => {
+                let signer = farewell::Signer::new(&memory);
+                act(&left, &sockets, signer, &mut cleaner)
+            }
             Err(why) => format!(
                 "what it left is not known, the shared memory having failed: {why}; the next \
                  start, or `vipward cleanup`, removes it"
@@ -102,12 +105,17 @@ fn wait_for_death(agent: &OwnedFd) -> io::Result<()> {
 }
 
 /// Priority 0 first: peers need longer than the kernel.
-fn act(left: &Leftovers, sockets: &FarewellSocket, cleaner: &mut Cleaner) -> String {
+fn act(
+    left: &Leftovers,
+    sockets: &FarewellSocket,
+    mut signer: farewell::Signer<'_>,
+    cleaner: &mut Cleaner,
+) -> String {
     let mut told = Vec::new();
     let mut removed = Vec::new();
     let mut problems = Vec::new();
     for instance in left.instances.iter().filter(|instance| instance.speaks) {
-        match farewell::say(sockets, instance) {
+        match farewell::say(sockets, instance, &mut signer) {
             Ok(()) => told.push(instance.name.clone()),
             Err(why) => problems.push(format!("no priority 0 for {}: {why}", instance.name)),
         }

@@ -5,15 +5,23 @@
 use std::collections::BTreeMap;
 
 use super::memory::Memory;
-use super::{BYTES_MAX, FORMAT, Left};
+use super::{BYTES_MAX, FORMAT, Left, LeftSeal};
 use crate::agent::Agent;
-use crate::agent::values::InstanceId;
+use crate::agent::custody::Custody;
+use crate::agent::settings::{AntiReplay, Authentication};
+use crate::agent::values::{InstanceId, InstanceName};
+use crate::config::{Keys, Secret};
+use crate::daemon::signing::Numbers;
 
 pub struct Ledger {
     /// Each as JSON.
     parts: BTreeMap<InstanceId, Vec<u8>>,
     /// The guardian's; `None` where it could not be had.
     memory: Option<Memory>,
+    /// The keys that it has, and where. None is ever overwritten, so that a
+    /// death at any moment leaves whole ones.
+    slots: BTreeMap<(InstanceName, u8), (Secret, u32)>,
+    slots_used: u32,
     /// Said once for each time that it begins.
     cut: bool,
     memory_failed: bool,
@@ -24,9 +32,77 @@ impl Ledger {
         Self {
             parts: BTreeMap::new(),
             memory,
+            slots: BTreeMap::new(),
+            slots_used: 0,
             cut: false,
             memory_failed: false,
         }
+    }
+
+    /// Gives the guardian the keys that are new. To be called before the
+    /// core hears of them. A key that it cannot be given is one more line: its
+    /// farewell would not be believed.
+    pub fn learn(&mut self, keys: &Keys) {
+        let Some(memory) = &self.memory else {
+            return;
+        };
+        for (name, secret) in keys {
+            if self
+                .slots
+                .get(name)
+                .is_some_and(|(known, _)| known == secret)
+            {
+                continue;
+            }
+            let slot = self.slots_used;
+            match memory.set_key(slot, secret.bytes()) {
+                Ok(()) => {
+                    self.slots_used += 1;
+                    self.slots.insert(name.clone(), (secret.clone(), slot));
+                }
+                Err(error) => {
+                    self.slots.remove(name);
+                    tracing::warn!(
+                        "the guardian cannot be given key {} of {}: {error}; should this agent \
+                         die, its peers do not believe the guardian",
+                        name.1,
+                        name.0
+                    );
+                }
+            }
+        }
+    }
+
+    /// What was signed last; a system call of a microsecond.
+    pub fn note_numbers(&mut self, numbers: Numbers) {
+        if let Some(memory) = &self.memory {
+            // Without it the guardian's numbers begin at the clock.
+            let _ = memory.set_numbers(numbers);
+        }
+    }
+
+    fn left(&self, custody: Custody) -> Left {
+        let seal = match &custody.authentication {
+            Authentication::Hmac(hmac) if hmac.signs() => {
+                let slot = self.slots.get(&(custody.name.clone(), hmac.active_key));
+                slot.map(|(_, slot)| LeftSeal {
+                    slot: *slot,
+                    key: hmac.active_key,
+                    by_time_ms: match hmac.anti_replay {
+                        AntiReplay::Monotonic => None,
+                        AntiReplay::Time => {
+                            Some(u64::try_from(hmac.window.as_millis()).unwrap_or(u64::MAX))
+                        }
+                    },
+                })
+            }
+            Authentication::None | Authentication::Password(_) | Authentication::Hmac(_) => None,
+        };
+        let mut left = Left::from(custody);
+        if let Some(farewell) = &mut left.farewell {
+            farewell.seal = seal;
+        }
+        left
     }
 
     /// Brings the guardian's memory up to date. Returns the picture, for the
@@ -40,7 +116,7 @@ impl Ledger {
             // Nothing in it can fail to be written as JSON.
             let part = agent
                 .custody(id)
-                .and_then(|custody| serde_json::to_vec(&Left::from(custody)).ok());
+                .and_then(|custody| serde_json::to_vec(&self.left(custody)).ok());
             let before = match part {
                 Some(part) => {
                     changed |= self.parts.get(&id) != Some(&part);

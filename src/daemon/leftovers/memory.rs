@@ -4,8 +4,8 @@
 //!
 //! ```text
 //! 0        header: what is valid, how long, its sum
-//! 4 KiB    kept free for a sequence number of each instance, to be written
-//!          with every advertisement
+//! 4 KiB    the numbers of the last signed advertisement, written with each
+//! 8 KiB    keys, each in a cell of its own that is written once
 //! 1 MiB    slot 0
 //! 9 MiB    slot 1
 //! ```
@@ -21,10 +21,19 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
+use zeroize::Zeroizing;
+
 use super::BYTES_MAX;
+use crate::agent::seal::Sequence;
+pub use crate::daemon::signing::Numbers;
 
 const MAGIC: u64 = u64::from_be_bytes(*b"vipward1");
 const HEADER_BYTES: usize = 40;
+const NUMBERS_AT: u64 = 4096;
+const NUMBERS_BYTES: usize = 16;
+const KEYS_AT: u64 = 8192;
+/// A length, and the longest key.
+const KEY_CELL_BYTES: usize = 72;
 const FIRST_SLOT_AT: u64 = 1 << 20;
 const SLOT_BYTES: u64 = BYTES_MAX as u64;
 
@@ -68,6 +77,28 @@ impl Memory {
         self.write_header(&header)?;
         self.generation = header.generation;
         Ok(())
+    }
+
+    /// After an error the numbers before are still there.
+    pub fn set_numbers(&self, numbers: Numbers) -> io::Result<()> {
+        let words = [numbers.monotonic, numbers.time].map(|number| number.bits().to_le_bytes());
+        // Within a page, and so written whole or not at all.
+        self.file.write_all_at(words.as_flattened(), NUMBERS_AT)
+    }
+
+    /// Writes a key where none was written before.
+    ///
+    /// # Errors
+    ///
+    /// It is too long, or there are too many: 14,000.
+    pub fn set_key(&self, slot: u32, key: &[u8]) -> io::Result<()> {
+        let at = key_at(slot).ok_or(io::ErrorKind::StorageFull)?;
+        let length = u8::try_from(key.len()).map_err(io::Error::other)?;
+        if key.len() >= KEY_CELL_BYTES {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.file.write_all_at(key, at + 1)?;
+        self.file.write_all_at(&[length], at)
     }
 
     fn write_slot(&self, bytes: &[u8]) -> io::Result<Header> {
@@ -135,6 +166,46 @@ fn whole_file() -> io::Result<libc::flock> {
 
 fn short(number: libc::c_int) -> io::Result<libc::c_short> {
     libc::c_short::try_from(number).map_err(io::Error::other)
+}
+
+fn key_at(slot: u32) -> Option<u64> {
+    let cell = u64::try_from(KEY_CELL_BYTES).ok()?;
+    let at = KEYS_AT + u64::from(slot) * cell;
+    (at + cell <= FIRST_SLOT_AT).then_some(at)
+}
+
+/// The numbers of the last signed advertisement; `None`: there was none.
+pub fn numbers(memory: &File) -> Option<Numbers> {
+    let mut bytes = [0; NUMBERS_BYTES];
+    memory.read_exact_at(&mut bytes, NUMBERS_AT).ok()?;
+    let mut words = bytes.as_chunks::<8>().0.iter().copied();
+    let mut word = || {
+        words
+            .next()
+            .map(u64::from_le_bytes)
+            .map(Sequence::from_bits)
+    };
+    let numbers = Numbers {
+        monotonic: word()?,
+        time: word()?,
+    };
+    (bytes != [0; NUMBERS_BYTES]).then_some(numbers)
+}
+
+/// # Errors
+///
+/// Why there is none, for people.
+pub fn key(memory: &File, slot: u32) -> Result<Zeroizing<Vec<u8>>, String> {
+    let mut cell = Zeroizing::new([0; KEY_CELL_BYTES]);
+    let at = key_at(slot).ok_or("its key is nowhere")?;
+    memory
+        .read_exact_at(cell.as_mut_slice(), at)
+        .map_err(|error| format!("its key cannot be read: {error}"))?;
+    let (length, key) = cell.split_first().ok_or("its key is nowhere")?;
+    let key = key
+        .get(..usize::from(*length))
+        .ok_or("its key is damaged")?;
+    Ok(Zeroizing::new(key.to_vec()))
 }
 
 /// The picture that was published last. To be called when nobody writes.
@@ -232,6 +303,29 @@ mod tests {
         }
         assert!(memory.publish(&vec![0; BYTES_MAX + 1]).is_err());
         assert_eq!(seen(&memory).unwrap().len(), BYTES_MAX);
+    }
+
+    #[test]
+    fn keys_and_numbers_are_beside_the_picture() {
+        let mut memory = Memory::create().unwrap();
+        let reader = File::from(memory.handle().unwrap());
+        assert_eq!(numbers(&reader), None);
+        let given = Numbers {
+            monotonic: Sequence::from_bits(7),
+            time: Sequence::from_bits(u64::MAX),
+        };
+        memory.set_numbers(given).unwrap();
+        memory.set_key(0, &[1; 32]).unwrap();
+        memory.set_key(1, &[2; 64]).unwrap();
+        memory.publish(b"a picture").unwrap();
+        assert_eq!(numbers(&reader), Some(given));
+        assert_eq!(*key(&reader, 0).unwrap(), vec![1; 32]);
+        assert_eq!(*key(&reader, 1).unwrap(), vec![2; 64]);
+        assert!(key(&reader, 2).unwrap().is_empty());
+        assert!(memory.set_key(14_449, &[3; 32]).is_err());
+        assert!(memory.set_key(14_448, &[3; 64]).is_ok());
+        assert!(key(&reader, 14_449).is_err());
+        assert_eq!(seen(&memory).unwrap(), b"a picture");
     }
 
     fn head(file: &File) -> Header {

@@ -17,8 +17,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::custody::Custody;
 use crate::agent::event::V2Authentication;
+use crate::agent::settings::Authentication;
 use crate::agent::values::{AdvertInterval, ChecksumForm, InterfaceName, Version, Vrid};
 use crate::wire::advertisement::Outgoing;
+use crate::wire::authentication::Signature;
 
 /// Of the document. Another one is not understood.
 pub const FORMAT: u8 = 1;
@@ -56,6 +58,22 @@ pub struct Farewell {
     pub source: IpAddr,
     pub destinations: Vec<IpAddr>,
     pub advertised: Vec<IpAddr>,
+    /// Version 2's simple password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<[u8; 8]>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<LeftSeal>,
+}
+
+/// What the farewell is signed with. The key itself is in the guardian's
+/// memory alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftSeal {
+    /// Where it is there.
+    pub slot: u32,
+    pub key: u8,
+    /// Receivers look at their clock: the window in milliseconds.
+    pub by_time_ms: Option<u64>,
 }
 
 /// As it is on the host.
@@ -110,6 +128,11 @@ impl From<Custody> for Left {
             source,
             destinations: custody.destinations,
             advertised: custody.advertised,
+            password: match &custody.authentication {
+                Authentication::Password(password) => Some(password.0),
+                Authentication::None | Authentication::Hmac(_) => None,
+            },
+            seal: None,
         });
         let addresses = custody.addresses.into_iter();
         Left {
@@ -131,7 +154,11 @@ impl From<Custody> for Left {
 impl Farewell {
     /// The message for one destination; `None` where a value is none that
     /// could be sent.
-    pub fn outgoing(&self, destination: IpAddr) -> Option<Outgoing<'_>> {
+    pub fn outgoing<'s>(
+        &'s self,
+        destination: IpAddr,
+        signature: Option<Signature<'s>>,
+    ) -> Option<Outgoing<'s>> {
         let interval = match self.version {
             2 => AdvertInterval::from_seconds(u8::try_from(self.interval_cs / 100).ok()?)?,
             _ => AdvertInterval::from_centiseconds(self.interval_cs)?,
@@ -150,12 +177,21 @@ impl Farewell {
             } else {
                 ChecksumForm::MessageOnly
             },
-            v2_authentication: V2Authentication::default(),
+            v2_authentication: v2_authentication(self.password),
             addresses: &self.advertised,
             source: self.source,
             destination,
+            signature,
         })
     }
+}
+
+/// The fields of version 2: type 1 with a password, otherwise none.
+pub fn v2_authentication(password: Option<[u8; 8]>) -> V2Authentication {
+    password.map_or_else(V2Authentication::default, |data| V2Authentication {
+        kind: 1,
+        data,
+    })
 }
 
 #[cfg(test)]
@@ -176,6 +212,7 @@ pub(crate) mod tests {
             version: Version::V3,
             interval: AdvertInterval::from_centiseconds(100).unwrap(),
             checksum: ChecksumForm::PseudoHeader,
+            authentication: Authentication::None,
             advertised: networks.clone().map(|network| network.addr()).collect(),
             addresses: networks.map(|network| (interface, network)).collect(),
         }
@@ -221,13 +258,14 @@ pub(crate) mod tests {
                 addresses: &advertised,
                 source,
                 destination,
+                signature: None,
             };
             let mut expected = Vec::new();
             encode(&own, &mut expected).unwrap();
             let left = Left::from(custody);
             let mut sent = Vec::new();
             let farewell = left.farewell.unwrap();
-            encode(&farewell.outgoing(destination).unwrap(), &mut sent).unwrap();
+            encode(&farewell.outgoing(destination, None).unwrap(), &mut sent).unwrap();
             assert_eq!(sent, expected);
         }
     }
@@ -241,6 +279,6 @@ pub(crate) mod tests {
         assert_eq!(later, "its format is 2, not 1");
         let mut farewell = Left::from(custody("web", &[])).farewell.unwrap();
         farewell.version = 4;
-        assert!(farewell.outgoing([224, 0, 0, 18].into()).is_none());
+        assert!(farewell.outgoing([224, 0, 0, 18].into(), None).is_none());
     }
 }

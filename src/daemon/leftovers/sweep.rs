@@ -120,7 +120,7 @@ fn speak(
         let told = match source {
             Some(source) if own.any(|own| own.network.addr() == source) => {
                 let socket = socket.get_or_insert_with(FarewellSocket::open);
-                farewell::say(socket, instance)
+                farewell::say(socket, instance, &mut farewell::Signer::without_keys())
             }
             Some(source) => Err(format!("its source address {source} is gone")),
             None => Err("it had no source address".to_owned()),

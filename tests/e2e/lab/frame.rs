@@ -35,6 +35,8 @@ pub struct Frame {
     pub source_mac: Mac,
     pub destination_mac: Mac,
     pub what: What,
+    /// As they were on the wire.
+    pub bytes: Vec<u8>,
 }
 
 #[derive(Clone, Debug)]

@@ -239,6 +239,7 @@ fn capture(socket: &Socket, shared: &Shared) {
                 source_mac,
                 destination_mac,
                 what,
+                bytes: bytes.get(..length).unwrap_or_default().to_vec(),
             });
             shared.arrived.notify_all();
         }

@@ -76,6 +76,7 @@ pub fn web(value: u8) -> InstanceSettings {
         lease: None,
         checksum: ChecksumForm::PseudoHeader,
         ttl: 255,
+        authentication: Default::default(),
     }
 }
 

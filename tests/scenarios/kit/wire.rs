@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use vipward::agent::event::{AddressBytes, Heard, Malformed, Message, Timing, V2Authentication};
 use vipward::agent::ladder::group;
+use vipward::agent::seal::{Seal, Sequence, TRAILER_BYTES, Verifier, Witness};
 use vipward::agent::settings::InstanceSettings;
 use vipward::agent::time::Instant;
-use vipward::agent::values::{ChecksumForm, Family, InterfaceName, Version};
+use vipward::agent::values::{ChecksumForm, Family, InstanceId, InterfaceName, Version};
 
 use super::HostId;
 use super::settings::ms;
@@ -31,7 +32,7 @@ pub struct Packet {
     pub checksum: Option<ChecksumForm>,
     pub timing: Timing,
     pub addresses: Vec<u8>,
-    pub trailer: Option<Vec<u8>>,
+    pub sealed: Option<Sealed>,
 }
 
 impl Packet {
@@ -75,7 +76,7 @@ impl Packet {
             checksum: Some(checksum),
             timing,
             addresses: bytes,
-            trailer: None,
+            sealed: None,
         }
     }
 
@@ -92,7 +93,13 @@ impl Packet {
                 checksum: self.checksum,
                 timing: self.timing,
                 addresses: AddressBytes::new(self.family, &self.addresses),
-                trailer: self.trailer.as_deref(),
+                seal: self.sealed.map(|sealed| Seal {
+                    kind: sealed.kind,
+                    key: sealed.key,
+                    sequence: sealed.sequence,
+                    message: &[],
+                    trailer: &[0; TRAILER_BYTES],
+                }),
             }),
         };
         Heard {
@@ -102,7 +109,33 @@ impl Packet {
             destination: self.destination,
             hop_limit: self.hop_limit,
             message,
+            witness: self.sealed.map(|sealed| Witness {
+                clock: sealed.our_clock,
+                verifier: if sealed.genuine {
+                    &Says(true)
+                } else {
+                    &Says(false)
+                },
+            }),
         }
+    }
+}
+
+/// An authentication trailer, and what the receiver finds when it looks.
+#[derive(Clone, Copy, Debug)]
+pub struct Sealed {
+    pub kind: u8,
+    pub key: u8,
+    pub sequence: Sequence,
+    pub genuine: bool,
+    pub our_clock: Sequence,
+}
+
+struct Says(bool);
+
+impl Verifier for Says {
+    fn is_genuine(&self, _: InstanceId, _: &Heard<'_>) -> bool {
+        self.0
     }
 }
 

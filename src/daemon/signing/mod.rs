@@ -1,0 +1,170 @@
+//! Who signs our advertisements and verifies those of others: the keys, and
+//! the numbers that only grow.
+
+pub mod keeper;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::agent::event::Heard;
+use crate::agent::seal::{Sequence, Verifier, Witness};
+use crate::agent::settings::{AntiReplay, Authentication, HmacSettings, InstanceSettings};
+use crate::agent::values::InstanceId;
+use crate::config::Keys;
+use crate::wire::authentication::{self, Key, Signature};
+use keeper::Ceiling;
+
+/// This host's clock, the one that people set.
+pub fn clock() -> Sequence {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    // Before 1970 it is as wrong as at its beginning.
+    Sequence::at_clock(since.unwrap_or(Duration::ZERO))
+}
+
+/// The last numbers given, one row for all instances of the host: what grows
+/// for all grows for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Numbers {
+    pub monotonic: Sequence,
+    pub time: Sequence,
+}
+
+impl Numbers {
+    /// For receivers who look at their clock: ours, as it is now. After it
+    /// was put back from far ahead their marks are behind it as well.
+    pub fn next_by_time(&mut self, clock: Sequence, window: Duration) -> Sequence {
+        let ahead = self.time.is_newer_than(clock) && self.time.distance(clock) > window;
+        self.time = if ahead { clock } else { self.time.after(clock) };
+        self.time
+    }
+}
+
+pub struct Signing {
+    keys: BTreeMap<(InstanceId, u8), Key>,
+    numbers: Numbers,
+    ceiling: Ceiling,
+    signed: bool,
+}
+
+impl fmt::Debug for Signing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signing").finish_non_exhaustive()
+    }
+}
+
+impl Signing {
+    /// Goes on from what an earlier agent was granted.
+    pub fn new(ceiling: Ceiling) -> Self {
+        let now = clock();
+        let monotonic = ceiling.start().unwrap_or(now);
+        Self {
+            keys: BTreeMap::new(),
+            numbers: Numbers {
+                monotonic,
+                time: now,
+            },
+            ceiling,
+            signed: false,
+        }
+    }
+
+    /// The keys of these instances from now on. An instance that is about to
+    /// go keeps those it had.
+    pub fn serve<'s>(
+        &mut self,
+        instances: impl Iterator<Item = (InstanceId, &'s InstanceSettings)>,
+        keys: &Keys,
+    ) {
+        let mut next = BTreeMap::new();
+        for (id, settings) in instances {
+            let Authentication::Hmac(hmac) = &settings.authentication else {
+                continue;
+            };
+            for number in &hmac.keys {
+                let named = keys.get(&(settings.name.clone(), *number));
+                let read = named.and_then(|secret| Key::new(secret.bytes()).ok());
+                let key = read.or_else(|| self.keys.get(&(id, *number)).cloned());
+                next.extend(key.map(|key| ((id, *number), key)));
+            }
+        }
+        self.keys = next;
+    }
+
+    pub fn has_keys(&self) -> bool {
+        !self.keys.is_empty()
+    }
+
+    /// For one advertisement to all its destinations. `None`: it is not to be
+    /// signed.
+    pub fn sign<'k>(
+        &'k mut self,
+        instance: InstanceId,
+        settings: &HmacSettings,
+    ) -> Option<Signature<'k>> {
+        if !settings.signs() {
+            return None;
+        }
+        self.signed = true;
+        let now = clock();
+        let sequence = match settings.anti_replay {
+            AntiReplay::Time => self.numbers.next_by_time(now, settings.window),
+            AntiReplay::Monotonic => {
+                self.numbers.monotonic = self.ceiling.next(self.numbers.monotonic, now);
+                self.numbers.monotonic
+            }
+        };
+        let key_id = settings.active_key;
+        Some(Signature {
+            key: self.keys.get(&(instance, key_id))?,
+            key_id,
+            sequence,
+        })
+    }
+
+    /// Since the start of this agent.
+    pub fn has_signed(&self) -> bool {
+        self.signed
+    }
+
+    pub fn numbers(&self) -> Numbers {
+        self.numbers
+    }
+
+    pub fn witness(&self) -> Witness<'_> {
+        Witness {
+            clock: clock(),
+            verifier: self,
+        }
+    }
+}
+
+impl Verifier for Signing {
+    fn is_genuine(&self, instance: InstanceId, heard: &Heard<'_>) -> bool {
+        let seal = heard.message.as_ref().ok().and_then(|message| message.seal);
+        let key = seal.and_then(|seal| self.keys.get(&(instance, seal.key)));
+        key.is_some_and(|key| authentication::is_genuine(key, heard))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Sequence {
+        Sequence::at_clock(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn by_time_a_clock_that_was_put_back_is_followed() {
+        let window = Duration::from_secs(5);
+        let mut numbers = Numbers {
+            monotonic: at(0),
+            time: at(0),
+        };
+        assert_eq!(numbers.next_by_time(at(10_000), window), at(10_000));
+        // Within the window the numbers go on growing.
+        assert_eq!(numbers.next_by_time(at(9_997), window), at(10_000).next());
+        assert_eq!(numbers.next_by_time(at(6_400), window), at(6_400));
+    }
+}
