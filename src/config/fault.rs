@@ -67,7 +67,7 @@ impl Sources {
             line,
             column,
             marked: before.len()..before.len() + marked.len(),
-            text: [before, marked, after].concat(),
+            text: masked(&[before, marked, after].concat()),
             cut,
             label: label.to_owned(),
         })
@@ -92,10 +92,27 @@ fn shown_path(path: &Path) -> Arc<str> {
         .into()
 }
 
+/// Without the digits of a key that somebody has written into the file: what
+/// is said of a fault stands in logs. As long as before.
+fn masked(text: &str) -> String {
+    const PREFIX: &str = "hex:";
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(PREFIX) {
+        let (before, key) = rest.split_at(at + PREFIX.len());
+        let digits = key.bytes().take_while(u8::is_ascii_hexdigit).count();
+        out.push_str(before);
+        out.extend(std::iter::repeat_n('*', digits));
+        rest = key.get(digits..).unwrap_or("");
+    }
+    out + rest
+}
+
 /// A piece of the file for a message: in backticks, on one line, not long.
 pub(super) fn quoted(text: &str) -> String {
     const CHARS_MAX: usize = 60;
-    let short = first_chars(text, CHARS_MAX);
+    let text = masked(text);
+    let short = first_chars(&text, CHARS_MAX);
     let dots = if short.len() < text.len() { "..." } else { "" };
     let mut out = String::from("`");
     for character in short.chars() {
