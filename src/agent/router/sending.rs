@@ -85,6 +85,7 @@ impl VirtualRouter {
             State::Active(active) => {
                 active.last_left = turn.now;
                 active.patience = patience;
+                active.doubts_until = None;
                 let until = turn.now + self.settings.advert_interval.as_duration();
                 changed |= self.holdings.renew(turn, until);
             }
