@@ -113,9 +113,10 @@ fn killed_with_its_guardian() {
     wait_until("the end of the unit", LONG, || {
         lb1.show("vipward", "ActiveState") == "failed"
     });
+    // systemd kills one after the other: by the cleanup, or by a guardian that
+    // had the time.
     let journal = lb1.journal();
     assert!(journal.contains("sent priority 0 for web"), "{journal}");
-    assert!(!journal.contains("died without goodbye"), "{journal}");
     lb1.sh("systemctl start vipward");
     lb1.wait_active();
 }
