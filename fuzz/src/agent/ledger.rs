@@ -326,7 +326,11 @@ impl Ledger {
             configured || kind == Kind::Remove && ours,
             "{order:?} is not configured"
         );
-        let out = matches!(known.state, Some(StateName::Backup | StateName::Fault));
+        // One that gives up because its advertisement did not leave may have
+        // ordered it in the same turn; then it is removed when it has come.
+        let before = self.instances.get(&order.instance);
+        let was_active = before.is_some_and(|was| was.state == Some(StateName::Active));
+        let out = matches!(known.state, Some(StateName::Backup | StateName::Fault)) && !was_active;
         assert!(
             kind == Kind::Remove || !out,
             "{:?} adds {order:?}",
