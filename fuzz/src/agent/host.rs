@@ -33,8 +33,6 @@ pub struct Host {
     agent: Agent,
     now: Instant,
     ledger: Ledger,
-    /// What becomes of every advertisement.
-    sending: Result<(), NotSent>,
     /// Prints what the agent is told and does; for reading a failure.
     trace: bool,
 }
@@ -54,7 +52,6 @@ impl Host {
             agent,
             now,
             ledger,
-            sending: Ok(()),
             trace,
         };
         // A host as it mostly is; the script changes it.
@@ -86,17 +83,12 @@ impl Host {
         let mut answered = 0;
         while let Some(action) = actions.get(answered) {
             if let Action::Advertise { instance, .. } = *action {
-                let outcome = self.sending.clone();
+                let outcome = Ok(());
                 let event = Event::Advertised { instance, outcome };
                 self.agent.handle_into(self.now, event, &mut actions);
             }
             answered += 1;
         }
-        let sent = self
-            .sending
-            .as_ref()
-            .map_or_else(|not| not.partly, |()| true);
-        actions.retain(|action| sent || !matches!(action, Action::Advertise { .. }));
         if self.trace {
             actions
                 .iter()
@@ -127,17 +119,11 @@ impl Host {
                 address,
                 outcome,
             } => self.unasked(instance, address, outcome),
-            Step::Sending(how) => {
+            Step::NotSent(which) => {
                 let error = "no buffer".to_owned();
-                let partly = how % 4 == 1;
-                self.sending = match how % 2 {
-                    0 => Ok(()),
-                    _ => Err(NotSent { error, partly }),
-                };
-            }
-            Step::Advertised(which) => {
+                let partly = true;
                 let instance = self.any_instance(which);
-                let outcome = Ok(());
+                let outcome = Err(NotSent { error, partly });
                 self.tell(Event::Advertised { instance, outcome });
             }
             Step::Claim {

@@ -41,10 +41,8 @@ pub enum Step {
         address: u8,
         outcome: u8,
     },
-    /// From now on advertisements leave, or do not.
-    Sending(u8),
-    /// One that nobody sent has left.
-    Advertised(u8),
+    /// An advertisement that reached some of its destinations.
+    NotSent(u8),
     Claim {
         which: u8,
         address: u8,
