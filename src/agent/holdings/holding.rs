@@ -137,6 +137,11 @@ impl Holding {
         self.present && matches!(self.pending, None | Some(Pending::Renew))
     }
 
+    /// Held, and acknowledged since it was last claimed: it may be spoken of.
+    pub fn is_ours(&self) -> bool {
+        self.is_held() && self.confirmed
+    }
+
     pub fn is_present(&self) -> bool {
         self.present
     }

@@ -137,7 +137,7 @@ impl VirtualRouter {
 
     /// Starts the bursts anew for what is held, on one interface or on all.
     pub(super) fn announce_on(&mut self, now: Instant, interface: Option<InterfaceName>) {
-        for holding in self.holdings.iter().filter(|holding| holding.is_held()) {
+        for holding in self.holdings.iter().filter(|holding| holding.is_ours()) {
             if interface.is_none_or(|interface| holding.settings().interface == interface) {
                 self.announcer.begin(now, holding.index());
             }
@@ -157,7 +157,7 @@ impl VirtualRouter {
                 return;
             };
             let holding = self.holdings.get(index);
-            if let Some(holding) = holding.filter(|holding| holding.is_held()) {
+            if let Some(holding) = holding.filter(|holding| holding.is_ours()) {
                 turn.act(Action::Announce {
                     instance: self.id,
                     interface: holding.settings().interface,

@@ -124,7 +124,7 @@ impl VirtualRouter {
     /// Who holds one advertised address holds all: the first is enough.
     fn representative(&self) -> Option<IpAddr> {
         let mut held = self.holdings.iter().filter(|holding| {
-            holding.is_held() && holding.settings().interface == self.settings.interface
+            holding.is_ours() && holding.settings().interface == self.settings.interface
         });
         let first = held.find(|holding| {
             let address = holding.settings().network.addr();
@@ -162,6 +162,6 @@ impl VirtualRouter {
     fn is_held(&self, address: IpAddr) -> bool {
         self.holdings
             .iter()
-            .any(|holding| holding.settings().network.addr() == address && holding.is_held())
+            .any(|holding| holding.settings().network.addr() == address && holding.is_ours())
     }
 }
