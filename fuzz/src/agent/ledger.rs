@@ -153,11 +153,12 @@ impl Ledger {
         let place = (order.interface, order.network.addr());
         self.shown.remove(&place);
         match (kind, well) {
-            (Kind::Add, true) => {
+            // What was last seen there stands, whatever is said of adding it.
+            (Kind::Add, well) if well || self.is_seen(place) => {
                 self.acknowledged.insert(key, place);
                 self.kernel.insert(place, order.network);
             }
-            (Kind::Add, false) | (Kind::Renew, _) => {}
+            (Kind::Add | Kind::Renew, _) => {}
             (Kind::Remove, true) => {
                 self.kernel.remove(&place);
             }
@@ -346,6 +347,12 @@ impl Ledger {
         }
         self.stuck.remove(&key);
         self.orders.push((order.clone(), kind));
+    }
+
+    fn is_seen(&self, (interface, address): Place) -> bool {
+        let state = self.interfaces.get(&interface);
+        let mut there = state.into_iter().flat_map(|state| &state.addresses);
+        there.any(|own| own.network.addr() == address)
     }
 
     /// Nobody speaks of an address before the kernel has it.
