@@ -9,6 +9,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::jobs::{CheckName, HookKind};
+use super::ladder::group;
 use super::status::CheckState;
 use super::values::{
     AdvertInterval, ChecksumForm, Family, InstanceName, InterfaceName, Lease, Priority, Version,
@@ -171,6 +172,15 @@ impl fmt::Debug for Password {
 }
 
 impl InstanceSettings {
+    /// Where our advertisements go: to the group, or to every unicast peer.
+    pub fn destinations(&self) -> Vec<IpAddr> {
+        if self.unicast_peers.is_empty() {
+            vec![group(self.family)]
+        } else {
+            self.unicast_peers.clone()
+        }
+    }
+
     /// The addresses that our advertisements list: those of the instance's
     /// family that are not marked `advertise: false`.
     pub fn advertised(&self) -> impl Iterator<Item = IpAddr> {

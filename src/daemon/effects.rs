@@ -12,7 +12,6 @@ use super::work::Work;
 use crate::agent::Agent;
 use crate::agent::action::{Action, AddressOrder};
 use crate::agent::event::{Event, InterfaceState, NotRenewed, NotSent};
-use crate::agent::ladder::group;
 use crate::agent::report::{Level, Report};
 use crate::agent::seal::Witness;
 use crate::agent::settings::{Authentication, InstanceSettings};
@@ -48,14 +47,9 @@ struct Outbox {
 
 impl Outbox {
     fn new(settings: &InstanceSettings) -> Self {
-        let destinations = if settings.unicast_peers.is_empty() {
-            vec![group(settings.family)]
-        } else {
-            settings.unicast_peers.clone()
-        };
         Self {
             advertised: settings.advertised().collect(),
-            destinations,
+            destinations: settings.destinations(),
             settings: settings.clone(),
         }
     }
@@ -238,14 +232,25 @@ impl Effects {
         source: IpAddr,
         priority: u8,
     ) -> Result<(), NotSent> {
+        let nothing_left = |error: &str| {
+            Err(NotSent {
+                error: error.to_owned(),
+                partly: false,
+            })
+        };
         let Some(outbox) = self.outboxes.get(&instance) else {
-            return Ok(());
+            return nothing_left("the instance is not known");
         };
         let settings = &outbox.settings;
         let authentication = &settings.authentication;
         let signature = match authentication {
-            Authentication::Hmac(hmac) => self.signing.sign(instance, hmac),
-            Authentication::None | Authentication::Password(_) => None,
+            Authentication::Hmac(hmac) if hmac.signs() => {
+                let Some(signature) = self.signing.sign(instance, hmac) else {
+                    return nothing_left("the key to sign it with is missing");
+                };
+                Some(signature)
+            }
+            Authentication::None | Authentication::Password(_) | Authentication::Hmac(_) => None,
         };
         let password = match authentication {
             Authentication::Password(password) => Some(password.0),

@@ -12,6 +12,7 @@ mod service;
 mod signals;
 pub mod signing;
 mod sockets;
+mod whole_file;
 mod work;
 
 use std::collections::BTreeSet;

@@ -270,3 +270,24 @@ fn what_went_while_it_stood_still_is_not_taken_back_before_it_has_listened() {
     lab.run(ms(20));
     assert!(lab.holds(a, WEB).is_some());
 }
+
+/// The last advertisement, which resigns, is as good as any: the address
+/// answers for as long as it is waited for.
+#[test]
+fn one_that_resigns_begins_its_leases_anew() {
+    let slow = InstanceSettings {
+        advert_interval: centiseconds(200),
+        lease: lease(3),
+        ..web(100)
+    };
+    let (mut lab, a) = active(slow);
+    lab.run(ms(1_800));
+    lab.mark();
+    lab.stop(a);
+    lab.run(ms(1_950));
+    assert_eq!(lab.renewed(a).len(), 1);
+    assert!(lab.holds(a, WEB).is_some(), "it resigns for two seconds");
+    lab.run(ms(100));
+    assert!(lab.holds(a, WEB).is_none());
+    assert!(lab.is_finished(a));
+}

@@ -2,6 +2,8 @@
 //! claim.
 
 use rstest::rstest;
+use vipward::agent::action::Action;
+use vipward::agent::event::Event;
 use vipward::agent::report::Fact;
 use vipward::agent::settings::InstanceSettings;
 use vipward::agent::status::{Counter, Reason, StateName};
@@ -160,4 +162,28 @@ fn an_address_that_ran_out_in_silence_stays_away() {
     assert!(lab.holds(a, WEB).is_some());
     assert_eq!(lab.transitions(a), []);
     assert_eq!(lab.obstacles(a), [""; 0]);
+}
+
+/// Whoever carries advertisements out always answers; were it to forget, the
+/// instance would not wait for ever.
+#[test]
+fn a_claim_of_which_nothing_is_heard_is_given_up() {
+    let mut lab = Lab::new();
+    let a = lab.host(vec![web(200)]);
+    lab.start(a);
+    let agent = lab.at_mut(a).agent.as_mut().expect("it runs");
+    let (claims, _) = agent.deadline().expect("it waits");
+    let sent = agent.handle(claims, Event::Wake);
+    assert!(
+        matches!(sent[..], [Action::Advertise { priority: 200, .. }]),
+        "{sent:?}"
+    );
+    let (given_up, _) = agent.deadline().expect("it waits for the answer");
+    assert_eq!(given_up, claims + secs(1));
+    agent.handle(given_up, Event::Wake);
+    let status = agent.status();
+    assert_eq!(status.instances[0].state, BACKUP);
+    assert_eq!(status.instances[0].reason, Reason::Startup);
+    assert_eq!(status.instances[0].obstacles[0].code, "cannot-send");
+    assert!(agent.deadline().is_some_and(|(at, _)| at > given_up));
 }

@@ -322,7 +322,7 @@ impl Ledger {
         let configured = addresses.any(|a| (a.interface, a.network.addr()) == place);
         let ours = self.acknowledged.contains_key(&key)
             || self.stuck.contains(&key)
-            || self.shown.contains(&place);
+            || self.is_seen(place);
         assert!(
             configured || kind == Kind::Remove && ours,
             "{order:?} is not configured"

@@ -4,7 +4,6 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::*;
 use crate::agent::custody::Custody;
-use crate::agent::ladder::group;
 
 impl VirtualRouter {
     /// `None` where nothing would be left.
@@ -15,17 +14,12 @@ impl VirtualRouter {
             return None;
         }
         let settings = &self.settings;
-        let destinations = if settings.unicast_peers.is_empty() {
-            vec![group(settings.family)]
-        } else {
-            settings.unicast_peers.clone()
-        };
         Some(Custody {
             name: settings.name.clone(),
             interface: settings.interface,
             speaks,
             source: self.source,
-            destinations,
+            destinations: settings.destinations(),
             vrid: settings.vrid,
             version: settings.version,
             interval: settings.advert_interval,

@@ -89,7 +89,13 @@ impl VirtualRouter {
                 let until = turn.now + self.settings.advert_interval.as_duration();
                 changed |= self.holdings.renew(turn, until);
             }
-            State::Initialize(_) | State::Backup(_) | State::Resigning(_) => {}
+            // It answers until it is relieved, which takes as long as a lease
+            // may still have.
+            State::Resigning(resigning) => {
+                let until = resigning.until;
+                self.holdings.renew(turn, until);
+            }
+            State::Initialize(_) | State::Backup(_) => {}
         }
         if changed {
             self.refresh(turn);

@@ -1,13 +1,12 @@
 //! The picture as a file of the runtime directory, for the next run: replaced
 //! as a whole before the addresses in it are added.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::{BYTES_MAX, Leftovers};
+use crate::daemon::whole_file;
 
 const NAME: &str = "addresses.json";
 /// Between two lines about a record that cannot be written.
@@ -71,17 +70,9 @@ impl Record {
         }
     }
 
-    /// # Errors
-    ///
-    /// The file is as it was, or not there.
     fn replace(&self, bytes: &[u8]) -> io::Result<()> {
-        let next = self.directory.join(format!("{NAME}.new"));
-        let outcome = write_new(&next, bytes).and_then(|()| fs::rename(&next, self.path()));
-        if outcome.is_err() {
-            // It may hold the last bytes of a full disk.
-            let _ = fs::remove_file(&next);
-        }
-        outcome
+        // It need not outlive the kernel, whose addresses it tells of.
+        whole_file::replace(&self.directory, NAME, bytes, false)
     }
 
     /// `None`: there is no record.
@@ -91,22 +82,9 @@ impl Record {
     /// Why it cannot be read, in a sentence.
     pub fn read(&self) -> Result<Option<Leftovers>, String> {
         let words = |why: String| format!("{} is no record: {why}", self.path().display());
-        let opened = OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-            .open(self.path());
-        let file = match opened {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(words(error.to_string())),
+        let Some(bytes) = whole_file::read(&self.path(), BYTES_MAX).map_err(words)? else {
+            return Ok(None);
         };
-        let most = u64::try_from(BYTES_MAX).unwrap_or(u64::MAX);
-        let mut bytes = Vec::new();
-        let read = file.take(most + 1).read_to_end(&mut bytes);
-        read.map_err(|error| words(error.to_string()))?;
-        if bytes.len() > BYTES_MAX {
-            return Err(words(format!("it has more than {BYTES_MAX} bytes")));
-        }
         Leftovers::read(&bytes).map(Some).map_err(words)
     }
 
@@ -115,19 +93,9 @@ impl Record {
     }
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file: File = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(path)?;
-    file.write_all(bytes)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::super::tests::custody;

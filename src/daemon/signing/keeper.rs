@@ -2,8 +2,8 @@
 //! stay old: a ceiling of our own numbers, and the marks of others. Written by
 //! a thread of its own into the state directory.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use super::clock;
 use crate::agent::authentication::Mark;
 use crate::agent::seal::Sequence;
 use crate::agent::values::InstanceName;
+use crate::daemon::whole_file;
 
 /// How far ahead of the clock the ceiling is written.
 const AHEAD: Duration = Duration::from_mins(10);
@@ -34,7 +35,7 @@ const FORMAT: u8 = 1;
 const SEQUENCE: &str = "sequence.json";
 const MARKS: &str = "marks.json";
 /// 1,000 instances with 256 marks of 100 bytes each.
-const FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
+const FILE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 #[derive(Serialize, Deserialize)]
 struct SequenceFile {
@@ -247,6 +248,7 @@ fn write_ceiling(directory: &Path, ceiling: Sequence, complained: &mut Option<In
         format: FORMAT,
         ceiling: ceiling.bits(),
     };
+    // A number must not be used again even after the power failed.
     let written = replace(directory, SEQUENCE, &file, true);
     complain(directory, written, complained);
 }
@@ -277,40 +279,19 @@ fn complain(directory: &Path, written: io::Result<()>, complained: &mut Option<I
     );
 }
 
-/// The file is replaced as a whole, or as it was.
 fn replace(directory: &Path, name: &str, value: &impl Serialize, sync: bool) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     let bytes = serde_json::to_vec(value).map_err(io::Error::other)?;
-    let next = directory.join(format!("{name}.new"));
-    let written = File::create(&next).and_then(|mut file| {
-        file.write_all(&bytes)?;
-        // A number must not be used again even after the power failed.
-        if sync { file.sync_data() } else { Ok(()) }
-    });
-    let outcome = written.and_then(|()| fs::rename(&next, directory.join(name)));
-    if outcome.is_err() {
-        let _ = fs::remove_file(&next);
-    }
-    outcome
+    whole_file::replace(directory, name, &bytes, sync)
 }
 
 /// `None`: there is no such file.
 fn read<T: DeserializeOwned>(directory: &Path, name: &str) -> Result<Option<T>, String> {
-    use io::Read;
     let path = directory.join(name);
-    let words = |why: &dyn std::fmt::Display| format!("{} cannot be used: {why}", path.display());
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(words(&error)),
-    };
-    let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX)
-        .read_to_end(&mut bytes)
-        .map_err(|error| words(&error))?;
-    serde_json::from_slice(&bytes)
-        .map(Some)
-        .map_err(|error| words(&error))
+    let words = |why: String| format!("{} cannot be used: {why}", path.display());
+    let bytes = whole_file::read(&path, FILE_BYTES_MAX).map_err(words)?;
+    let read = bytes.map(|bytes| serde_json::from_slice(&bytes));
+    read.transpose().map_err(|error| words(error.to_string()))
 }
 
 #[cfg(test)]

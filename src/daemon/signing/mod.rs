@@ -95,16 +95,13 @@ impl Signing {
         !self.keys.is_empty()
     }
 
-    /// For one advertisement to all its destinations. `None`: it is not to be
-    /// signed.
+    /// For one advertisement to all its destinations. `None`: the key is
+    /// missing.
     pub fn sign<'k>(
         &'k mut self,
         instance: InstanceId,
         settings: &HmacSettings,
     ) -> Option<Signature<'k>> {
-        if !settings.signs() {
-            return None;
-        }
         self.signed = true;
         let now = clock();
         let sequence = match settings.anti_replay {
