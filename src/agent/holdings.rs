@@ -242,7 +242,7 @@ impl Holdings {
     /// pauses that are over; the next completion orders what is wanted.
     pub fn expire(&mut self, now: Instant) {
         for holding in self.holdings.values_mut() {
-            if holding.confirm_by.is_some_and(|at| at <= now) {
+            if holding.confirmation().is_some_and(|at| at <= now) {
                 holding.vanish(now);
             }
             holding.restore_after = holding.restore_after.filter(|at| *at > now);
@@ -263,7 +263,7 @@ impl Holdings {
             [
                 retry.map(|failure| failure.retry_at),
                 holding.restoration(),
-                holding.confirm_by,
+                holding.confirmation(),
                 holding.renew_at,
             ]
         });

@@ -291,3 +291,23 @@ fn one_that_resigns_begins_its_leases_anew() {
     assert!(lab.holds(a, WEB).is_none());
     assert!(lab.is_finished(a));
 }
+
+/// Its addition is not confirmed in time, because the reports are late, while
+/// its lease is being begun anew: the answer tells that it is there. Found by
+/// fuzzing.
+#[test]
+fn one_under_renewal_is_not_given_up_for_lost() {
+    let mut lab = Lab::new();
+    let a = lab.host(vec![leased(100)]);
+    lab.start(a);
+    lab.at_mut(a).kernel.report_after = secs(10);
+    lab.at_mut(a).kernel.renew_takes = ms(500);
+    lab.run_until(a, ACTIVE, secs(10));
+    lab.mark();
+    lab.run(ms(1_200));
+    assert_eq!(lab.renewed(a).len(), 1);
+    lab.stop_now(a);
+    lab.run(ms(400));
+    assert!(lab.holds(a, WEB).is_none());
+    assert!(lab.is_finished(a));
+}

@@ -12,7 +12,8 @@ use vipward::agent::settings::{
 };
 use vipward::agent::status::CheckState;
 use vipward::agent::values::{
-    AdvertInterval, ChecksumForm, Family, InstanceName, InterfaceName, Priority, Version, Vrid,
+    AdvertInterval, ChecksumForm, Family, InstanceName, InterfaceName, Lease, Priority, Version,
+    Vrid,
 };
 
 /// Two interfaces, so that an address can be held on the other one.
@@ -167,9 +168,7 @@ impl InstancePlan {
             hooks: self.hooks(),
             announce: self.announce(),
             checksum: ChecksumForm::PseudoHeader,
-            // Leases are the simulation's: an account of what the kernel lets
-            // go by itself is not kept here.
-            lease: None,
+            lease: Lease::from_seconds(u32::from(self.settle % 8)),
             ttl: 255,
             authentication: Default::default(),
         }

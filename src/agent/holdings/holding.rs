@@ -8,7 +8,7 @@ use crate::agent::report::Loss;
 use crate::agent::settings::AddressSettings;
 use crate::agent::time::Instant;
 use crate::agent::values::{AddressIndex, InstanceId, Lease};
-use crate::agent::world::Turn;
+use crate::agent::world::{Turn, World};
 
 /// Pause before a failed addition is tried again; doubled each time.
 const ADD_PAUSE_FIRST: Duration = Duration::from_secs(5);
@@ -181,6 +181,24 @@ impl Holding {
         self.restore_after.filter(|_| waits)
     }
 
+    /// By when a report must show it. While an order is under way its answer
+    /// tells.
+    pub(super) fn confirmation(&self) -> Option<Instant> {
+        self.confirm_by.filter(|_| self.pending.is_none())
+    }
+
+    /// The kernel has just said that it is there. Whether that answers a claim
+    /// is another question.
+    pub(super) fn exists(&mut self, now: Instant, seen: bool) {
+        self.present = true;
+        self.confirm_by = (!seen).then(|| now + CONFIRM_WITHIN);
+    }
+
+    pub(super) fn is_seen(&self, world: &World) -> bool {
+        let known = world.interface(self.settings.interface);
+        known.is_some_and(|known| known.has(self.settings.network.addr()))
+    }
+
     pub(super) fn claim(
         &mut self,
         turn: &mut Turn<'_>,
@@ -247,9 +265,7 @@ impl Holding {
     }
 
     pub(super) fn added(&mut self, turn: &Turn<'_>, outcome: Result<Added, String>) -> AddOutcome {
-        let address = self.settings.network.addr();
-        let known = turn.world.interface(self.settings.interface);
-        let seen = known.is_some_and(|known| known.has(address));
+        let seen = self.is_seen(turn.world);
         let outcome = match outcome {
             // One that never went, its removal having been refused, stands
             // although the kernel would not add it again. Were it taken for
@@ -260,10 +276,9 @@ impl Holding {
         };
         match outcome {
             Ok(added) => {
-                self.present = true;
+                self.exists(turn.now, seen);
                 self.confirmed = true;
                 self.failure = None;
-                self.confirm_by = (!seen).then(|| turn.now + CONFIRM_WITHIN);
                 // One that stood there has whatever lifetime it had.
                 self.leased_at = (added == Added::Fresh).then_some(self.ordered_at);
                 let restored = self.vanished.take().filter(|_| added == Added::Fresh);

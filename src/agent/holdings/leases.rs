@@ -58,6 +58,8 @@ impl Holdings {
         match outcome {
             Ok(()) => {
                 holding.leased_at = Some(holding.ordered_at);
+                let seen = holding.is_seen(turn.world);
+                holding.exists(turn.now, seen);
                 None
             }
             Err(NotRenewed::TooOld) => {
