@@ -114,6 +114,9 @@ fn an_interval_is_carried_exactly_or_refused() {
 fn settings(version: Version, value: u8, interval: AdvertInterval) -> Settings {
     let interface: InterfaceName = "eth0".parse().expect("a plain name");
     let instance = InstanceSettings {
+        on_all_fail: Default::default(),
+        on_conflict: Default::default(),
+        witnesses: Vec::new(),
         name: InstanceName::new("web"),
         interface,
         vrid: Vrid::new(51).expect("not zero"),
@@ -143,6 +146,7 @@ fn settings(version: Version, value: u8, interval: AdvertInterval) -> Settings {
         authentication: Default::default(),
     };
     Settings {
+        cluster: None,
         node: "lb1".to_owned(),
         instances: vec![instance],
         checks: Vec::new(),
@@ -154,6 +158,7 @@ fn claims_at(version: Version, value: u8, interval: AdvertInterval, start: Insta
     let mut agent = Agent::new(settings(version, value, interval), start);
     let interface = "eth0".parse().expect("a plain name");
     let state = InterfaceState {
+        gateways: Vec::new(),
         index: 2,
         up: true,
         hardware_address: Some(MacAddress([2, 0, 0, 0, 0, 1])),

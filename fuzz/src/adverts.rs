@@ -257,6 +257,9 @@ fn listener(heard: &Heard<'_>) -> Option<(Agent, Instant)> {
         Family::Ipv6 => IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 1]),
     };
     let instance = InstanceSettings {
+        on_all_fail: Default::default(),
+        on_conflict: Default::default(),
+        witnesses: Vec::new(),
         name: InstanceName::new("web"),
         interface: interface(),
         vrid: Vrid::new(message.vrid).or(Vrid::new(51))?,
@@ -283,6 +286,7 @@ fn listener(heard: &Heard<'_>) -> Option<(Agent, Instant)> {
         authentication: Default::default(),
     };
     let settings = Settings {
+        cluster: None,
         node: "lb1".to_owned(),
         instances: vec![instance],
         checks: Vec::new(),
@@ -318,6 +322,7 @@ fn reports(family: Family, own: IpAddr) -> [Event<'static>; 2] {
         ours: false,
     };
     let state = InterfaceState {
+        gateways: Vec::new(),
         index: 2,
         up: true,
         hardware_address: Some(MacAddress([2, 0, 0, 0, 0, 1])),

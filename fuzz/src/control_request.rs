@@ -87,6 +87,8 @@ async fn protocol_loop(mut due: mpsc::Receiver<Request<String>>) {
         match request {
             Request::Status(reply) => {
                 let status = Status {
+                    nodes: Vec::new(),
+                    link_refusals: Default::default(),
                     instances: Vec::new(),
                     checks: Vec::new(),
                     counters: Counters::default(),

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::cluster::message::Message;
 use super::jobs::Job;
 use super::report::Report;
-use super::values::{AddressIndex, InstanceId, InterfaceName, Lease};
+use super::values::{AddressIndex, InstanceId, InterfaceName, Lease, NodeName};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -51,6 +52,19 @@ pub enum Action {
         /// Of our advertisements.
         source: IpAddr,
         address: IpAddr,
+    },
+    /// Ask everyone on `interface` who has `address`, without telling anyone
+    /// that it is ours (RFC 5227 section 2.1.1; a neighbour solicitation).
+    /// Answered by [`super::event::Event::Claim`], or not at all.
+    Inquire {
+        interface: InterfaceName,
+        address: IpAddr,
+    },
+    /// Send this over every path to the node. Where there is no session with
+    /// it yet, one is asked for instead.
+    Tell {
+        node: NodeName,
+        message: Box<Message>,
     },
     /// For the log and the history.
     Report(Report),

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::cluster::LinkEvent;
 use super::jobs::{JobId, JobResult};
 use super::seal::{Seal, Witness};
 use super::settings::Settings;
@@ -67,6 +68,8 @@ pub enum Event<'a> {
     },
     /// A check or hook that [`super::action::Action::Start`] ordered ended.
     JobDone { job: JobId, result: JobResult },
+    /// The peer link has something to tell.
+    Link(LinkEvent),
     /// Apply the difference between these settings and the present ones.
     Reload(Box<Settings>),
     /// Resign everywhere, as planned, and then be finished.
@@ -134,6 +137,8 @@ pub struct InterfaceState {
     /// The program that seems to configure this interface, by the name that
     /// its users know it by.
     pub manager: Option<&'static str>,
+    /// The next hops of the default routes over this interface, both families.
+    pub gateways: Vec<IpAddr>,
     /// In the kernel's order, both families.
     pub addresses: Vec<InterfaceAddress>,
 }

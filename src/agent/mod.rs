@@ -7,6 +7,7 @@ pub mod action;
 mod announcer;
 pub mod authentication;
 mod checks;
+pub mod cluster;
 pub mod custody;
 pub mod election;
 pub mod event;
@@ -221,6 +222,7 @@ impl Agent {
             }
             Event::JobDone { job, result } => self.on_job_done(now, actions, job, &result),
             Event::Reload(settings) => self.reload(now, *settings, actions),
+            Event::Link(_) => {}
             Event::Stop => self.stop(now, actions, true),
             Event::StopNow => self.stop(now, actions, false),
         }
@@ -263,6 +265,8 @@ impl Agent {
             instances,
             checks: self.checks.status(),
             counters: self.counters.clone(),
+            nodes: Vec::new(),
+            link_refusals: BTreeMap::new(),
         }
     }
 

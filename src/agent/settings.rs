@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -12,8 +12,8 @@ use super::jobs::{CheckName, HookKind};
 use super::ladder::group;
 use super::status::CheckState;
 use super::values::{
-    AdvertInterval, ChecksumForm, Family, InstanceName, InterfaceName, Lease, Priority, Version,
-    Vrid,
+    AdvertInterval, ChecksumForm, Family, InstanceName, InterfaceName, Lease, NodeName, Priority,
+    Version, Vrid,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,40 @@ pub struct Settings {
     pub instances: Vec<InstanceSettings>,
     /// Those that instances name; names are unique.
     pub checks: Vec<CheckSettings>,
+    /// The peer link, where there is one.
+    pub cluster: Option<ClusterSettings>,
+}
+
+/// Which nodes there are, and by which addresses they reach each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterSettings {
+    /// [`Settings::node`]; one of `nodes`.
+    pub own: NodeName,
+    /// At least two, this one included. Each has an address for every path,
+    /// and the n-th ones of all nodes are of one family.
+    pub nodes: BTreeMap<NodeName, Vec<IpAddr>>,
+    /// Where to listen: this address, or each of our own where it is
+    /// unspecified. Its port is the port of all nodes.
+    pub listen: SocketAddr,
+}
+
+/// What an Active does about a foreign host that claims its address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnConflict {
+    /// Says so, and defends the address.
+    #[default]
+    Report,
+    /// Gives the address up, and tries again later.
+    Yield,
+}
+
+/// What an Active does when its checks fail and no node is better off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnAllFail {
+    #[default]
+    Release,
+    /// Stays, while every node is known to be in fault by checks only.
+    Keep,
 }
 
 /// A health check, as far as the core is concerned with it.
@@ -81,6 +115,11 @@ pub struct InstanceSettings {
     pub preempt: Preempt,
     pub settle: Duration,
     pub checks: Vec<CheckUse>,
+    pub on_all_fail: OnAllFail,
+    pub on_conflict: OnConflict,
+    /// Addresses whose answer shows that the segment works; empty: the
+    /// interface's gateways.
+    pub witnesses: Vec<IpAddr>,
     /// The hooks that there are, with their time-outs.
     pub hooks: BTreeMap<HookKind, Duration>,
     pub announce: AnnounceSettings,
@@ -110,6 +149,8 @@ pub struct HmacSettings {
     pub keys: BTreeSet<u8>,
     /// What we sign with.
     pub active_key: u8,
+    /// Of the keys that were read, to compare them without telling them.
+    pub fingerprints: BTreeMap<u8, u64>,
     pub mode: Mode,
     pub anti_replay: AntiReplay,
     /// How far a sender's clock may be from ours, where that counts.

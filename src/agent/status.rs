@@ -1,16 +1,20 @@
 //! The picture of the present, as plain values. Times are [`Instant`]s; the
 //! shell turns them into wall-clock times and JSON.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::cluster::Refusal;
+use super::cluster::message::{CheckNews, InstanceNews};
 use super::jobs::{CheckName, HookKind};
 use super::time::Instant;
 use super::values::{
-    ChecksumForm, Family, InstanceName, InterfaceName, Lease, MacAddress, Priority, Version, Vrid,
+    ChecksumForm, Family, InstanceName, InterfaceName, Lease, MacAddress, NodeName, Priority,
+    Version, Vrid,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +25,46 @@ pub struct Status {
     pub checks: Vec<CheckStatus>,
     /// Packets that belong to no instance.
     pub counters: Counters,
+    /// The other nodes, sorted by name; empty without a peer link.
+    pub nodes: Vec<NodeStatus>,
+    /// Datagrams of the peer link that were discarded, by reason.
+    pub link_refusals: BTreeMap<Refusal, u64>,
+}
+
+/// What is known of another node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeStatus {
+    pub name: NodeName,
+    /// It was heard within its patience, by some path.
+    pub reachable: bool,
+    pub last_heard: Option<Instant>,
+    /// Of its program; empty until it was first heard.
+    pub program: String,
+    /// In the order of the configuration.
+    pub paths: Vec<PathStatus>,
+    /// As it last told, each with how old that knowledge is; sorted by name.
+    pub instances: Vec<Known<InstanceNews>>,
+    pub checks: Vec<Known<CheckNews>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathStatus {
+    /// The node's.
+    pub address: IpAddr,
+    pub reachable: bool,
+    pub last_heard: Option<Instant>,
+    /// Why the last message could not be sent, if it could not.
+    pub error: Option<String>,
+}
+
+/// Something that a node told about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known<T> {
+    pub news: T,
+    /// When it was told.
+    pub told_at: Instant,
+    /// When it was last affirmed to be still so.
+    pub known_at: Instant,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -201,7 +245,7 @@ pub struct AddressStatus {
     pub lease: Option<Lease>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActiveRouter {
     pub address: IpAddr,
     pub priority: u8,
@@ -211,6 +255,8 @@ pub struct ActiveRouter {
     pub ourselves: bool,
     /// How it makes its checksum.
     pub checksum: Option<ChecksumForm>,
+    /// Whose address that is, where it is known.
+    pub node: Option<NodeName>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -219,8 +265,10 @@ pub struct Drift {
     pub code: &'static str,
     pub ours: String,
     pub theirs: String,
-    /// Whose advertisement showed it.
-    pub source: IpAddr,
+    /// Whose advertisement showed it, unless the peer link did.
+    pub source: Option<IpAddr>,
+    /// The node that it is with, where that is known.
+    pub node: Option<NodeName>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -271,6 +271,7 @@ fn hmac(
     };
     let default = (interval.as_duration() * 3).max(WINDOW_DEFAULT);
     Some(Authentication::Hmac(HmacSettings {
+        fingerprints: BTreeMap::new(),
         keys: numbers.into_iter().collect(),
         active_key,
         mode: auth.mode.or(Mode::Enforce)?,

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::agent::jobs::CheckName;
-use crate::agent::settings::{AddressSettings, CheckUse, InstanceSettings, Preempt};
+use crate::agent::settings::{
+    AddressSettings, CheckUse, InstanceSettings, OnAllFail, OnConflict, Preempt,
+};
 use crate::agent::values::{
     AdvertInterval, ChecksumForm, Family, InterfaceName, Priority, Version,
 };
@@ -63,6 +65,9 @@ pub(super) fn instance(draft: &Draft, out: &mut Findings) -> Option<InstanceSett
         preempt: draft.preempt.or(Preempt::Immediately)?,
         settle: draft.settle.or(std::time::Duration::ZERO)?,
         checks: checks(draft)?,
+        on_all_fail: OnAllFail::Release,
+        on_conflict: OnConflict::Report,
+        witnesses: Vec::new(),
         hooks: draft
             .hooks
             .iter()

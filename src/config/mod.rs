@@ -211,6 +211,7 @@ fn settings(source: SourceId, text: &str, host_name: &str, out: &mut Findings) -
     let (checks, work, scripts) = worked_out(&drafts, &checks);
     Some(Sound {
         settings: Settings {
+            cluster: None,
             node: node?,
             instances,
             checks,

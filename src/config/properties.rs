@@ -176,6 +176,7 @@ fn authentication(version: Version) -> impl Strategy<Value = Authentication> {
     let hmac = (keys, select(modes), select(fresh), 1_000..=3_600_000u64).prop_map(
         |(keys, mode, anti_replay, window)| {
             Authentication::Hmac(HmacSettings {
+                fingerprints: Default::default(),
                 active_key: *keys.last().unwrap(),
                 keys,
                 mode,
@@ -243,6 +244,9 @@ fn instance(index: u8, name: String) -> impl Strategy<Value = InstanceSettings> 
                 };
                 InstanceSettings {
                     checks: Vec::new(),
+                    on_all_fail: Default::default(),
+                    on_conflict: Default::default(),
+                    witnesses: Vec::new(),
                     hooks: Default::default(),
                     name: InstanceName::new(&name),
                     interface,
@@ -305,6 +309,7 @@ fn configuration() -> impl Strategy<Value = (Settings, HostSettings, Work)> {
         let (checks, hooks, uses) = health;
         let (instances, checks, work) = wired(instances, hooks, checks, &uses);
         let settings = Settings {
+            cluster: None,
             node,
             instances,
             checks,

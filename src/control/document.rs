@@ -350,8 +350,11 @@ impl Drift {
             code: drift.code.to_owned(),
             ours: drift.ours.clone(),
             theirs: drift.theirs.clone(),
-            node: None,
-            source: drift.source.to_string(),
+            node: drift.node.as_ref().map(ToString::to_string),
+            source: drift
+                .source
+                .map(|source| source.to_string())
+                .unwrap_or_default(),
         }
     }
 }

@@ -59,6 +59,8 @@ fn status() -> Status {
         counters.count(Counter::VridError);
     }
     Status {
+        nodes: Vec::new(),
+        link_refusals: Default::default(),
         checks: vec![
             check("api", CheckState::Unknown, 340, ""),
             check(
@@ -140,6 +142,7 @@ fn router(address: &str, ourselves: bool, age_ms: u64) -> Option<ActiveRouter> {
         last_advert: ago(age_ms),
         ourselves,
         checksum: (!ourselves).then_some(ChecksumForm::PseudoHeader),
+        node: None,
     })
 }
 
@@ -166,7 +169,8 @@ fn web() -> InstanceStatus {
             code: "addresses",
             ours: "192.0.2.10, 192.0.2.11".to_owned(),
             theirs: "192.0.2.10".to_owned(),
-            source: "192.0.2.2".parse().unwrap(),
+            source: "192.0.2.2".parse().ok(),
+            node: None,
         }],
         conflicts: vec![Conflict {
             address: "192.0.2.10".parse().unwrap(),

@@ -216,6 +216,7 @@ impl Effects {
                 }
                 None
             }
+            Action::Inquire { .. } | Action::Tell { .. } => None,
             Action::Report(report) => {
                 write_down(&report);
                 None

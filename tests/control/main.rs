@@ -57,6 +57,7 @@ fn instance(name: &str, state: StateName) -> InstanceStatus {
             lease: Lease::from_seconds(2),
         }],
         active_router: held.then_some(ActiveRouter {
+            node: None,
             address: "192.0.2.1".parse().unwrap(),
             priority: 150,
             last_advert: Instant::from_nanos(99_988_000_000),
@@ -77,6 +78,8 @@ fn instance(name: &str, state: StateName) -> InstanceStatus {
 fn picture(instances: Vec<InstanceStatus>) -> StatusPicture {
     StatusPicture {
         status: Status {
+            nodes: Vec::new(),
+            link_refusals: Default::default(),
             instances,
             checks: Vec::new(),
             counters: Counters::default(),

@@ -68,6 +68,9 @@ const LOSSES: Budget = Budget {
 
 fn host(priority: u8, preempt: Preempt) -> InstanceSettings {
     InstanceSettings {
+        on_all_fail: Default::default(),
+        on_conflict: Default::default(),
+        witnesses: Vec::new(),
         preempt,
         // One announcement: how many there are is no part of the election.
         announce: AnnounceSettings {

@@ -63,6 +63,7 @@ impl Node {
 
     fn settings(&self) -> Settings {
         Settings {
+            cluster: None,
             node: self.number.to_string(),
             instances: vec![self.settings.clone()],
             checks: Vec::new(),
@@ -81,6 +82,7 @@ impl Node {
             addresses.push(own(ip(WEB), 32, true));
         }
         InterfaceState {
+            gateways: Vec::new(),
             index: 2,
             up: true,
             hardware_address: Some(MacAddress([2, 0, 0, 0, self.number, 0])),
@@ -272,6 +274,8 @@ impl Node {
             Action::Start(_)
             | Action::Solicit { .. }
             | Action::Probe { .. }
+            | Action::Inquire { .. }
+            | Action::Tell { .. }
             | Action::Report(_) => {}
         }
         Ok(())

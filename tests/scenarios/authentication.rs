@@ -15,6 +15,7 @@ const HOUR: u64 = 3600;
 
 fn hmac(mode: Mode, anti_replay: AntiReplay) -> Authentication {
     Authentication::Hmac(HmacSettings {
+        fingerprints: Default::default(),
         keys: [1, 2].into(),
         active_key: 1,
         mode,

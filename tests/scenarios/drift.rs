@@ -68,9 +68,14 @@ fn both_figures_are_shown() {
             "addresses",
             "192.0.2.100",
             "192.0.2.101, 192.0.2.102",
-            ip("192.0.2.2"),
+            Some(ip("192.0.2.2")),
         ),
-        ("advert-interval", "1000 ms", "500 ms", ip("192.0.2.2")),
+        (
+            "advert-interval",
+            "1000 ms",
+            "500 ms",
+            Some(ip("192.0.2.2")),
+        ),
     ];
     assert_eq!(words, expected);
 }

@@ -43,6 +43,7 @@ fn what_a_resigning_instance_still_holds_is_no_leftover() {
     moved.vrid = Vrid::new(52).expect("a VRID");
     // The kit's settings keep the old instance: it still has something to do.
     let settings = Settings {
+        cluster: None,
         instances: vec![moved],
         ..lab.at(a).settings.clone()
     };

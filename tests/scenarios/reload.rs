@@ -140,6 +140,7 @@ fn a_removed_instance_resigns_and_answers_until_it_is_relieved() {
     lab.mark();
     // The kit's settings keep the old instance: it still has something to do.
     let settings = Settings {
+        cluster: None,
         instances: vec![web(150)],
         ..lab.at(a).settings.clone()
     };

@@ -338,6 +338,7 @@ fn settings(groups: &[Group], host: usize, hosts: usize, unit: Duration) -> Sett
     };
     let node = ["A", "B", "C", "D", "E"].get(host).expect("few hosts");
     Settings {
+        cluster: None,
         node: (*node).to_owned(),
         instances: groups
             .iter()

@@ -242,6 +242,7 @@ impl Host {
         }
         let last = 1 + seen.which % 2;
         let state = InterfaceState {
+            gateways: Vec::new(),
             index: if bit(2) { 7 } else { 2 },
             up: !bit(1),
             hardware_address: (!bit(6)).then_some(MacAddress([2, 0, 0, 0, 0, last])),

@@ -137,6 +137,7 @@ impl Ledger {
             | Event::AddressUnleased { .. }
             | Event::Claim { .. }
             | Event::Reload(_)
+            | Event::Link(_)
             | Event::Stop
             | Event::StopNow => {}
         }
@@ -226,6 +227,10 @@ impl Ledger {
                 Action::Solicit { interface, .. } => {
                     assert!(self.interfaces.contains_key(interface), "{action:?}");
                 }
+                Action::Inquire { interface, .. } => {
+                    assert!(self.interfaces.contains_key(interface), "{action:?}");
+                }
+                Action::Tell { .. } => panic!("no peer link: {action:?}"),
                 Action::Report(_) => {}
             }
         }

@@ -105,6 +105,7 @@ impl Plan {
             }
         }
         Settings {
+            cluster: None,
             node: "lb1".to_owned(),
             instances,
             checks: self.check.settings(),
@@ -147,6 +148,9 @@ impl InstancePlan {
             Family::Ipv6 => own_ipv6(which, host, false),
         };
         InstanceSettings {
+            on_all_fail: Default::default(),
+            on_conflict: Default::default(),
+            witnesses: Vec::new(),
             name: InstanceName::new(["a", "b", "c"][place % 3]),
             interface: interface(which),
             vrid: Vrid::new(1 + self.vrid % 2).expect("not zero"),

@@ -40,6 +40,7 @@ impl VirtualRouter {
             last_advert: now,
             ourselves: false,
             checksum: Some(advert.checksum),
+            node: None,
         });
     }
 
@@ -195,7 +196,8 @@ impl VirtualRouter {
                     code,
                     ours: ours.clone(),
                     theirs: theirs.clone(),
-                    source,
+                    source: Some(source),
+                    node: None,
                 };
                 match known.and_then(|position| self.drift.get_mut(position)) {
                     Some(old) if *old == drift => return,

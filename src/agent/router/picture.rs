@@ -45,9 +45,10 @@ impl VirtualRouter {
                 last_advert: self.last_sent,
                 ourselves: true,
                 checksum: None,
+                node: None,
             }),
             State::Initialize(_) | State::Backup(_) | State::Claiming(_) | State::Resigning(_) => {
-                self.active_router
+                self.active_router.clone()
             }
         }
     }

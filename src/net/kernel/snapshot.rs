@@ -127,6 +127,7 @@ fn read(
         let forwards_ipv6 =
             read_setting("ipv6", &link.name, "forwarding").is_some_and(|value| value != "0");
         let state = InterfaceState {
+            gateways: Vec::new(),
             index: link.index,
             up: link.up,
             hardware_address: link.hardware_address,

@@ -246,7 +246,7 @@ pub fn action(lab: &mut Lab, turn: &Turn, action: &Action) {
                 lab.fail(&format!("{target} on {interface} is no peer"));
             }
         }
-        Action::Report(_) => {}
+        Action::Inquire { .. } | Action::Tell { .. } | Action::Report(_) => {}
     }
 }
 

@@ -87,6 +87,7 @@ impl Kernel {
     pub fn create(&mut self, name: &str) {
         let name = interface(name);
         let state = InterfaceState {
+            gateways: Vec::new(),
             index: self.next_index,
             up: true,
             hardware_address: Some(self.mac(name)),

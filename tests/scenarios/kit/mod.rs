@@ -115,6 +115,7 @@ impl Lab {
             name: (*name).to_owned(),
             number,
             settings: Settings {
+                cluster: None,
                 checks: Vec::new(),
                 node: (*name).to_owned(),
                 instances,
@@ -371,6 +372,7 @@ impl Lab {
                 self.at_mut(id).started.push(job);
             }
             Action::Solicit { target, .. } => self.note(id, || What::Asked(target)),
+            Action::Inquire { .. } | Action::Tell { .. } => {}
             Action::Report(report) => self.note(id, || What::Reported(report)),
         }
     }

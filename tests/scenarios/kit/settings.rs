@@ -58,6 +58,9 @@ pub const WEB6: &str = "2001:db8::100";
 pub fn web(value: u8) -> InstanceSettings {
     InstanceSettings {
         checks: Vec::new(),
+        on_all_fail: Default::default(),
+        on_conflict: Default::default(),
+        witnesses: Vec::new(),
         hooks: Default::default(),
         name: InstanceName::new("web"),
         interface: interface("eth0"),

@@ -17,6 +17,7 @@ impl Lab {
     /// Gives an agent these instances instead of its own.
     pub fn reload(&mut self, host: HostId, instances: Vec<InstanceSettings>) {
         let settings = Settings {
+            cluster: None,
             instances,
             ..self.at(host).settings.clone()
         };
