@@ -9,6 +9,7 @@ pub mod authentication;
 mod checks;
 pub mod cluster;
 pub mod custody;
+pub mod digest;
 pub mod election;
 pub mod event;
 mod holdings;
@@ -33,6 +34,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use action::Action;
 use authentication::Mark;
 use checks::Checks;
+use cluster::Link;
 use custody::Custody;
 use event::{Event, Heard, InterfaceState};
 use jobs::{CheckName, JobId, JobResult};
@@ -46,7 +48,7 @@ use settings::{CheckSettings, InstanceSettings, Settings};
 use status::{Counters, Status};
 use time::Instant;
 use values::{Family, InstanceId, InstanceName, InterfaceName, Vrid};
-use world::{Turn, World};
+use world::{Errands, Turn, World};
 
 /// All virtual routers of this host.
 #[derive(Clone, Debug)]
@@ -66,9 +68,11 @@ pub struct Agent {
     stopping: bool,
     /// Instances whose custody may be another than the shell knows.
     custody_changes: BTreeSet<InstanceId>,
-    /// Handles and orders given so far.
+    /// Handles given so far.
     instances_made: u32,
-    jobs: u64,
+    errands: Errands,
+    link: Link,
+    by_name: BTreeMap<InstanceName, InstanceId>,
     quiet: Quiet,
     /// Packets that belong to no instance.
     counters: Counters,
@@ -91,7 +95,9 @@ impl Agent {
             stopping: false,
             custody_changes: BTreeSet::new(),
             instances_made: 0,
-            jobs: 0,
+            errands: Errands::default(),
+            link: Link::new(now),
+            by_name: BTreeMap::new(),
             quiet: Quiet::default(),
             counters: Counters::default(),
         };
@@ -99,6 +105,7 @@ impl Agent {
             agent.adopt(instance, now);
         }
         agent.index(&settings.checks);
+        agent.configure_link(now, settings.cluster);
         agent
     }
 
@@ -167,6 +174,7 @@ impl Agent {
                 }
                 let due = self.schedule.due(now);
                 self.each(now, actions, &due, VirtualRouter::on_wake);
+                self.on_link_wake(now, actions);
             }
             Event::Advert(heard) => self.on_advert(now, &heard, actions),
             Event::Interface { interface, state } => {
@@ -222,16 +230,19 @@ impl Agent {
             }
             Event::JobDone { job, result } => self.on_job_done(now, actions, job, &result),
             Event::Reload(settings) => self.reload(now, *settings, actions),
-            Event::Link(_) => {}
+            Event::Link(event) => self.on_link(now, event, actions),
             Event::Stop => self.stop(now, actions, true),
             Event::StopNow => self.stop(now, actions, false),
         }
+        self.settle_link(now, actions);
     }
 
     /// When [`Event::Wake`] is wanted next, and what for.
     pub fn deadline(&self) -> Option<(Instant, Timer)> {
         let checks = self.check_deadline.map(|at| (at, Timer::Check));
-        self.schedule.first().into_iter().chain(checks).min()
+        let link = self.link_deadline().map(|at| (at, Timer::Link));
+        let first = self.schedule.first().into_iter();
+        first.chain(checks).chain(link).min()
     }
 
     /// Stopped, with nothing of ours left on the host.
@@ -265,8 +276,8 @@ impl Agent {
             instances,
             checks: self.checks.status(),
             counters: self.counters.clone(),
-            nodes: Vec::new(),
-            link_refusals: BTreeMap::new(),
+            nodes: self.nodes(),
+            link_refusals: self.link.refusals().clone(),
         }
     }
 
@@ -278,12 +289,13 @@ impl Agent {
         instances: &[InstanceId],
         mut act: impl FnMut(&mut VirtualRouter, &mut Turn<'_>),
     ) {
-        let mut turn = Turn::new(now, &self.world, &mut self.jobs, actions);
+        let mut turn = Turn::new(now, &self.world, &mut self.errands, actions);
         for id in instances {
             if let Some(router) = self.routers.get_mut(id) {
                 act(router, &mut turn);
                 router.tell(&mut turn);
                 self.schedule.set(*id, router.deadline());
+                self.link.note(*id);
                 if router.custody_moved() {
                     self.custody_changes.insert(*id);
                 }
@@ -300,12 +312,13 @@ impl Agent {
         actions: &mut Vec<Action>,
         act: impl FnOnce(&mut Checks, &mut Turn<'_>) -> bool,
     ) {
-        let mut turn = Turn::new(now, &self.world, &mut self.jobs, actions);
+        let mut turn = Turn::new(now, &self.world, &mut self.errands, actions);
         let changed = act(&mut self.checks, &mut turn);
         self.check_deadline = self.checks.deadline();
         if !changed {
             return;
         }
+        self.link.note_checks();
         let mut listeners = BTreeSet::new();
         for (name, verdict) in self.checks.verdicts() {
             if self.world.check(&name) != Some(&verdict) {
@@ -415,7 +428,7 @@ impl Agent {
                 detail: discard.why.to_string(),
                 repeated,
             };
-            Turn::new(now, &self.world, &mut self.jobs, actions).report(name.as_ref(), fact);
+            Turn::new(now, &self.world, &mut self.errands, actions).report(name.as_ref(), fact);
         }
     }
 
@@ -457,7 +470,7 @@ impl Agent {
                 family,
                 error,
             };
-            Turn::new(now, &self.world, &mut self.jobs, actions).report(None, fact);
+            Turn::new(now, &self.world, &mut self.errands, actions).report(None, fact);
         }
         let users = self.users(interface);
         self.each(now, actions, &users, VirtualRouter::on_socket);

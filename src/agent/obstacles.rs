@@ -1,6 +1,8 @@
 //! What keeps an instance from taking part, recomputed from the facts each
 //! time and never counted up and down.
 
+use std::hash::{Hash, Hasher};
+
 use super::holdings::Holdings;
 use super::settings::InstanceSettings;
 use super::status::{CheckState, Obstacle};
@@ -49,6 +51,31 @@ impl Obstacles {
             .filter(|(_, gravity)| *gravity == Gravity::Blocks)
             .map(|(obstacle, _)| format!("{}: {}", obstacle.source, obstacle.text))
             .collect()
+    }
+
+    /// In fault, and by failing checks alone.
+    pub fn only_checks(&self) -> bool {
+        let mut blocking = self.list.iter().filter(|(_, g)| *g == Gravity::Blocks);
+        self.block() && !self.waiting && blocking.all(|(o, _)| o.code == "check-failed")
+    }
+
+    /// What other nodes are told of them.
+    pub fn hash_into(&self, hasher: &mut impl Hasher) {
+        for (obstacle, _) in &self.list {
+            (obstacle.code, &obstacle.source, &obstacle.text).hash(hasher);
+        }
+        self.waiting.hash(hasher);
+    }
+
+    /// One more that puts the instance in fault.
+    pub fn block_by(&mut self, since: Instant, code: &'static str, source: String, text: String) {
+        let obstacle = Obstacle {
+            code,
+            source,
+            since,
+            text,
+        };
+        self.list.push((obstacle, Gravity::Blocks));
     }
 
     /// One more that costs only what it names.

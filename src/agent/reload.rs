@@ -51,6 +51,7 @@ impl Agent {
             self.adopt(instance, now);
         }
         self.index(&settings.checks);
+        self.configure_link(now, settings.cluster);
         self.with_checks(now, actions, |checks, turn| {
             checks.reconfigure(&settings.checks, turn.now);
             checks.observe(turn);
@@ -65,11 +66,15 @@ impl Agent {
     /// Finds again who belongs to what.
     pub(super) fn index(&mut self, checks: &[CheckSettings]) {
         self.by_vrid.clear();
+        self.by_name.clear();
         self.by_interface.clear();
         self.by_check.clear();
         for (id, router) in &self.routers {
             let settings = router.settings();
             self.by_vrid.insert(key(router), *id);
+            if !self.retired.contains(id) {
+                self.by_name.insert(settings.name.clone(), *id);
+            }
             let others = settings.addresses.iter().map(|address| address.interface);
             for interface in others.chain([settings.interface]) {
                 let users = self.by_interface.entry(interface).or_default();

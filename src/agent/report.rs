@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::cluster::Refusal;
 use super::event::Claim;
 use super::jobs::{CheckName, HookKind};
 use super::status::{CheckState, Counter, Reason, StateName};
-use super::values::{Family, InstanceName, InterfaceName};
+use super::values::{Family, InstanceName, InterfaceName, NodeName};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
@@ -67,6 +68,8 @@ pub enum Fact {
         what: &'static str,
         ours: String,
         theirs: Option<String>,
+        /// Of the node, where the peer link tells.
+        node: Option<NodeName>,
     },
     AddressFailed {
         address: IpNet,
@@ -136,6 +139,46 @@ pub enum Fact {
     /// A down timer was handled late and the sockets were empty: one more
     /// interval is waited.
     LateDownTimer { late: Duration },
+    /// Another node is heard over the peer link, for the first time or again.
+    NodeHeard { node: NodeName },
+    /// Nothing was heard from it for its patience.
+    NodeLost { node: NodeName },
+    /// A datagram of the peer link was discarded. At most one report a minute
+    /// for each reason; `repeated` counts those since the last.
+    LinkRefused {
+        source: IpAddr,
+        why: Refusal,
+        repeated: u64,
+    },
+    /// A node that says to be Active is not heard; what came of looking.
+    Inquired { node: NodeName, finding: Finding },
+    /// Another node shows that its segment works, and ours does not.
+    SegmentLost { node: NodeName },
+    /// A host that is no node of ours goes on claiming an address.
+    Yielded { address: IpAddr, retry_in: Duration },
+}
+
+/// What came of asking for an Active that is silent and yet tells that it is
+/// there (DESIGN section 5.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// Its host answers on the segment: only its advertisements are lost.
+    SplitHeartbeatPath,
+    /// Both or neither could show a working segment.
+    Undecided,
+    /// Ours works, its does not.
+    Claims,
+}
+
+impl Finding {
+    /// Of the obstacle that says so.
+    pub fn code(self) -> &'static str {
+        match self {
+            Finding::SplitHeartbeatPath => "split-heartbeat-path",
+            Finding::Undecided => "segment-undecided",
+            Finding::Claims => "segment-lost",
+        }
+    }
 }
 
 impl Fact {
@@ -165,7 +208,13 @@ impl Fact {
             | Fact::Priority { .. }
             | Fact::HookFailed { .. }
             | Fact::Stalled { .. }
+            | Fact::NodeLost { .. }
+            | Fact::LinkRefused { .. }
+            | Fact::Inquired { .. }
+            | Fact::SegmentLost { .. }
             | Fact::LateDownTimer { .. } => Level::Warning,
+            Fact::NodeHeard { .. } => Level::Info,
+            Fact::Yielded { .. } => Level::Error,
         }
     }
 }
@@ -185,6 +234,59 @@ impl fmt::Display for Fact {
                 }
                 Ok(())
             }
+            Fact::NodeHeard { node } => {
+                write!(f, "node {node} is heard over the peer link")
+            }
+            Fact::NodeLost { node } => write!(
+                f,
+                "node {node} is no longer heard over the peer link; what it last told no longer counts"
+            ),
+            Fact::LinkRefused {
+                source,
+                why,
+                repeated,
+            } => {
+                write!(
+                    f,
+                    "message of the peer link from {source} discarded ({}): {}; state unchanged",
+                    why.name(),
+                    why.meaning()
+                )?;
+                if *repeated > 0 {
+                    write!(f, "; {repeated} more of this kind since the last such line")?;
+                }
+                Ok(())
+            }
+            Fact::Inquired { node, finding } => {
+                write!(
+                    f,
+                    "no advertisement of {node} is heard, which says to be Active: "
+                )?;
+                f.write_str(match finding {
+                    Finding::SplitHeartbeatPath => {
+                        "its host answers on this segment, so something eats its advertisements \
+                         (a firewall that drops protocol 112?); not claiming"
+                    }
+                    Finding::Undecided => {
+                        "its host does not answer here, and it is not clear whose segment works; \
+                         not claiming"
+                    }
+                    Finding::Claims => {
+                        "its host does not answer here, this segment works and its does not; \
+                         claiming"
+                    }
+                })
+            }
+            Fact::SegmentLost { node } => write!(
+                f,
+                "no witness answers on this segment, and {node} shows that its own works: given up"
+            ),
+            Fact::Yielded { address, retry_in } => write!(
+                f,
+                "another host goes on claiming {address}: given up (on_conflict: yield), next try \
+                 in {} ms",
+                retry_in.as_millis()
+            ),
             Fact::Discarded {
                 counter,
                 interface,
@@ -205,13 +307,18 @@ impl fmt::Display for Fact {
                 what,
                 ours,
                 theirs: Some(theirs),
+                node,
             } => write!(
                 f,
-                "the Active's {what} differ: ours {ours}, theirs {theirs}; mastership is unaffected"
+                "{} {what} differ: ours {ours}, theirs {theirs}; mastership is unaffected",
+                whose(node)
             ),
             Fact::Drift {
-                what, theirs: None, ..
-            } => write!(f, "the Active's {what} agree with ours again"),
+                what,
+                theirs: None,
+                node,
+                ..
+            } => write!(f, "{} {what} agree with ours again", whose(node)),
             Fact::AddressFailed {
                 address,
                 interface,
@@ -352,5 +459,12 @@ impl fmt::Display for Fact {
                 late.as_millis()
             ),
         }
+    }
+}
+
+fn whose(node: &Option<NodeName>) -> String {
+    match node {
+        Some(node) => format!("{node}'s"),
+        None => "the Active's".to_owned(),
     }
 }

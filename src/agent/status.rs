@@ -155,7 +155,7 @@ pub struct HookStatus {
 }
 
 /// `state` in `status`. `Fault` is Initialize with obstacles.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StateName {
     Initialize,
     Backup,
@@ -198,6 +198,8 @@ pub enum Reason {
     Obstacle,
     /// No advertisement could leave this host.
     CannotSend,
+    /// Another node showed a working segment, and we could not.
+    SegmentLost,
 }
 
 impl Reason {
@@ -211,6 +213,7 @@ impl Reason {
             Reason::Stalled => "stalled",
             Reason::Obstacle => "obstacle",
             Reason::CannotSend => "cannot-send",
+            Reason::SegmentLost => "segment-lost",
         }
     }
 }

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::action::Action;
+use super::cluster::Nodes;
+use super::cluster::message::Word;
 use super::event::InterfaceState;
 use super::jobs::{CheckName, JobId};
 use super::report::{Fact, Report};
 use super::settings::InstanceSettings;
 use super::status::CheckState;
 use super::time::Instant;
-use super::values::{Family, InstanceName, InterfaceName, MacAddress};
+use super::values::{Family, InstanceName, InterfaceName, MacAddress, NodeName};
 
 /// Announcements sent in one turn at most. The rest stays due, so the loop
 /// comes back for it after looking at its sockets.
@@ -25,6 +27,8 @@ pub(super) struct World {
     /// On the host by instances that a reload took away.
     leaving: BTreeSet<(InterfaceName, IpAddr)>,
     checks: BTreeMap<CheckName, Verdict>,
+    /// What the peer link tells.
+    pub nodes: Nodes,
 }
 
 /// What a check amounts to now.
@@ -178,19 +182,27 @@ pub(super) struct Turn<'a> {
     pub world: &'a World,
     actions: &'a mut Vec<Action>,
     announcements_left: u32,
-    jobs: &'a mut u64,
+    errands: &'a mut Errands,
+}
+
+/// What outlives a turn of what was ordered in it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Errands {
+    /// Jobs ordered so far.
+    jobs: u64,
+    /// For other nodes, said in this turn.
+    pub words: Vec<(NodeName, Word)>,
 }
 
 impl<'a> Turn<'a> {
-    /// `jobs` counts the orders given so far.
     pub fn new(
         now: Instant,
         world: &'a World,
-        jobs: &'a mut u64,
+        errands: &'a mut Errands,
         actions: &'a mut Vec<Action>,
     ) -> Self {
         Self {
-            jobs,
+            errands,
             now,
             world,
             actions,
@@ -209,9 +221,14 @@ impl<'a> Turn<'a> {
         }));
     }
 
+    /// To another node, over the peer link.
+    pub fn say(&mut self, node: &NodeName, word: Word) {
+        self.errands.words.push((node.clone(), word));
+    }
+
     pub fn next_job(&mut self) -> JobId {
-        let job = JobId(*self.jobs);
-        *self.jobs += 1;
+        let job = JobId(self.errands.jobs);
+        self.errands.jobs += 1;
         job
     }
 

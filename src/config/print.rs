@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 
 use serde::Serialize;
 
+use crate::agent::digest::fnv1a;
 use crate::agent::jobs::HookKind;
 use crate::agent::settings::{
     AddressSettings, Authentication, CheckSettings, CheckSource, CheckUse, InstanceSettings,
@@ -393,8 +394,5 @@ pub(super) fn yaml(
 /// digits: the same on every machine and in every version that prints the
 /// same. Finds differences; proves nothing.
 pub(super) fn digest(effective: &str) -> String {
-    const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
-    const PRIME: u64 = 0x0000_0100_0000_01b3;
-    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(PRIME);
-    format!("{:016x}", effective.bytes().fold(OFFSET_BASIS, step))
+    format!("{:016x}", fnv1a(effective.bytes()))
 }

@@ -16,6 +16,7 @@ mod ladder;
 mod leases;
 mod leftovers;
 mod many;
+mod nodes;
 mod preempt;
 mod reload;
 mod resignation;

@@ -42,6 +42,12 @@ pub struct Message {
     pub known: u64,
     /// The next message follows within this time.
     pub pace: Duration,
+    /// The sender's clock, in milliseconds since some start of its own.
+    pub clock_ms: u64,
+    /// The newest `clock_ms` that the sender heard from the receiver in this
+    /// session; 0: none. So the receiver knows that this was written after it
+    /// said that, whatever held it up on the way.
+    pub echo_ms: u64,
     /// Of the sender's program.
     pub program: String,
     pub news: Option<News>,
@@ -101,8 +107,8 @@ pub struct InstanceNews {
     pub active_key: Option<u8>,
     /// The first [`OBSTACLES_MAX`].
     pub obstacles: Vec<ObstacleNews>,
-    /// Whom it takes for the Active, and how long ago that one was heard.
-    pub active_router: Option<(IpAddr, Duration)>,
+    /// Whom it takes for the Active.
+    pub active_router: Option<IpAddr>,
 }
 
 /// Whether an instance could be Active on its node.

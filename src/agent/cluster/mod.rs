@@ -2,12 +2,20 @@
 //! and what is known of them. How messages travel, and who may be believed, is
 //! not this room's concern.
 
+mod desk;
+mod link;
 pub mod message;
+mod nodes;
+mod peer;
+mod told;
 
 use std::net::IpAddr;
 
 use super::values::NodeName;
+pub(super) use link::Link;
 use message::Message;
+pub(super) use nodes::Nodes;
+pub(super) use peer::Peer;
 
 /// What came by the peer link.
 #[derive(Clone, Debug)]

@@ -19,11 +19,16 @@ impl VirtualRouter {
         }
         self.counters.adverts_received += 1;
         self.counters.priority_zero_received += u64::from(advert.priority == 0);
+        if let Some(node) = self.node_at(turn, advert.source)
+            && self.proof.heard(node)
+        {
+            self.refresh(turn);
+        }
         match self.state {
-            State::Initialize(_) | State::Claiming(_) => self.remember(turn.now, advert),
+            State::Initialize(_) | State::Claiming(_) => self.remember(turn, advert),
             State::Resigning(resigning) => {
                 if advert.priority > 0 {
-                    self.remember(turn.now, advert);
+                    self.remember(turn, advert);
                     let until = resigning.until.min(turn.now + RELIEF);
                     self.state = State::Resigning(Resigning { until });
                 }
@@ -33,22 +38,36 @@ impl VirtualRouter {
         }
     }
 
-    fn remember(&mut self, now: Instant, advert: &Advert<'_>) {
-        self.active_router = (advert.priority > 0).then_some(ActiveRouter {
+    fn remember(&mut self, turn: &Turn<'_>, advert: &Advert<'_>) {
+        self.active_router = (advert.priority > 0).then(|| ActiveRouter {
             address: advert.source,
             priority: advert.priority,
-            last_advert: now,
+            last_advert: turn.now,
             ourselves: false,
             checksum: Some(advert.checksum),
-            node: None,
+            node: self.node_at(turn, advert.source).cloned(),
         });
+        match &self.active_router {
+            Some(_) => self.heard_active = true,
+            None => self.resigned = Some((advert.source, turn.now)),
+        }
     }
 
     /// RFC 9568 section 6.4.2.
     fn backup_hears(&mut self, turn: &mut Turn<'_>, mut backup: Backup, advert: &Advert<'_>) {
-        self.remember(turn.now, advert);
+        self.remember(turn, advert);
+        self.make_haste(turn);
+        if let State::Backup(moved) = self.state {
+            backup.down_at = moved.down_at;
+        }
         if advert.priority == 0 {
-            backup.down_at = turn.now + self.skew(backup.active_interval);
+            let best = self.is_best_without(turn, advert.source);
+            let wait = if best {
+                Duration::ZERO
+            } else {
+                self.skew(backup.active_interval)
+            };
+            backup.down_at = turn.now + wait;
             backup.claim_reason = Reason::Priority;
             backup.preempt_at = None;
             backup.forgiven = false;
@@ -93,6 +112,7 @@ impl VirtualRouter {
         // in their eyes; whoever speaks now is (PROTOCOL section 6).
         let slept = active.overslept(turn.now);
         if advert.priority == 0 {
+            self.resigned = Some((advert.source, turn.now));
             if slept {
                 // Others may follow in the queue; the wake-up comes after them.
                 return;
@@ -117,7 +137,7 @@ impl VirtualRouter {
                 priority,
                 if_answered: slept,
             });
-            self.remember(turn.now, advert);
+            self.remember(turn, advert);
             let interval = self.learned_interval(advert);
             self.become_backup(turn, reason, interval, parting);
             self.look_for_drift(turn, advert);
@@ -155,6 +175,11 @@ impl VirtualRouter {
     /// Differences between our settings and the Active's: reported when they
     /// appear or go, and never held against it.
     fn look_for_drift(&mut self, turn: &mut Turn<'_>, advert: &Advert<'_>) {
+        // A node tells more than its advertisements do.
+        if self.node_at(turn, advert.source).is_some() {
+            self.drift.clear();
+            return;
+        }
         let theirs = || advert.message.addresses.iter();
         let same = theirs().eq(self.advertised.iter().copied()) || {
             let mut theirs: Vec<IpAddr> = theirs().collect();
@@ -189,6 +214,7 @@ impl VirtualRouter {
                     what: code,
                     ours: gone.ours,
                     theirs: None,
+                    node: None,
                 }
             }
             (Some((ours, theirs)), known) => {
@@ -208,6 +234,7 @@ impl VirtualRouter {
                     what: code,
                     ours,
                     theirs: Some(theirs),
+                    node: None,
                 }
             }
         };

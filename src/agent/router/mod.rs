@@ -6,14 +6,23 @@ mod addresses;
 mod adverts;
 mod authentication;
 mod custody;
+mod divergence;
+mod haste;
 mod health;
+mod inquiry;
+mod news;
+mod nodes;
 mod picture;
+mod proof;
 mod reload;
 mod rivals;
 mod sending;
 mod timers;
 
+use haste::Haste;
 use health::Told;
+use inquiry::{Inquiry, Left};
+use proof::Proof;
 use rivals::Rival;
 pub use timers::Timer;
 
@@ -24,19 +33,23 @@ use std::time::Duration;
 use super::action::Action;
 use super::announcer::Announcer;
 use super::authentication::Marks;
-use super::election::{active_down_interval, losing_priority, skew_time};
+use super::cluster::Peer;
+use super::cluster::message::InstanceNews;
+use super::election::{losing_priority, skew_time};
 use super::event::{Added, Claim, NotRenewed, NotSent, Removed};
 use super::holdings::{AddOutcome, Holdings};
 use super::hooks::Hooks;
 use super::obstacles::Obstacles;
 use super::report::{Fact, StallOutcome};
-use super::settings::InstanceSettings;
+use super::settings::{InstanceSettings, OnAllFail};
 use super::status::{
     ActiveRouter, Conflict, Counter, Counters, Drift, PriorityTerm, Reason, Rejected, StateName,
 };
 use super::time::Instant;
-use super::values::{AddressIndex, InstanceId, InterfaceName, Priority, Version};
-use super::world::Turn;
+use super::values::{
+    AddressIndex, Family, InstanceId, InterfaceName, MacAddress, NodeName, Priority, Version, Vrid,
+};
+use super::world::{Turn, World};
 
 /// A resigning router answers for its addresses no longer than this.
 const RESIGNATION_LONGEST: Duration = Duration::from_secs(2);
@@ -88,6 +101,20 @@ pub(super) struct VirtualRouter {
     stopping: bool,
     /// Of what a dead agent would leave, as it was last told.
     custody_mark: u64,
+    haste: Haste,
+    proof: Proof,
+    inquiry: Inquiry,
+    /// An advertisement arrived since start or link return.
+    heard_active: bool,
+    /// Whose priority 0 was heard last, and when.
+    resigned: Option<(IpAddr, Instant)>,
+    left: Option<Left>,
+    /// What differs from other nodes' settings, as they tell it.
+    divergence: Vec<Drift>,
+    /// As it was last told to other nodes.
+    news_mark: Option<u64>,
+    /// Grows with each reload.
+    settings_mark: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -235,6 +262,15 @@ impl VirtualRouter {
             taken_over: BTreeSet::new(),
             stopping: false,
             custody_mark: 0,
+            haste: Haste::default(),
+            proof: Proof::default(),
+            inquiry: Inquiry::default(),
+            heard_active: false,
+            resigned: None,
+            left: None,
+            divergence: Vec::new(),
+            news_mark: None,
+            settings_mark: 0,
             settings,
         }
     }
@@ -280,17 +316,18 @@ impl VirtualRouter {
     }
 
     fn down_interval(&self, active_interval: Duration) -> Duration {
-        active_down_interval(
-            self.settings.version,
-            self.priority,
-            active_interval,
-            self.settings.down_after,
-        )
+        active_interval * u32::from(self.settings.down_after) + self.waiting(active_interval)
     }
 
     /// Enters `state`; reports it when its name is another.
     fn enter(&mut self, turn: &mut Turn<'_>, from: StateName, state: State, reason: Reason) {
         self.state = state;
+        if matches!(self.state, State::Initialize(_)) {
+            // What was heard before proves nothing about what comes.
+            self.heard_active = false;
+            self.inquiry = Inquiry::default();
+            self.proof.forget();
+        }
         let to = self.state_name();
         if from == to {
             return;
@@ -321,9 +358,11 @@ impl VirtualRouter {
             self.obstacles
                 .survey(turn.now, turn.world, &self.settings, &self.holdings);
         self.show_silence(turn.now);
+        self.show_findings(turn);
+        self.show_left();
         // What is not known yet keeps an instance from beginning, and takes
         // nothing from one that works.
-        let blocked = self.obstacles.block();
+        let blocked = self.obstacles.block() && !self.stays_degraded(turn);
         let may_begin = self.obstacles.allow() && !self.stopping;
         match &self.state {
             State::Initialize(Initialize { settled_at: None }) if may_begin => {
@@ -349,6 +388,17 @@ impl VirtualRouter {
             }
         }
         self.mend(turn);
+    }
+
+    /// The service fails everywhere: better degraded than nowhere.
+    fn stays_degraded(&self, turn: &Turn<'_>) -> bool {
+        self.settings.on_all_fail == OnAllFail::Keep
+            && matches!(self.state, State::Active(_))
+            && self.obstacles.only_checks()
+            && turn
+                .world
+                .nodes
+                .all_fail_by_checks(turn.now, &self.settings.name)
     }
 
     /// Out of Active because of an obstacle: the service may be broken, so
@@ -390,6 +440,8 @@ impl VirtualRouter {
         parting: Option<Parting>,
     ) {
         let from = self.state_name();
+        self.haste = self.haste_now(turn);
+        self.proof.cancel();
         let backup = Backup {
             active_interval,
             down_at: turn.now + self.down_interval(active_interval),

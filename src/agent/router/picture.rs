@@ -24,7 +24,7 @@ impl VirtualRouter {
             active_router: self.active_router(),
             advert_interval: self.own_interval(),
             active_down_interval: self.own_down_interval(),
-            drift: self.drift.clone(),
+            drift: self.divergence.iter().chain(&self.drift).cloned().collect(),
             conflicts: self.conflicts.clone(),
             hooks: self.hooks.status(),
             authentication: match &settings.authentication {

@@ -13,6 +13,7 @@ impl VirtualRouter {
             return;
         }
         self.stopping = false;
+        self.settings_mark = self.settings_mark.wrapping_add(1);
         let patience = self.own_down_interval();
         self.settings = settings;
         self.advertised = self.settings.advertised().collect();
@@ -48,6 +49,7 @@ impl VirtualRouter {
     /// that is new to us may stand on its interface already, with our mark.
     pub fn on_reconfigured(&mut self, turn: &mut Turn<'_>) {
         self.holdings.discover(turn.world);
+        self.look_for_divergence(turn);
         self.refresh(turn);
     }
 }

@@ -24,6 +24,7 @@ pub(super) struct Rival {
 impl VirtualRouter {
     /// Another host claims an address, perhaps one of ours.
     pub fn on_claim(&mut self, turn: &mut Turn<'_>, interface: InterfaceName, claim: Claim) {
+        self.proof_hears(turn, interface, claim);
         let ours = self.holdings.iter().any(|holding| {
             let settings = holding.settings();
             settings.interface == interface && settings.network.addr() == claim.address
@@ -32,7 +33,9 @@ impl VirtualRouter {
             return;
         }
         match self.state {
-            State::Initialize(_) | State::Backup(_) | State::Claiming(_) => {}
+            State::Initialize(_) | State::Claiming(_) => {}
+            State::Backup(_) if self.is_a_nodes(turn, claim) => {}
+            State::Backup(_) => self.address_is_taken(turn, interface, claim),
             State::Resigning(_) if claim.solicited => {}
             State::Resigning(_) => self.on_relief(turn, claim.address),
             // One that is not up yet is announced as soon as it is; until
@@ -41,8 +44,19 @@ impl VirtualRouter {
             State::Active(active) if claim.solicited => {
                 self.rival_answers(turn, active, interface, claim);
             }
+            State::Active(active) if self.is_a_nodes(turn, claim) => {
+                // Between nodes the election decides; clients are told again.
+                self.reaffirm(turn, active);
+                self.announce_due(turn);
+            }
             State::Active(_) => self.defend(turn, interface, claim),
         }
+    }
+
+    /// Another node of ours, not a stranger.
+    fn is_a_nodes(&self, turn: &Turn<'_>, claim: Claim) -> bool {
+        let nodes = &turn.world.nodes;
+        nodes.has_hardware_address(claim.hardware_address)
     }
 
     /// The successor has this address. When it has announced every one, each
@@ -61,6 +75,8 @@ impl VirtualRouter {
 
     fn defend(&mut self, turn: &mut Turn<'_>, interface: InterfaceName, claim: Claim) {
         if !self.note_conflict(turn.now, claim) {
+            // RFC 5227 section 2.4 (b): a second time within the pause.
+            self.leave_to(turn, claim);
             return;
         }
         turn.act(Action::Announce {
@@ -73,7 +89,7 @@ impl VirtualRouter {
     }
 
     /// For `status`. Returns whether it is worth a defence and a line.
-    fn note_conflict(&mut self, now: Instant, claim: Claim) -> bool {
+    pub(super) fn note_conflict(&mut self, now: Instant, claim: Claim) -> bool {
         let conflict = Conflict {
             address: claim.address,
             hardware_address: claim.hardware_address,
@@ -91,6 +107,12 @@ impl VirtualRouter {
             None => self.conflicts.push(conflict),
         }
         true
+    }
+
+    /// Of another time as Active; one that was met just before stays.
+    pub(super) fn forget_conflicts(&mut self, now: Instant) {
+        self.conflicts
+            .retain(|conflict| now.since(conflict.last_seen) < DEFENCE_PAUSE);
     }
 
     /// Asks, just before an advertisement, who else answers for what we hold.
@@ -147,8 +169,12 @@ impl VirtualRouter {
         active.rival.answered = true;
         active.rival.present = true;
         self.state = State::Active(active);
-        let news = self.note_conflict(turn.now, claim);
+        let stranger = !self.is_a_nodes(turn, claim);
+        let news = stranger && self.note_conflict(turn.now, claim);
         if known {
+            if stranger {
+                self.leave_to(turn, claim);
+            }
             return;
         }
         if news {

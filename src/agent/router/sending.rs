@@ -30,7 +30,7 @@ impl VirtualRouter {
         let active = Active {
             advert_at: turn.now + self.own_interval(),
             last_left: turn.now,
-            patience: self.down_interval(self.own_interval()),
+            patience: self.peers_patience(turn),
             doubts_until: None,
             answers: Allowance::new(turn.now),
             last_reaffirmed: None,
@@ -39,7 +39,7 @@ impl VirtualRouter {
         };
         self.active_router = None;
         self.drift.clear();
-        self.conflicts.clear();
+        self.forget_conflicts(turn.now);
         self.enter(turn, from, State::Active(active), reason);
         self.holdings.renew(turn, turn.now + self.own_interval());
         self.holdings.claim(turn);
@@ -76,7 +76,7 @@ impl VirtualRouter {
 
     fn left(&mut self, turn: &mut Turn<'_>) {
         let mut changed = self.cannot_send.take().is_some() || self.doubts(turn.now);
-        let patience = self.down_interval(self.own_interval());
+        let patience = self.peers_patience(turn);
         match &mut self.state {
             State::Claiming(claiming) => {
                 let reason = claiming.reason;

@@ -18,6 +18,12 @@ pub enum Timer {
     Hook,
     /// A check to be started, or not answered for.
     Check,
+    /// A message to other nodes, or the end of patience with one.
+    Link,
+    /// A question to the segment about an Active that is not heard.
+    Proof,
+    /// A question who else has an address that is about to be claimed.
+    Inquiry,
 }
 
 impl VirtualRouter {
@@ -46,16 +52,36 @@ impl VirtualRouter {
         let announcement = announcement.map(|at| (at, Timer::Announcement));
         let address = self.holdings.next().map(|at| (at, Timer::Address));
         let hook = self.hooks.next().map(|at| (at, Timer::Hook));
-        [first, second, announcement, address, hook]
-            .into_iter()
-            .flatten()
-            .min()
+        let proof = self.proof.next().map(|at| (at, Timer::Proof));
+        let left = self.left_until().map(|at| (at, Timer::Address));
+        let inquiry = match &self.state {
+            State::Backup(backup) => self.inquiry_at(backup).map(|at| (at, Timer::Inquiry)),
+            State::Initialize(_) | State::Claiming(_) | State::Active(_) | State::Resigning(_) => {
+                None
+            }
+        };
+        [
+            first,
+            second,
+            announcement,
+            address,
+            hook,
+            proof,
+            left,
+            inquiry,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     pub fn on_wake(&mut self, turn: &mut Turn<'_>) {
         match self.state {
             State::Initialize(_) => self.start_if_settled(turn),
-            State::Backup(backup) => self.backup_wakes(turn, backup),
+            State::Backup(backup) => {
+                self.inquire(turn, &backup);
+                self.backup_wakes(turn, backup);
+            }
             State::Claiming(claiming) => {
                 if claiming.until <= turn.now {
                     let error = "nothing was heard of it".to_owned();
@@ -74,6 +100,10 @@ impl VirtualRouter {
             self.holdings.expire(turn.now);
             self.refresh(turn);
         }
+        if self.proof.next().is_some_and(|at| at <= turn.now) {
+            self.proof_wakes(turn);
+        }
+        self.take_again(turn);
         self.hooks.on_wake(turn);
         self.announce_due(turn);
     }
@@ -90,6 +120,12 @@ impl VirtualRouter {
                 backup.down_at = turn.now + backup.active_interval + skew;
                 self.state = State::Backup(backup);
                 self.stalled(turn, Fact::LateDownTimer { late });
+                return;
+            }
+            if let Some(node) = self.silent_active(turn, &backup) {
+                backup.down_at = turn.now + self.down_interval(backup.active_interval);
+                self.state = State::Backup(backup);
+                self.begin_proof(turn, node);
                 return;
             }
             self.claim(turn, backup.claim_reason);
@@ -130,6 +166,7 @@ impl VirtualRouter {
                 turn.now + interval
             };
             self.state = State::Active(active);
+            self.settle_between(turn);
         }
         if late > interval {
             let outcome = StallOutcome::AnnouncedAgain;

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use vipward::agent::Agent;
 use vipward::agent::action::Action;
+use vipward::agent::cluster::LinkEvent;
 use vipward::agent::event::{Added, Claim, Event, InterfaceState, NotRenewed, NotSent, Removed};
 use vipward::agent::jobs::{Job, JobId, JobResult};
 use vipward::agent::settings::Settings;
@@ -84,6 +85,7 @@ pub enum Input {
         address: AddressIndex,
         outcome: Result<(), NotRenewed>,
     },
+    Link(LinkEvent),
     /// A check or hook ended.
     Done {
         job: JobId,
@@ -97,7 +99,7 @@ pub enum Input {
 impl Input {
     pub fn comes_by_socket(&self) -> bool {
         match self {
-            Input::Packet(_) | Input::Claim { .. } => true,
+            Input::Packet(_) | Input::Claim { .. } | Input::Link(_) => true,
             Input::Wake
             | Input::Interface { .. }
             | Input::Socket { .. }
@@ -166,6 +168,7 @@ impl Input {
                 address,
                 outcome,
             },
+            Input::Link(event) => Event::Link(event),
             Input::Stop => Event::Stop,
             Input::Done { job, result } => Event::JobDone { job, result },
             Input::Reload(settings) => Event::Reload(settings),
@@ -226,6 +229,11 @@ impl Input {
                 address,
                 outcome,
             } => format!("renew #{}.{} done: {outcome:?}", instance.0, address.0),
+            Input::Link(LinkEvent::Heard { node, message, .. }) => {
+                let news = message.news.as_ref().map_or(0, |news| news.records.len());
+                format!("is told by {node}: {news} records, {:?}", message.words)
+            }
+            Input::Link(event) => format!("{event:?}"),
             Input::Stop => "is told to stop".to_owned(),
             Input::Done { job, result } => format!("job {} ended: {:?}", job.0, result.verdict),
             Input::Reload(_) => "is given a new configuration".to_owned(),

@@ -187,6 +187,7 @@ pub fn told(lab: &mut Lab, id: HostId, input: &Input) {
         }
         Input::Wake
         | Input::Packet(_)
+        | Input::Link(_)
         | Input::Claim { .. }
         | Input::Socket { .. }
         | Input::Unleased { .. }
@@ -242,7 +243,10 @@ pub fn action(lab: &mut Lab, turn: &Turn, action: &Action) {
             interface, target, ..
         } => {
             let mut all = lab.at(id).settings.instances.iter();
-            if !all.any(|i| i.interface == *interface && i.unicast_peers.contains(target)) {
+            let connected = lab.at(id).settings.cluster.is_some();
+            if !connected
+                && !all.any(|i| i.interface == *interface && i.unicast_peers.contains(target))
+            {
                 lab.fail(&format!("{target} on {interface} is no peer"));
             }
         }

@@ -104,6 +104,12 @@ impl Kernel {
         self.interfaces.insert(name, created);
     }
 
+    /// A default route over an interface.
+    pub fn gateway(&mut self, name: &str, address: IpAddr) {
+        let known = self.interfaces.get_mut(&interface(name));
+        known.expect("the interface").state.gateways.push(address);
+    }
+
     /// Gives an interface the host's own addresses.
     pub fn configure(&mut self, name: &str) {
         let number = self.number;

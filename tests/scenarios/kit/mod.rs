@@ -10,6 +10,7 @@ pub mod foreign;
 pub mod host;
 pub mod invariants;
 mod kernel;
+pub mod link;
 mod orders;
 mod queries;
 pub mod settings;
@@ -54,6 +55,8 @@ enum Coming {
     Question(HostId, InterfaceName, IpAddr),
     /// A change that the kernel reports now, as it was then.
     Story(Change),
+    /// By the peer link.
+    Letter(link::Letter),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +85,7 @@ pub struct Lab {
     pub quiet: bool,
     pub hosts: Vec<Host>,
     pub wire: Wire,
+    pub link: link::Link,
     coming: BTreeMap<(Instant, u64), (HostId, Coming)>,
     sequence: u64,
     trace: Trace,
@@ -97,6 +101,7 @@ impl Lab {
             quiet: false,
             hosts: Vec::new(),
             wire: Wire::new(),
+            link: link::Link::default(),
             coming: BTreeMap::new(),
             sequence: 0,
             trace: Trace::default(),
@@ -253,6 +258,7 @@ impl Lab {
             Coming::Order(generation, order, kind) => self.carry_out(host, generation, order, kind),
             Coming::Expiry(interface, network) => self.expire(host, interface, network),
             Coming::Question(by, interface, address) => self.asked(host, by, interface, address),
+            Coming::Letter(letter) => self.letter(host, letter),
             Coming::Story(Change::Stop) => self.stop(host),
             Coming::Story(Change::StopNow) => self.stop_now(host),
         }
@@ -371,8 +377,20 @@ impl Lab {
                 self.note(id, || What::Started(job.clone()));
                 self.at_mut(id).started.push(job);
             }
-            Action::Solicit { target, .. } => self.note(id, || What::Asked(target)),
-            Action::Inquire { .. } | Action::Tell { .. } => {}
+            Action::Solicit {
+                interface, target, ..
+            } => {
+                self.note(id, || What::Asked(target));
+                self.ask(id, interface, target);
+            }
+            Action::Inquire { interface, address } => {
+                self.note(id, || What::Inquired(address));
+                self.ask(id, interface, address);
+            }
+            Action::Tell { node, message } => {
+                self.note(id, || What::Told(node.clone(), message.words.clone()));
+                self.told(id, &node, message);
+            }
             Action::Report(report) => self.note(id, || What::Reported(report)),
         }
     }
@@ -388,6 +406,9 @@ impl Lab {
         let Some(settings) = self.settings_of(id, instance).cloned() else {
             return;
         };
+        if self.wire.eats_adverts {
+            return;
+        }
         let packet = Packet::advert(&settings, source, priority);
         if settings.unicast_peers.is_empty() {
             let packet = std::rc::Rc::new(packet);

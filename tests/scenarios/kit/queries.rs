@@ -77,6 +77,16 @@ impl Lab {
         all.collect()
     }
 
+    /// When, since the mark, a host asked whether anybody has an address.
+    pub fn inquired(&self, host: HostId, wanted: &str) -> Vec<Duration> {
+        let wanted = ip(wanted);
+        let all = self.record(host).filter_map(|(at, what)| match what {
+            What::Inquired(address) if *address == wanted => Some(at),
+            _ => None,
+        });
+        all.collect()
+    }
+
     /// Every announcement in order.
     pub fn announcements(&self, host: HostId) -> Vec<(Duration, IpAddr)> {
         let all = self.record(host).filter_map(|(at, what)| match what {
@@ -118,7 +128,7 @@ impl Lab {
             What::Remove(order) => Some((at, format!("remove {}", order.network))),
             What::Announced { address, .. } => Some((at, format!("announce {address}"))),
             // Beside every advertisement; `probed` tells.
-            What::Probed(_) | What::Renew(_) => None,
+            What::Probed(_) | What::Renew(_) | What::Inquired(_) | What::Told(..) => None,
             What::Asked(target) => Some((at, format!("ask {target}"))),
             What::Started(_) | What::Reported(_) | What::Got(_) | What::Story(_) => None,
         });

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use vipward::agent::action::AddressOrder;
+use vipward::agent::cluster::message::Word;
 use vipward::agent::jobs::Job;
 use vipward::agent::report::Report;
 use vipward::agent::time::Instant;
-use vipward::agent::values::{InstanceId, InterfaceName};
+use vipward::agent::values::{InstanceId, InterfaceName, NodeName};
 
 use super::HostId;
 
@@ -39,6 +40,10 @@ pub enum What {
     Asked(IpAddr),
     /// Who else answers for an address of ours.
     Probed(IpAddr),
+    /// Who has an address that is not claimed yet.
+    Inquired(IpAddr),
+    /// By the peer link.
+    Told(NodeName, Vec<Word>),
     /// A check or hook, not answered by itself.
     Started(Job),
     Reported(Report),
@@ -94,6 +99,9 @@ impl fmt::Display for What {
             ),
             What::Started(job) => write!(f, "  -> start {:?}", job.task),
             What::Probed(address) => write!(f, "  -> who else has {address}?"),
+            What::Inquired(address) => write!(f, "  -> does anybody have {address}?"),
+            What::Told(node, words) if words.is_empty() => write!(f, "  -> tells {node}"),
+            What::Told(node, words) => write!(f, "  -> tells {node} {words:?}"),
             What::Asked(target) => write!(f, "  -> who has {target}?"),
             What::Reported(report) => {
                 let name = report.instance.as_ref().map_or("-", |name| name.as_str());

@@ -150,6 +150,8 @@ pub struct Wire {
     /// Beside `delay`, cuts and losses.
     pub weather: Option<Box<dyn Weather>>,
     pub delay: Duration,
+    /// A firewall drops protocol 112, and nothing else.
+    pub eats_adverts: bool,
     /// Nothing passes from the first to the second.
     cuts: BTreeSet<(HostId, HostId)>,
     /// The next so many packets from the first to the second are lost.
@@ -161,6 +163,7 @@ impl Wire {
         Self {
             weather: None,
             delay: ms(1),
+            eats_adverts: false,
             cuts: BTreeSet::new(),
             losses: BTreeMap::new(),
         }

@@ -1,0 +1,510 @@
+//! Nodes that know each other: what the peer link spares, and what it keeps
+//! from happening.
+
+use rstest::rstest;
+use vipward::agent::cluster::message::Fitness;
+use vipward::agent::jobs::CheckName;
+use vipward::agent::report::Fact;
+use vipward::agent::settings::{
+    CheckSettings, CheckSource, CheckUse, InstanceSettings, OnAllFail, OnConflict,
+};
+use vipward::agent::status::{NodeStatus, Reason, StateName};
+use vipward::agent::values::MacAddress;
+
+use crate::kit::*;
+
+const ACTIVE: StateName = StateName::Active;
+const BACKUP: StateName = StateName::Backup;
+const NEVER: [std::time::Duration; 0] = [];
+
+/// A (priority 200) is Active, B (100) and perhaps C (50) are Backup; they
+/// know each other, and a gateway answers to all.
+fn settled(hosts: usize) -> (Lab, HostId, HostId) {
+    settled_as([web(200), web(100), web(50)].into_iter().take(hosts))
+}
+
+fn settled_as(settings: impl Iterator<Item = InstanceSettings>) -> (Lab, HostId, HostId) {
+    let mut lab = Lab::new();
+    for one in settings {
+        lab.host(vec![one]);
+    }
+    lab.connect(2);
+    lab.gateway();
+    lab.start_all();
+    let (a, b) = (HostId(0), HostId(1));
+    lab.run_until(a, ACTIVE, secs(5));
+    lab.run(secs(10));
+    assert_eq!(lab.state(b), BACKUP);
+    assert!(lab.holds(a, WEB).is_some());
+    lab.mark();
+    (lab, a, b)
+}
+
+fn node_status(lab: &Lab, on: HostId, of: HostId) -> NodeStatus {
+    let agent = lab.at(on).agent.as_ref().expect("it runs");
+    let mut nodes = agent.status().nodes.into_iter();
+    let found = nodes.find(|status| status.name == link::node(of));
+    found.expect("it is configured")
+}
+
+/// When a host became Active since the mark.
+fn became_active(lab: &Lab, host: HostId) -> Vec<std::time::Duration> {
+    let all = lab.transitions(host).into_iter();
+    all.filter(|(_, state, _)| *state == ACTIVE)
+        .map(|(at, _, _)| at)
+        .collect()
+}
+
+/// By the first of the bursts that say so.
+fn announced_again(lab: &Lab, host: HostId) -> bool {
+    !lab.announced(host, WEB).is_empty()
+}
+
+#[test]
+fn every_node_shows_what_the_others_are() {
+    let (lab, a, b) = settled(3);
+    let c = HostId(2);
+    let seen = node_status(&lab, b, a);
+    assert!(seen.reachable);
+    assert!(seen.paths.iter().all(|path| path.reachable), "{seen:?}");
+    let web = &seen.instances[0].news;
+    assert_eq!(web.state, ACTIVE);
+    assert_eq!(web.priority, 200);
+    assert_eq!(web.addresses, [(network(WEB), true)]);
+    assert!(web.holds);
+    let age = lab.local(b).since(seen.instances[0].known_at);
+    assert!(age <= ms(250), "{age:?}");
+    let seen = node_status(&lab, a, c);
+    assert_eq!(seen.instances[0].news.state, BACKUP);
+    assert_eq!(seen.instances[0].news.fitness, Fitness::Able);
+    assert_eq!(seen.instances[0].news.active_router, Some(ip("192.0.2.1")));
+    let shown = lab.status(b).active_router.expect("it is heard");
+    assert_eq!(shown.node, Some(link::node(a)));
+}
+
+fn network(address: &str) -> ipnet::IpNet {
+    format!("{address}/24").parse().expect("a network")
+}
+
+/// An idle pair costs five small messages a second and node.
+#[test]
+fn an_idle_link_is_quiet() {
+    let (mut lab, _, _) = settled(2);
+    let before = lab.link.told;
+    lab.run(secs(10));
+    let told = lab.link.told - before;
+    assert!((96..=104).contains(&told), "{told} messages of both");
+}
+
+#[rstest]
+#[case::with_the_link(true, ms(2))]
+#[case::without(false, skew(100) + ms(1))]
+fn a_resignation_is_followed_at_once(#[case] linked: bool, #[case] at_most: std::time::Duration) {
+    let (mut lab, a, b) = settled(2);
+    if !linked {
+        lab.cut_link();
+        lab.run(secs(2));
+    }
+    lab.mark();
+    lab.stop(a);
+    lab.run(secs(2));
+    let [at] = became_active(&lab, b)[..] else {
+        panic!("B takes over once: {:?}", lab.transitions(b));
+    };
+    assert!(at <= at_most, "{at:?}");
+}
+
+/// Two who know each other need not find out by waiting.
+#[test]
+fn only_the_best_follows_a_resignation() {
+    let (mut lab, a, b) = settled(3);
+    lab.stop(a);
+    lab.run(secs(5));
+    assert_eq!(became_active(&lab, b).len(), 1);
+    assert_eq!(became_active(&lab, HostId(2)), NEVER);
+}
+
+/// Unicast with one peer, and that one resigns: there is nobody else.
+#[test]
+fn the_only_peer_is_followed_at_once() {
+    let mut lab = Lab::new();
+    let only = |value, peer| {
+        let mut settings = web(value);
+        settings.unicast_peers = vec![ip(peer)];
+        settings
+    };
+    let a = lab.host(vec![only(200, "192.0.2.2")]);
+    let b = lab.host(vec![only(100, "192.0.2.1")]);
+    lab.start_all();
+    lab.run_until(a, ACTIVE, secs(5));
+    lab.run(secs(5));
+    lab.mark();
+    lab.stop(a);
+    lab.run(secs(2));
+    assert_eq!(became_active(&lab, b), [ms(1)]);
+}
+
+/// A dies with its host: silence on both, at slightly different times.
+#[test]
+fn silence_costs_a_tenth_at_most() {
+    let (mut lab, a, b) = settled(2);
+    lab.power_off(a);
+    let after = lab.run_until(b, ACTIVE, secs(5));
+    // Its last advertisement was heard up to an interval before.
+    assert!(after <= ms(3_102), "{after:?}");
+    assert!(after >= ms(2_000), "{after:?}");
+}
+
+/// With the link cut long before, Skew_Time orders as ever... but for a node
+/// that is not heard there is nobody to wait for.
+#[test]
+fn silence_on_both_costs_nothing_more() {
+    let (mut lab, a, b) = settled(2);
+    lab.cut_link();
+    lab.run(secs(3));
+    lab.mark();
+    lab.power_off(a);
+    let after = lab.run_until(b, ACTIVE, secs(5));
+    assert!(after <= ms(3_002), "{after:?}");
+}
+
+#[test]
+fn an_active_that_fails_is_followed_by_what_it_tells() {
+    let (mut lab, a, b) = settled(2);
+    lab.link(a, "eth0", false);
+    let after = lab.run_until(b, ACTIVE, secs(5));
+    assert!(after <= ms(10), "{after:?}");
+}
+
+/// A firewall eats the advertisements: both hosts and the segment are well.
+#[test]
+fn advertisements_are_eaten_and_the_active_stays() {
+    let (mut lab, a, b) = settled(2);
+    lab.wire.eats_adverts = true;
+    lab.run(secs(30));
+    assert_eq!(lab.transitions(a), []);
+    assert_eq!(lab.transitions(b), []);
+    assert_eq!(lab.obstacles(b), ["split-heartbeat-path"]);
+    assert_eq!(lab.obstacles(a), ["split-heartbeat-path"], "on both sides");
+    let lines = lab.count_facts(b, |fact| matches!(fact, Fact::Inquired { .. }));
+    assert_eq!(lines, 1, "told of once");
+    lab.wire.eats_adverts = false;
+    lab.run(secs(3));
+    assert_eq!(lab.obstacles(b), [""; 0]);
+    assert_eq!(lab.obstacles(a), [""; 0]);
+}
+
+/// The Backup's own port is dead: it can show nothing, and holds.
+#[test]
+fn the_backups_port_is_cut() {
+    let (mut lab, a, b) = settled(2);
+    lab.isolate(b);
+    lab.run(secs(30));
+    assert_eq!(lab.transitions(a), []);
+    assert_eq!(lab.transitions(b), []);
+    assert_eq!(lab.obstacles(b), ["segment-undecided"]);
+    lab.join(b);
+    lab.run(secs(2));
+    assert_eq!(lab.obstacles(b), [""; 0]);
+}
+
+/// The Active's port is dead: the other shows that its own works.
+#[test]
+fn the_actives_port_is_cut() {
+    let (mut lab, a, b) = settled(2);
+    lab.isolate(a);
+    let after = lab.run_until(b, ACTIVE, secs(5));
+    assert!(after <= ms(3_300), "{after:?}");
+    lab.run(ms(10));
+    assert_eq!(lab.state(a), BACKUP);
+    assert_eq!(lab.status(a).reason, Reason::SegmentLost);
+    assert!(lab.holds(a, WEB).is_none());
+    lab.run(secs(20));
+    assert_eq!(lab.state(a), BACKUP, "it cannot show a segment");
+    lab.mark();
+    lab.join(a);
+    lab.run_until(a, ACTIVE, secs(6));
+    lab.run(secs(1));
+    assert_eq!(lab.state(b), BACKUP);
+}
+
+/// Nobody can show anything: who is Active stays.
+#[test]
+fn without_a_witness_the_active_stays() {
+    let mut lab = Lab::new();
+    let a = lab.host(vec![web(200)]);
+    let b = lab.host(vec![web(100)]);
+    lab.connect(1);
+    lab.start_all();
+    lab.run_until(a, ACTIVE, secs(5));
+    lab.run(secs(5));
+    lab.mark();
+    lab.part(a, b);
+    lab.run(secs(20));
+    assert_eq!(lab.transitions(a), []);
+    assert_eq!(lab.transitions(b), []);
+    assert_eq!(lab.obstacles(a), ["segment-undecided"]);
+    assert_eq!(lab.obstacles(b), ["segment-undecided"]);
+}
+
+/// Both reach the gateway and not each other: likewise.
+#[test]
+fn a_segment_that_is_split_keeps_its_active() {
+    let (mut lab, a, b) = settled(2);
+    lab.part(a, b);
+    lab.run(secs(20));
+    assert_eq!(lab.transitions(a), []);
+    assert_eq!(lab.transitions(b), []);
+    assert_eq!(lab.obstacles(b), ["segment-undecided"]);
+}
+
+#[test]
+fn one_path_of_two_is_enough() {
+    let (mut lab, a, b) = settled(2);
+    lab.cut_path(a, b, 0);
+    lab.run(secs(3));
+    let seen = node_status(&lab, b, a);
+    assert!(seen.reachable);
+    let paths: Vec<bool> = seen.paths.iter().map(|path| path.reachable).collect();
+    assert_eq!(paths, [false, true]);
+    lab.wire.eats_adverts = true;
+    lab.run(secs(10));
+    assert_eq!(lab.transitions(b), []);
+}
+
+/// Both paths and the segment are cut: each is for itself, as ever. When all
+/// heals, one exchange settles it.
+#[test]
+fn everything_is_cut_and_heals() {
+    let (mut lab, a, b) = settled(2);
+    lab.cut_link();
+    lab.part(a, b);
+    lab.run(secs(10));
+    assert_eq!(lab.state(a), ACTIVE);
+    assert_eq!(lab.state(b), ACTIVE);
+    assert!(!node_status(&lab, a, b).reachable);
+    lab.mark();
+    lab.heal(a, b);
+    lab.heal_link();
+    lab.run_until(b, BACKUP, ms(300));
+    lab.run(ms(50));
+    assert_eq!(lab.state(a), ACTIVE);
+    assert!(announced_again(&lab, a), "the winner announces again");
+}
+
+/// The link returns before the segment does: who loses the election gives
+/// way only to one that clients can reach.
+#[rstest]
+#[case::the_loser_works(0, 1)]
+#[case::the_winner_works(1, 0)]
+fn two_actives_learn_of_each_other(#[case] isolated: usize, #[case] owner: usize) {
+    let (mut lab, a, b) = settled(2);
+    lab.cut_link();
+    lab.isolate(HostId(isolated));
+    lab.run(secs(10));
+    assert_eq!((lab.state(a), lab.state(b)), (ACTIVE, ACTIVE));
+    lab.heal_link();
+    lab.run(secs(1));
+    assert_eq!(lab.state(HostId(owner)), ACTIVE);
+    assert_eq!(lab.state(HostId(isolated)), BACKUP);
+    lab.run(secs(20));
+    assert_eq!(lab.state(HostId(owner)), ACTIVE);
+}
+
+/// B starts while a firewall eats A's advertisements.
+#[test]
+fn one_that_starts_does_not_claim_what_is_held() {
+    let (mut lab, a, b) = settled(2);
+    lab.kill(b);
+    lab.wire.eats_adverts = true;
+    lab.run(secs(1));
+    lab.mark();
+    lab.start(b);
+    lab.run(secs(20));
+    assert_eq!(lab.state(a), ACTIVE);
+    assert_eq!(became_active(&lab, b), NEVER);
+}
+
+/// B's switch port does not forward for half a minute after link-up.
+#[test]
+fn a_link_that_returns_may_not_forward_yet() {
+    let (mut lab, a, b) = settled(2);
+    lab.link(b, "eth0", false);
+    lab.run(secs(5));
+    lab.isolate(b);
+    lab.link(b, "eth0", true);
+    lab.mark();
+    lab.run(secs(30));
+    assert_eq!(lab.transitions(a), []);
+    assert_eq!(became_active(&lab, b), NEVER);
+}
+
+#[test]
+fn preemption_needs_no_proof() {
+    let (mut lab, a, b) = settled(2);
+    lab.stop(a);
+    lab.run(secs(3));
+    lab.end_agent(a);
+    assert_eq!(lab.state(b), ACTIVE);
+    lab.start(a);
+    let after = lab.run_until(a, ACTIVE, secs(5));
+    assert!(after <= secs(4), "{after:?}");
+    lab.run(ms(100));
+    assert_eq!(lab.state(b), BACKUP);
+}
+
+#[rstest]
+#[case::reported(OnConflict::Report, ACTIVE)]
+#[case::left_to_it(OnConflict::Yield, StateName::Fault)]
+fn an_address_that_a_stranger_has(#[case] on_conflict: OnConflict, #[case] expected: StateName) {
+    let mut lab = Lab::new();
+    let mut settings = web(100);
+    settings.on_conflict = on_conflict;
+    let a = lab.host(vec![settings]);
+    let mac = MacAddress([2, 9, 9, 9, 9, 9]);
+    lab.link.strangers.insert(ip(WEB), mac);
+    lab.start(a);
+    lab.run(adi(100) + ms(10));
+    assert_eq!(lab.state(a), expected);
+    let conflicts = lab.status(a).conflicts;
+    assert_eq!(conflicts[0].hardware_address, mac);
+    let told = lab.count_facts(a, |fact| matches!(fact, Fact::ForeignClaim { .. }));
+    assert_eq!(told, 1);
+    if on_conflict == OnConflict::Yield {
+        assert_eq!(lab.obstacles(a), ["address-conflict"]);
+        lab.link.strangers.clear();
+        lab.run(secs(10));
+        assert_eq!(lab.state(a), ACTIVE, "it tries again");
+    }
+}
+
+/// The questions add no time, and go only where no Active was heard.
+#[test]
+fn an_address_is_asked_for_at_the_end_of_the_wait() {
+    let mut lab = Lab::new();
+    let a = lab.host(vec![web(200)]);
+    let b = lab.host(vec![web(100)]);
+    lab.start(a);
+    let waited = lab.run_until(a, ACTIVE, secs(5));
+    assert_eq!(waited, adi(200));
+    let asked = lab.inquired(a, WEB);
+    let end = waited;
+    assert_eq!(asked, [end - ms(200), end - ms(100)]);
+    lab.start(b);
+    lab.run(secs(5));
+    lab.power_off(a);
+    lab.run_until(b, ACTIVE, secs(5));
+    assert_eq!(lab.inquired(b, WEB), NEVER, "it heard an Active");
+}
+
+/// Nodes are no strangers: while both are Active there is no conflict.
+#[test]
+fn a_nodes_claim_is_no_conflict() {
+    let (mut lab, a, b) = settled(2);
+    lab.cut_link();
+    lab.part(a, b);
+    lab.run(secs(10));
+    lab.heal(a, b);
+    lab.heal_link();
+    lab.run(secs(3));
+    assert_eq!(lab.status(a).conflicts, []);
+    assert_eq!(lab.state(b), BACKUP);
+}
+
+#[test]
+fn differences_are_shown_on_both_sides() {
+    let mut other = web(100);
+    other.addresses = vec![address("192.0.2.101/24")];
+    other.advert_interval = centiseconds(200);
+    other.down_after = 5;
+    let (lab, a, b) = settled_as([web(200), other].into_iter());
+    for (on, of) in [(a, b), (b, a)] {
+        let drift = lab.status(on).drift;
+        let codes: Vec<&str> = drift.iter().map(|one| one.code).collect();
+        assert_eq!(codes, ["advert-interval", "down-after", "addresses"]);
+        assert!(drift.iter().all(|one| one.node == Some(link::node(of))));
+    }
+    let drift = lab.status(a).drift;
+    assert_eq!(drift[0].ours, "1000 ms");
+    assert_eq!(drift[0].theirs, "2000 ms");
+    assert_eq!(drift[2].ours, "192.0.2.100/24");
+    assert_eq!(drift[2].theirs, "192.0.2.101/24");
+}
+
+#[test]
+fn equal_priorities_are_shown() {
+    let mut lab = Lab::new();
+    let a = lab.host(vec![web(100)]);
+    let b = lab.host(vec![web(100)]);
+    lab.connect(1);
+    lab.start_all();
+    lab.run(secs(10));
+    for host in [a, b] {
+        let codes: Vec<&str> = lab.status(host).drift.iter().map(|one| one.code).collect();
+        assert_eq!(codes, ["equal-priority"]);
+    }
+}
+
+/// Another VRID under the same name is another virtual router.
+#[test]
+fn another_router_under_the_same_name_does_not_count() {
+    let mut other = web(100);
+    other.vrid = vipward::agent::values::Vrid::new(52).expect("a VRID");
+    let mut lab = Lab::new();
+    let a = lab.host(vec![web(200)]);
+    let b = lab.host(vec![other]);
+    lab.connect(1);
+    lab.start_all();
+    lab.run(secs(10));
+    for host in [a, b] {
+        let codes: Vec<&str> = lab.status(host).drift.iter().map(|one| one.code).collect();
+        assert_eq!(codes, ["virtual-router"]);
+    }
+}
+
+/// The service fails on every node: it stays where it is, and goes to the
+/// first that recovers.
+#[test]
+fn kept_while_all_fail() {
+    // A check that the core judges by itself.
+    let uplink = CheckName::new("uplink");
+    let with = |value| {
+        let mut settings = web(value);
+        settings.on_all_fail = OnAllFail::Keep;
+        settings.checks = vec![CheckUse {
+            name: uplink.clone(),
+            weight: None,
+        }];
+        settings
+    };
+    let mut lab = Lab::new();
+    let a = lab.host(vec![with(200)]);
+    let b = lab.host(vec![with(100)]);
+    lab.connect(1);
+    for host in [a, b] {
+        lab.at_mut(host).settings.checks = vec![CheckSettings {
+            name: uplink.clone(),
+            source: CheckSource::Interface(interface("eth1")),
+            interval: secs(1),
+            timeout: secs(1),
+            rise: 1,
+            fall: 1,
+            initial: None,
+        }];
+    }
+    lab.start_all();
+    lab.run(secs(10));
+    assert_eq!(lab.state(a), ACTIVE);
+    lab.link(b, "eth1", false);
+    lab.run(secs(5));
+    assert_eq!(lab.state(b), StateName::Fault);
+    lab.mark();
+    lab.link(a, "eth1", false);
+    lab.run(secs(10));
+    assert_eq!(lab.transitions(a), [], "kept, degraded");
+    assert_eq!(lab.obstacles(a), ["check-failed"]);
+    lab.link(b, "eth1", true);
+    lab.run(secs(10));
+    assert_eq!(lab.state(a), StateName::Fault);
+    assert_eq!(lab.state(b), ACTIVE);
+}
