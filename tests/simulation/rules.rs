@@ -5,6 +5,7 @@
 
 mod owed;
 mod silence;
+mod trust;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -41,6 +42,7 @@ pub struct Rules {
     pauses: BTreeMap<(HostId, InstanceId, AddressIndex), Duration>,
     /// When the last of them is over, by the laboratory's clock.
     pub retried_by: Option<Instant>,
+    pub trust: trust::Trust,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +79,8 @@ struct Part<'a> {
     unsent: bool,
     /// It went through Initialize within this turn.
     anew: bool,
+    /// The agent wants to be woken at another moment than before.
+    timer_moved: bool,
 }
 
 impl Part<'_> {
@@ -118,6 +122,7 @@ impl Rules {
         };
         let now = lab.local(turn.host);
         self.refused(lab, turn.host, input);
+        self.trust.begin(lab, turn.host, input);
         for (id, settings) in agent.instances() {
             let is = turn.after.state(id).unwrap_or(StateName::Initialize);
             let was = turn.before.state(id).unwrap_or(StateName::Initialize);
@@ -147,11 +152,20 @@ impl Rules {
                 actions,
                 unsent: turn.unsent.contains(&id),
                 anew,
+                timer_moved: turn.due[0] != turn.due[1],
             };
+            let packet = match input {
+                Input::Packet(packet) if accepted(&part, packet) => Some(&**packet),
+                _ => None,
+            };
+            let believed = packet.filter(|packet| self.trust.believes(&part, packet));
+            if packet.is_some() && believed.is_none() {
+                trust::nothing_follows(&part);
+            }
             let watch = self.watches.entry((turn.host, id));
             let watch = watch.or_insert_with(|| Watch::new(now));
             let before = turn.before.priority(id).unwrap_or(priority);
-            judge(watch, &part, input, before);
+            judge(watch, &part, input, believed, before);
             if was != is {
                 self.moves.push(Move {
                     host: turn.host,
@@ -226,12 +240,8 @@ impl Rules {
     }
 }
 
-fn judge(watch: &mut Watch, part: &Part<'_>, input: &Input, before: u8) {
+fn judge(watch: &mut Watch, part: &Part<'_>, input: &Input, packet: Option<&Packet>, before: u8) {
     let (was, is) = (part.was, part.is);
-    let packet = match input {
-        Input::Packet(packet) if accepted(part, packet) => Some(&**packet),
-        _ => None,
-    };
     match was {
         StateName::Backup if !part.anew => backup(watch, part, input, packet, before),
         StateName::Active => active(watch, part, packet),
@@ -276,7 +286,10 @@ fn accepted(part: &Part<'_>, packet: &Packet) -> bool {
         Timing::Unknown => false,
     };
     let peers = &settings.unicast_peers;
-    packet.interface == settings.interface
+    let number = part.lab.at(part.host).number;
+    packet.source != source(settings, number)
+        && packet.destination.is_multicast() == peers.is_empty()
+        && packet.interface == settings.interface
         && packet.family == settings.family
         && packet.vrid == settings.vrid.get()
         && packet.version == settings.version.number()

@@ -63,6 +63,7 @@ impl Lab {
         host.started.clear();
         host.ledger = Default::default();
         host.agent = Some(Agent::new(host.settings.clone(), now));
+        self.begin_signing(id);
     }
 
     pub fn start_all(&mut self) {
@@ -118,6 +119,7 @@ impl Lab {
     /// The host dies: its agent is gone, its kernel answers nothing.
     pub fn power_off(&mut self, id: HostId) {
         self.tell_of(id, "loses power");
+        self.keep_signing(id);
         let number = self.at(id).number;
         let host = self.at_mut(id);
         host.powered = false;
@@ -129,6 +131,7 @@ impl Lab {
     /// The agent dies, its addresses stay behind.
     pub fn kill(&mut self, id: HostId) {
         self.tell_of(id, "is killed");
+        self.keep_signing(id);
         let host = self.at_mut(id);
         host.agent = None;
         host.generation += 1;
@@ -137,6 +140,7 @@ impl Lab {
     /// The agent has finished and ends by itself.
     pub fn end_agent(&mut self, id: HostId) {
         self.tell_of(id, "has ended");
+        self.close_signing(id);
         let host = self.at_mut(id);
         host.agent = None;
         host.generation += 1;
