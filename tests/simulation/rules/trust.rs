@@ -17,6 +17,8 @@ const CLOCKS_AGREE: Duration = Duration::from_secs(4);
 #[derive(Debug)]
 struct Newest {
     name: InstanceName,
+    /// Of an instance that the configuration no longer has.
+    leaves: bool,
     /// What was believed since the marks were last written down, and one
     /// before that.
     believed: VecDeque<(Instant, Sequence)>,
@@ -55,6 +57,7 @@ impl Trust {
                     let key = (id, instance, mark.source, mark.key);
                     let newest = Newest {
                         name: name.clone(),
+                        leaves: false,
                         believed: [(lab.now(), mark.sequence)].into(),
                     };
                     self.newest.insert(key, newest);
@@ -62,10 +65,10 @@ impl Trust {
             }
         }
         if let Input::Reload(settings) = input {
-            let stays =
-                |name: &InstanceName| settings.instances.iter().any(|known| known.name == *name);
-            self.newest
-                .retain(|(of, ..), newest| *of != id || stays(&newest.name));
+            for ((of, ..), newest) in &mut self.newest {
+                let mut names = settings.instances.iter().map(|known| &known.name);
+                newest.leaves |= *of == id && names.all(|name| *name != newest.name);
+            }
         }
     }
 
@@ -76,6 +79,9 @@ impl Trust {
         self.newest = rest;
         let old: BTreeMap<Sender, Newest> = old;
         for ((_, _, source, key), newest) in old {
+            if newest.leaves {
+                continue;
+            }
             let mut written = newest.believed.iter().rev();
             let written = written.find(|(at, _)| disk.marks_at.is_some_and(|by| *at < by));
             let Some((_, sequence)) = written else {
@@ -119,8 +125,11 @@ impl Trust {
         if packet.attack {
             self.swayed = Some(lab.now());
         }
+        let mut configured = lab.at(id).settings.instances.iter();
+        let configured = configured.any(|known| known.name == part.settings.name);
         let newest = self.newest.entry(key).or_insert_with(|| Newest {
             name: part.settings.name.clone(),
+            leaves: !configured,
             believed: VecDeque::new(),
         });
         let disk = lab.at(id).signing.as_ref().map(|signing| &signing.disk);
