@@ -75,17 +75,17 @@ fn key(lab: &Lab, byte: u8) -> PathBuf {
     path
 }
 
-const MONOTONIC: &str = "monotonic";
-const TIME: &str = "time";
+pub const MONOTONIC: &str = "monotonic";
+pub const TIME: &str = "time";
 
-fn enforced(lab: &Lab, router: Router, anti_replay: &str) -> Router {
+pub fn enforced(lab: &Lab, router: Router, anti_replay: &str) -> Router {
     let path = key(lab, 7);
     let keys = format!("keys: {{ 1: {} }}", path.display());
     router.with(&format!("auth: {{ {keys}, anti_replay: {anti_replay} }}"))
 }
 
 /// Kind and count of what `agent` did not believe of `source`.
-fn rejections(agent: &Agent, source: IpAddr) -> BTreeMap<String, u64> {
+pub fn rejections(agent: &Agent, source: IpAddr) -> BTreeMap<String, u64> {
     let status = agent.instance("web");
     let all = status["rejections"].as_array().expect("a list").clone();
     let of_source = all
@@ -164,7 +164,7 @@ fn resident_kib(agent: &Agent) -> u64 {
 }
 
 /// Once the answers of an earlier attack are no longer under way.
-fn undisturbed(lab: &Lab, agents: [&Agent; 2], what: &str, attack: impl FnOnce()) {
+pub fn undisturbed(lab: &Lab, agents: [&Agent; 2], what: &str, attack: impl FnOnce()) {
     let before = agents.map(|agent| agent.transitions("web"));
     let began = Instant::now();
     attack();
