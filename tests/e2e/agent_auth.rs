@@ -16,6 +16,7 @@ use crate::lab::agent::Agent;
 use crate::lab::config::{Router, yaml};
 use crate::lab::frame::Frame;
 use crate::lab::inject::Forged;
+use crate::lab::prober::Prober;
 use crate::lab::process::Process;
 use crate::lab::{Host, LONG, Lab, assert_span, ms, vip, write};
 use crate::{Needs, trial};
@@ -294,7 +295,7 @@ fn restarts(anti_replay: &str) {
 /// Each step on both hosts, one after the other, as an operator would.
 fn rollout() {
     let lab = Lab::new();
-    let [a, b] = lab.hosts(["a", "b"]);
+    let [a, b, client] = lab.hosts(["a", "b", "client"]);
     let (old, new) = (key(&lab, 7), key(&lab, 8));
     let router = |priority, auth: &str| match auth {
         "" => Router::new(priority),
@@ -304,6 +305,8 @@ fn rollout() {
     first.wait_state("web", "active", LONG);
     let other = lab.agent(&b, &[router(100, "")]);
     other.wait_state("web", "backup", LONG);
+    let prober = Prober::start(&client, vip());
+    prober.wait_answered(LONG);
     sleep(ms(500));
     let before = [first.transitions("web"), other.transitions("web")];
     let began = Instant::now();
@@ -337,6 +340,9 @@ fn rollout() {
         );
         assert_eq!(status["authentication"], "enforce");
     }
+    let report = prober.stop();
+    assert_eq!(report.lost, 0, "{report:?}");
+    assert!(report.sent > 2_000, "{report:?}");
     let adverts = lab.observer.adverts(began, "a");
     for pair in adverts.windows(2) {
         let gap = pair[1].0 - pair[0].0;

@@ -10,6 +10,7 @@ use std::thread::sleep;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use libtest_mimic::Trial;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use vipward::agent::event::V2Authentication;
 use vipward::agent::seal::Sequence;
 use vipward::agent::values::{AdvertInterval, ChecksumForm, Version, Vrid};
@@ -32,16 +33,45 @@ pub fn trials() -> Vec<Trial> {
     let other = "agent_auth_of_another_router";
     let bits = "agent_auth_every_bit_turned";
     let lengths = "agent_auth_every_length";
+    let shown = "agent_auth_keys_are_shown_nowhere";
     let mut all = vec![
         trial(other, Needs::Nothing, of_another_router),
         trial(bits, Needs::Nothing, every_bit_turned),
         trial(lengths, Needs::Nothing, every_length),
+        trial(shown, Needs::Nothing, shown_nowhere),
     ];
     all.extend([MONOTONIC, TIME].map(|anti_replay| {
         let name = format!("agent_auth_hours_old_{anti_replay}");
         trial(name, Needs::Nothing, move || hours_old(anti_replay))
     }));
     all
+}
+
+/// Neither agent nor guardian writes a core, whatever the limit was, or has a
+/// key among its arguments or in its environment.
+fn shown_nowhere() {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_CORE).expect("the limit");
+    assert!(hard > 0, "this machine allows no core at all");
+    let lab = Lab::new();
+    let a = lab.host("a");
+    let router = enforced(&lab, Router::new(200), MONOTONIC);
+    setrlimit(Resource::RLIMIT_CORE, hard, hard).expect("a limit");
+    let agent = lab.agent(&a, &[router]);
+    setrlimit(Resource::RLIMIT_CORE, soft, hard).expect("the limit as it was");
+    agent.wait_state("web", "active", LONG);
+    for pid in [agent.process.pid(), agent.guardian(None)] {
+        let read = |name: &str| std::fs::read(format!("/proc/{pid}/{name}")).expect("it lives");
+        let limits = String::from_utf8(read("limits")).expect("text");
+        let core = limits
+            .lines()
+            .find(|line| line.starts_with("Max core file"));
+        let words: Vec<&str> = core.expect("a limit").split_whitespace().collect();
+        assert_eq!(words.get(4), Some(&"0"), "{words:?}");
+        for name in ["cmdline", "environ"] {
+            let text = read(name);
+            assert!(!text.windows(2).any(|pair| pair == [7, 7]), "{name}");
+        }
+    }
 }
 
 struct Attacked {
