@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
+
 use crate::{config, daemon};
 
 #[derive(Debug, clap::Args)]
@@ -23,6 +25,8 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    // Keys come into this memory, and a core would be a file with them in it.
+    crate::net::child::no_core().context("cannot forgo core dumps")?;
     let read = config::load(&args.config);
     let read = read.and_then(|loaded| config::read_keys(&loaded).map(|keys| (loaded, keys)));
     let (loaded, keys) = match read {

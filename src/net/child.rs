@@ -303,8 +303,13 @@ pub fn ordinary_scheduling() -> io::Result<()> {
     Ok(())
 }
 
-/// The hard limit stays: a service that a hook starts may want its own.
-fn no_core() -> io::Result<()> {
+/// From now on no core of this process or its children is written. The hard
+/// limit stays: a service that a hook starts may want its own.
+///
+/// # Errors
+///
+/// The limit cannot be read or lowered, which the kernel always allows.
+pub fn no_core() -> io::Result<()> {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,

@@ -16,6 +16,7 @@ use crate::lab::agent::Agent;
 use crate::lab::config::{Router, yaml};
 use crate::lab::frame::Frame;
 use crate::lab::inject::Forged;
+use crate::lab::prober::Prober;
 use crate::lab::process::Process;
 use crate::lab::{Host, LONG, Lab, assert_span, ms, vip, write};
 use crate::{Needs, trial};
@@ -75,17 +76,17 @@ fn key(lab: &Lab, byte: u8) -> PathBuf {
     path
 }
 
-const MONOTONIC: &str = "monotonic";
-const TIME: &str = "time";
+pub const MONOTONIC: &str = "monotonic";
+pub const TIME: &str = "time";
 
-fn enforced(lab: &Lab, router: Router, anti_replay: &str) -> Router {
+pub fn enforced(lab: &Lab, router: Router, anti_replay: &str) -> Router {
     let path = key(lab, 7);
     let keys = format!("keys: {{ 1: {} }}", path.display());
     router.with(&format!("auth: {{ {keys}, anti_replay: {anti_replay} }}"))
 }
 
 /// Kind and count of what `agent` did not believe of `source`.
-fn rejections(agent: &Agent, source: IpAddr) -> BTreeMap<String, u64> {
+pub fn rejections(agent: &Agent, source: IpAddr) -> BTreeMap<String, u64> {
     let status = agent.instance("web");
     let all = status["rejections"].as_array().expect("a list").clone();
     let of_source = all
@@ -164,7 +165,7 @@ fn resident_kib(agent: &Agent) -> u64 {
 }
 
 /// Once the answers of an earlier attack are no longer under way.
-fn undisturbed(lab: &Lab, agents: [&Agent; 2], what: &str, attack: impl FnOnce()) {
+pub fn undisturbed(lab: &Lab, agents: [&Agent; 2], what: &str, attack: impl FnOnce()) {
     let before = agents.map(|agent| agent.transitions("web"));
     let began = Instant::now();
     attack();
@@ -294,7 +295,7 @@ fn restarts(anti_replay: &str) {
 /// Each step on both hosts, one after the other, as an operator would.
 fn rollout() {
     let lab = Lab::new();
-    let [a, b] = lab.hosts(["a", "b"]);
+    let [a, b, client] = lab.hosts(["a", "b", "client"]);
     let (old, new) = (key(&lab, 7), key(&lab, 8));
     let router = |priority, auth: &str| match auth {
         "" => Router::new(priority),
@@ -304,6 +305,8 @@ fn rollout() {
     first.wait_state("web", "active", LONG);
     let other = lab.agent(&b, &[router(100, "")]);
     other.wait_state("web", "backup", LONG);
+    let prober = Prober::start(&client, vip());
+    prober.wait_answered(LONG);
     sleep(ms(500));
     let before = [first.transitions("web"), other.transitions("web")];
     let began = Instant::now();
@@ -337,6 +340,9 @@ fn rollout() {
         );
         assert_eq!(status["authentication"], "enforce");
     }
+    let report = prober.stop();
+    assert_eq!(report.lost, 0, "{report:?}");
+    assert!(report.sent > 2_000, "{report:?}");
     let adverts = lab.observer.adverts(began, "a");
     for pair in adverts.windows(2) {
         let gap = pair[1].0 - pair[0].0;

@@ -9,6 +9,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 mod agent_addresses;
 mod agent_adverts;
 mod agent_auth;
+mod agent_auth_forgeries;
 mod agent_checks;
 mod agent_cleanup;
 mod agent_control;
@@ -77,6 +78,7 @@ fn main() -> ExitCode {
     trials.extend(agent_addresses::trials());
     trials.extend(agent_adverts::trials());
     trials.extend(agent_auth::trials());
+    trials.extend(agent_auth_forgeries::trials());
     trials.extend(agent_checks::trials());
     trials.extend(agent_cleanup::trials());
     trials.extend(agent_control::trials());

@@ -1,4 +1,5 @@
 //! The faults. Each replaces a text that stands exactly once in its file.
+//! Those of authentication are in a file of their own.
 
 pub struct Mutation {
     /// What the program does wrong with it.
@@ -8,7 +9,7 @@ pub struct Mutation {
     pub wrong: &'static str,
 }
 
-const fn fault(
+pub const fn fault(
     name: &'static str,
     file: &'static str,
     right: &'static str,

@@ -5,6 +5,7 @@
 //! a copy of the sources, runs the layers of tests that need no privileges, and
 //! prints which layer caught which; one that none catches is a failure.
 
+mod authentication;
 mod list;
 
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use libtest_mimic::{Arguments, Trial};
-use list::{MUTATIONS, Mutation};
+use list::Mutation;
 
 /// A layer, and the arguments of `cargo test` that run it.
 const LAYERS: &[(&str, &[&str])] = &[
@@ -28,6 +29,10 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// Seeds of the simulation: most faults show within a few.
 const SEEDS: &str = "1000";
 
+fn mutations() -> impl Iterator<Item = &'static Mutation> {
+    list::MUTATIONS.iter().chain(authentication::MUTATIONS)
+}
+
 /// For one layer; a fault may make it run for ever.
 const PATIENCE: Duration = Duration::from_secs(240);
 
@@ -36,7 +41,7 @@ fn main() -> ExitCode {
     if env::var_os("VIPWARD_MUTATIONS").is_some_and(|value| value == "run") {
         return run(root);
     }
-    let trials = MUTATIONS.iter().map(|mutation| {
+    let trials = mutations().map(|mutation| {
         Trial::test(format!("plantable: {}", mutation.name), || {
             planted(root, mutation).map(drop).map_err(Into::into)
         })
@@ -72,7 +77,7 @@ fn run(root: &Path) -> ExitCode {
     let wanted = |mutation: &&Mutation| {
         words.is_empty() || words.iter().any(|word| mutation.name.contains(word))
     };
-    let chosen: Vec<&Mutation> = MUTATIONS.iter().filter(wanted).collect();
+    let chosen: Vec<&Mutation> = mutations().filter(wanted).collect();
     let mut caught: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (number, mutation) in chosen.iter().enumerate() {
         let path = tree.join(mutation.file);

@@ -7,6 +7,7 @@ mod kit;
 mod addresses;
 mod announcements;
 mod authentication;
+mod clocks;
 mod double_claim;
 mod drift;
 mod election;

@@ -9,6 +9,7 @@ use vipward::agent::settings::{
 };
 use vipward::agent::values::{Family, InstanceName, Lease, Version, Vrid};
 
+use crate::auth::{Auth, with_authentication};
 use crate::dice::Dice;
 use crate::fault::{Fault, Faults};
 use crate::kit::{Way, centiseconds, interface, own_ipv4, own_ipv6, own_link_local, web_by};
@@ -50,6 +51,7 @@ pub struct Group {
     centiseconds: u16,
     down_after: u8,
     pub lease: Option<Lease>,
+    pub auth: Option<Auth>,
     pub addresses: Vec<AddressSettings>,
     settle: Duration,
     checks: Vec<CheckUse>,
@@ -70,6 +72,7 @@ impl Cast {
             .map(|n| Group::new(&mut dice, n, hosts, unit_cs))
             .collect();
         let groups = with_leases(seed, groups);
+        let groups = with_authentication(seed, faults, hosts, groups);
         let settings = (0..hosts).map(|host| settings(&groups, host, hosts, unit));
         let settings: Vec<Settings> = settings.collect();
         let delay = dice.span(
@@ -98,6 +101,11 @@ impl Cast {
     /// For the head of a trace.
     pub fn describe(&self) -> String {
         let mut text = String::new();
+        for group in &self.groups {
+            if let Some(auth) = &group.auth {
+                text.push_str(&format!("vrid {}: {}\n", group.vrid, auth.describe()));
+            }
+        }
         for (host, settings) in self.settings.iter().enumerate() {
             let name = &settings.node;
             let ppm = self.ppm.get(host).copied().unwrap_or_default();
@@ -175,6 +183,7 @@ impl Group {
             centiseconds,
             down_after: dice.pick(&[3, 3, 3, 2, 4]),
             lease: None,
+            auth: None,
             addresses: addresses(dice, n, interface, way),
             settle: if dice.chance(70) {
                 Duration::ZERO
@@ -200,6 +209,10 @@ impl Group {
         instance.advert_interval = centiseconds(self.centiseconds);
         instance.down_after = self.down_after;
         instance.lease = self.lease;
+        if let Some(auth) = &self.auth {
+            let interval = instance.advert_interval.as_duration();
+            instance.authentication = auth.settings(host, interval);
+        }
         instance.settle = self.settle;
         instance.preempt = *self.preempt.get(host).expect("for each host");
         instance.checks.clone_from(&self.checks);

@@ -44,6 +44,8 @@ impl Sim {
             }
             Deed::Health(host, check, health) => self.health(host, check, health),
             Deed::Reload(host, group, change) => self.reload(host, group, change),
+            Deed::Clock(host, off) => self.lab.set_clock(HostId(host), off),
+            Deed::Attack(attack, seed) => self.attack(attack, seed),
             Deed::Pause(_)
             | Deed::Resume(_)
             | Deed::PowerOff(_)

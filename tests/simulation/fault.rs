@@ -54,6 +54,10 @@ pub enum Fault {
     Mute,
     /// The kernel refuses to begin leases anew, so that they run out.
     Expire,
+    /// Somebody sets a host's wall clock, wrong and right again.
+    Clock,
+    /// An attacker sends what he recorded, and what he forged.
+    Replay,
     /// One host runs a program of keepalived's rules.
     Keepalived,
     // The place for what the core does not have yet: a drain and its end, a
@@ -62,7 +66,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Fault; 24] = [
+    pub const ALL: [Fault; 26] = [
         Fault::Loss,
         Fault::Bursts,
         Fault::Delay,
@@ -86,6 +90,8 @@ impl Fault {
         Fault::Refuse,
         Fault::Mute,
         Fault::Expire,
+        Fault::Clock,
+        Fault::Replay,
         Fault::Keepalived,
     ];
 
@@ -114,6 +120,8 @@ impl Fault {
             Fault::Refuse => "refuse",
             Fault::Mute => "mute",
             Fault::Expire => "expire",
+            Fault::Clock => "clock",
+            Fault::Replay => "replay",
             Fault::Keepalived => "keepalived",
         }
     }

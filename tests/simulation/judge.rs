@@ -2,7 +2,7 @@
 //! and wherever nothing was disturbed for the stated bound, the hosts of each
 //! connected part agree on the Active that the rules name, and nothing moves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use vipward::agent::settings::{InstanceSettings, Preempt};
@@ -15,6 +15,8 @@ use crate::cast::{Cast, speak_alike};
 use crate::kit::{HostId, START};
 use crate::plan::Health;
 use crate::sim::Sim;
+
+mod trust;
 
 #[derive(Debug)]
 pub struct Judge {
@@ -32,6 +34,10 @@ pub struct Judge {
     pub dirty: bool,
     /// The last look found everything agreed, since then.
     agreed: bool,
+    /// Who was certain to believe whom.
+    trust: BTreeSet<(usize, HostId, HostId)>,
+    /// When that was looked at.
+    trust_at: Instant,
     /// How often the hosts were found to agree.
     pub agreements: u64,
 }
@@ -51,6 +57,8 @@ impl Judge {
             last: START,
             dirty: true,
             agreed: false,
+            trust: BTreeSet::new(),
+            trust_at: START,
             agreements: 0,
         }
     }
@@ -70,6 +78,7 @@ struct Able<'a> {
 /// After every step.
 pub fn judge(sim: &mut Sim) {
     let moved = !sim.rules.borrow().moves.is_empty();
+    trust::look(sim, moved);
     let counts: Vec<usize> = sim
         .lab
         .hosts
@@ -223,6 +232,11 @@ fn effective(fate: &crate::sim::Fate, settings: &InstanceSettings) -> u8 {
 }
 
 fn hears(sim: &Sim, from: &Able<'_>, to: &Able<'_>) -> bool {
+    may_hear(sim, from, to) && trust::is_certain(sim, from, to)
+}
+
+/// Where it is not certain that what arrives is believed.
+fn may_hear(sim: &Sim, from: &Able<'_>, to: &Able<'_>) -> bool {
     let strict = from.instance.is_none() || to.instance.is_none();
     let list = |of: &Able<'_>| {
         let mut all: Vec<IpAddr> = of.settings.advertised().collect();
@@ -234,13 +248,13 @@ fn hears(sim: &Sim, from: &Able<'_>, to: &Able<'_>) -> bool {
         && (!strict || list(from) == list(to))
 }
 
-/// Who hears whom, directly or through others, in either direction.
+/// Who may hear whom, directly or through others, in either direction.
 fn parts(sim: &Sim, able: &[Able<'_>]) -> Vec<Vec<usize>> {
     let mut parts: Vec<Vec<usize>> = Vec::new();
     for (n, one) in able.iter().enumerate() {
         let touches = |part: &Vec<usize>| {
             part.iter()
-                .any(|other| hears(sim, one, &able[*other]) || hears(sim, &able[*other], one))
+                .any(|other| may_hear(sim, one, &able[*other]) || may_hear(sim, &able[*other], one))
         };
         let (joined, apart): (Vec<_>, Vec<_>) = parts.into_iter().partition(touches);
         let mut joined: Vec<usize> = joined.into_iter().flatten().collect();

@@ -10,6 +10,8 @@
 //! - `SIMULATION_CYCLES`: disturbed phases in each run
 //! - `SIMULATION_SECONDS`: as many seeds as fit into this time
 
+mod attack;
+mod auth;
 mod bounds;
 mod cast;
 mod deeds;

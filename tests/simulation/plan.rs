@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::attack::Attack;
 use crate::bounds::Bounds;
 use crate::cast::Cast;
 use crate::dice::Dice;
@@ -36,6 +37,10 @@ pub enum Deed {
     RefuseRemove(usize, bool),
     RefuseRenew(usize, bool),
     Mute(usize, bool),
+    /// A wall clock, so many seconds off.
+    Clock(usize, i64),
+    /// With a seed of its own.
+    Attack(Attack, u64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,15 +76,15 @@ pub struct Plan {
 
 /// One disturbed phase.
 #[derive(Clone, Copy)]
-struct Phase {
-    from: Duration,
-    to: Duration,
+pub struct Phase {
+    pub from: Duration,
+    pub to: Duration,
     last: bool,
 }
 
-struct Planner<'a> {
-    cast: &'a Cast,
-    hosts: usize,
+pub struct Planner<'a> {
+    pub cast: &'a Cast,
+    pub hosts: usize,
     deeds: Vec<(Duration, Deed)>,
 }
 
@@ -120,12 +125,12 @@ impl Plan {
 }
 
 impl Planner<'_> {
-    fn at(&mut self, at: Duration, deed: Deed) {
+    pub fn at(&mut self, at: Duration, deed: Deed) {
         self.deeds.push((at, deed));
     }
 
     /// A span inside the phase.
-    fn within(&self, dice: &mut Dice, phase: Phase) -> (Duration, Duration) {
+    pub fn within(&self, dice: &mut Dice, phase: Phase) -> (Duration, Duration) {
         let from = dice.span(phase.from, phase.to);
         let to = dice.span(from, phase.to);
         (from, to)
@@ -133,7 +138,7 @@ impl Planner<'_> {
 
     /// The same, and now and then it lasts through the calm phase that
     /// follows, to the next disturbed one.
-    fn lasting(&self, dice: &mut Dice, phase: Phase) -> (Duration, Option<Duration>) {
+    pub fn lasting(&self, dice: &mut Dice, phase: Phase) -> (Duration, Option<Duration>) {
         let (from, to) = self.within(dice, phase);
         let lasts = dice.chance(25);
         if !lasts {
@@ -152,6 +157,8 @@ impl Planner<'_> {
             // The cast has these.
             Fault::Skew | Fault::Late | Fault::Keepalived => {}
             Fault::Reload => self.reloads(dice, phase),
+            Fault::Clock => self.clocks(dice, phase),
+            Fault::Replay => self.attacks(dice, phase),
             Fault::Checks | Fault::Flap | Fault::Runner => self.health(fault, dice, phase),
             Fault::Pause
             | Fault::Reboot

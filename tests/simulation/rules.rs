@@ -5,6 +5,7 @@
 
 mod owed;
 mod silence;
+mod trust;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -41,6 +42,7 @@ pub struct Rules {
     pauses: BTreeMap<(HostId, InstanceId, AddressIndex), Duration>,
     /// When the last of them is over, by the laboratory's clock.
     pub retried_by: Option<Instant>,
+    pub trust: trust::Trust,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +79,8 @@ struct Part<'a> {
     unsent: bool,
     /// It went through Initialize within this turn.
     anew: bool,
+    /// The agent wants to be woken at another moment than before.
+    timer_moved: bool,
 }
 
 impl Part<'_> {
@@ -92,7 +96,16 @@ impl Part<'_> {
 
     fn patience(&self) -> Duration {
         let skew = skew(self.settings.version, self.priority, self.interval());
-        self.interval() * u32::from(self.settings.down_after) + skew
+        let silence = self.interval() * u32::from(self.settings.down_after);
+        if self.has_one_peer() {
+            silence
+        } else {
+            silence + skew
+        }
+    }
+
+    fn has_one_peer(&self) -> bool {
+        self.settings.unicast_peers.len() == 1
     }
 
     fn late_max(&self) -> Duration {
@@ -118,6 +131,7 @@ impl Rules {
         };
         let now = lab.local(turn.host);
         self.refused(lab, turn.host, input);
+        self.trust.begin(lab, turn.host, input);
         for (id, settings) in agent.instances() {
             let is = turn.after.state(id).unwrap_or(StateName::Initialize);
             let was = turn.before.state(id).unwrap_or(StateName::Initialize);
@@ -147,11 +161,20 @@ impl Rules {
                 actions,
                 unsent: turn.unsent.contains(&id),
                 anew,
+                timer_moved: turn.due[0] != turn.due[1],
             };
+            let packet = match input {
+                Input::Packet(packet) if accepted(&part, packet) => Some(&**packet),
+                _ => None,
+            };
+            let believed = packet.filter(|packet| self.trust.believes(&part, packet));
+            if packet.is_some() && believed.is_none() {
+                trust::nothing_follows(&part);
+            }
             let watch = self.watches.entry((turn.host, id));
             let watch = watch.or_insert_with(|| Watch::new(now));
             let before = turn.before.priority(id).unwrap_or(priority);
-            judge(watch, &part, input, before);
+            judge(watch, &part, input, believed, before);
             if was != is {
                 self.moves.push(Move {
                     host: turn.host,
@@ -226,12 +249,15 @@ impl Rules {
     }
 }
 
-fn judge(watch: &mut Watch, part: &Part<'_>, input: &Input, before: u8) {
+fn judge(watch: &mut Watch, part: &Part<'_>, input: &Input, packet: Option<&Packet>, before: u8) {
     let (was, is) = (part.was, part.is);
-    let packet = match input {
-        Input::Packet(packet) if accepted(part, packet) => Some(&**packet),
-        _ => None,
-    };
+    if let Some(packet) = packet
+        && (was != StateName::Active || is == StateName::Backup)
+    {
+        let heard = part.has_one_peer() && (packet.priority > 0 || was == StateName::Backup);
+        watch.alone = heard && matches!(is, StateName::Backup | StateName::Active);
+        watch.perhaps_alone = heard && !watch.alone;
+    }
     match was {
         StateName::Backup if !part.anew => backup(watch, part, input, packet, before),
         StateName::Active => active(watch, part, packet),
@@ -251,13 +277,19 @@ fn judge(watch: &mut Watch, part: &Part<'_>, input: &Input, before: u8) {
             part.fail("stopped without priority 0");
         }
     }
+    let takes_no_part = matches!(is, StateName::Initialize | StateName::Fault);
+    let fell_silent = was == StateName::Active && is != was && packet.is_none();
+    if is == StateName::Active || part.anew || fell_silent || (takes_no_part && was != is) {
+        watch.perhaps_alone &= takes_no_part;
+        watch.alone = false;
+    }
     begin(watch, part, packet);
     owed::announcements(watch, part);
     owed::partings(watch, part);
     watch.state = is;
     advertised(watch, part, input);
     if is == StateName::Backup {
-        let down_at = watch.down_at(part.settings, part.priority);
+        let down_at = watch.latest(part.settings, part.priority);
         let claim = watch.forgiven.unwrap_or(down_at);
         // A timer that moves into the past ends at once.
         let claim = claim.min(watch.preempt_at.unwrap_or(claim));
@@ -276,7 +308,10 @@ fn accepted(part: &Part<'_>, packet: &Packet) -> bool {
         Timing::Unknown => false,
     };
     let peers = &settings.unicast_peers;
-    packet.interface == settings.interface
+    let number = part.lab.at(part.host).number;
+    packet.source != source(settings, number)
+        && packet.destination.is_multicast() == peers.is_empty()
+        && packet.interface == settings.interface
         && packet.family == settings.family
         && packet.vrid == settings.vrid.get()
         && packet.version == settings.version.number()
@@ -340,7 +375,7 @@ fn backup(
         watch.forgiven = Some(at.max(part.now));
     }
     watch.moved |= priority != part.priority;
-    let down_at = watch.down_at(part.settings, part.priority);
+    let down_at = watch.latest(part.settings, part.priority);
     let most = if watch.moved {
         Duration::ZERO
     } else {
@@ -353,6 +388,7 @@ fn backup(
             // It tried to claim, could not, and waits anew.
             watch.listens(part.now, watch.interval);
             watch.preempt_at = None;
+            watch.alone = false;
         } else if timed && late && watch.forgiven.is_none() {
             let skew = skew(part.settings.version, part.priority, watch.interval);
             watch.forgiven = Some(part.now + watch.interval + skew);
@@ -366,8 +402,9 @@ fn backup(
     if preempts || watch.forgiven.is_some() {
         return;
     }
-    if part.now + ROUNDING < down_at {
-        let early = down_at.since(part.now);
+    let earliest = watch.earliest(part.settings, part.priority);
+    if part.now + ROUNDING < earliest {
+        let early = earliest.since(part.now);
         part.fail(&format!("claimed {early:?} before its time"));
     }
     if part.now.since(down_at) > watch.interval + ROUNDING && !watch.moved {

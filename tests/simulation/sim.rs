@@ -105,7 +105,7 @@ impl Sim {
                 pruned: None,
             });
         }
-        Self {
+        let mut sim = Self {
             bounds: Bounds::of(&cast),
             judge: Judge::new(&cast),
             answers: Dice::new(seed, "answers"),
@@ -118,7 +118,9 @@ impl Sim {
             done: 0,
             disturbed: START,
             steps: 0,
-        }
+        };
+        sim.prepare_clocks();
+        sim
     }
 
     /// To the end of the plan; panics at the first breach.
@@ -140,7 +142,9 @@ impl Sim {
                     .expect("it is there");
                 self.done += 1;
                 self.lab.jump(at);
-                self.disturbed = self.disturbed.max(at);
+                if let Some(after) = self.disturbed_until(&deed) {
+                    self.disturbed = self.disturbed.max(at + after);
+                }
                 self.judge.dirty = true;
                 self.carry_out(deed);
             } else if next.is_some_and(|next| next <= end) {
@@ -165,8 +169,10 @@ impl Sim {
             self.answer_jobs(id);
             self.let_go(id);
         }
-        let retried_by = self.rules.borrow().retried_by;
-        self.disturbed = self.disturbed.max(retried_by.unwrap_or(START));
+        let rules = self.rules.borrow();
+        let until = rules.retried_by.max(rules.trust.swayed);
+        drop(rules);
+        self.disturbed = self.disturbed.max(until.unwrap_or(START));
         self.rules.borrow().overdue(&self.lab);
         crate::judge::judge(self);
     }

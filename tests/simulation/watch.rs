@@ -17,6 +17,11 @@ pub struct Watch {
     /// Backup: the last thing heard that counts, and what was learned by it.
     pub heard: Instant,
     pub resigned: bool,
+    /// The only unicast peer is the Active that was heard last: nobody else
+    /// has to be waited for.
+    pub alone: bool,
+    /// It was heard before this instance took part, which may count.
+    pub perhaps_alone: bool,
     pub interval: Duration,
     pub preempt_at: Option<Instant>,
     /// A late timer was forgiven until then.
@@ -47,6 +52,8 @@ impl Watch {
             state: StateName::Initialize,
             heard: now,
             resigned: false,
+            alone: false,
+            perhaps_alone: false,
             interval: Duration::ZERO,
             preempt_at: None,
             forgiven: None,
@@ -77,11 +84,26 @@ impl Watch {
         begins
     }
 
-    /// When the Active_Down_Timer ends.
-    pub fn down_at(&self, settings: &InstanceSettings, priority: u8) -> Instant {
+    /// When the Active_Down_Timer ends at the earliest.
+    pub fn earliest(&self, settings: &InstanceSettings, priority: u8) -> Instant {
+        self.down_at(settings, priority, self.alone || self.perhaps_alone)
+    }
+
+    /// And at the latest.
+    pub fn latest(&self, settings: &InstanceSettings, priority: u8) -> Instant {
+        self.down_at(settings, priority, self.alone)
+    }
+
+    fn down_at(&self, settings: &InstanceSettings, priority: u8, alone: bool) -> Instant {
         let skew = skew(settings.version, priority, self.interval);
         let silence = self.interval * u32::from(settings.down_after);
-        self.heard + if self.resigned { skew } else { silence + skew }
+        self.heard
+            + match (self.resigned, alone) {
+                (true, true) => Duration::ZERO,
+                (true, false) => skew,
+                (false, true) => silence + skew.min(self.interval / 10),
+                (false, false) => silence + skew,
+            }
     }
 }
 

@@ -325,6 +325,7 @@ impl VirtualRouter {
         if matches!(self.state, State::Initialize(_)) {
             // What was heard before proves nothing about what comes.
             self.heard_active = false;
+            self.active_router = None;
             self.inquiry = Inquiry::default();
             self.proof.forget();
         }

@@ -15,18 +15,13 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::ceiling::Reach;
 use super::clock;
 use crate::agent::authentication::Mark;
 use crate::agent::seal::Sequence;
 use crate::agent::values::InstanceName;
 use crate::daemon::whole_file;
 
-/// How far ahead of the clock the ceiling is written.
-const AHEAD: Duration = Duration::from_mins(10);
-/// And of our numbers where these are ahead of the clock, growing by one
-/// each: worth four thousand million advertisements, and no second ten minutes
-/// for each restart.
-const AHEAD_OF_NUMBERS: Duration = Duration::from_secs(1);
 /// Orders that may wait; at the bound one is left out, and given again soon.
 const ORDERS: usize = 4;
 /// Between two lines about files that cannot be written.
@@ -93,11 +88,10 @@ pub struct Keeper {
 /// Up to where our numbers may go.
 #[derive(Debug)]
 pub struct Ceiling {
-    /// As found, and where it was written last.
-    start: Option<Sequence>,
+    reach: Reach,
     orders: SyncSender<Order>,
+    /// Written; 0 before the first time.
     granted: Arc<AtomicU64>,
-    asked: Option<Sequence>,
 }
 
 impl Keeper {
@@ -133,19 +127,18 @@ impl Keeper {
             }
         };
         let start = found.map(|file| Sequence::from_bits(file.ceiling));
-        let mut ceiling = Ceiling {
-            start,
-            orders: self.orders.clone(),
-            granted: Arc::clone(&self.granted),
-            asked: None,
-        };
+        let mut reach = Reach::new(start);
         if now {
-            let first = target(ceiling.first(), clock(), 1);
+            let first = reach.first(clock());
             write_ceiling(&self.directory, first, &mut None);
             self.granted.store(first.bits(), Ordering::Release);
-            ceiling.asked = Some(first);
+            reach.ordered(first);
         }
-        ceiling
+        Ceiling {
+            reach,
+            orders: self.orders.clone(),
+            granted: Arc::clone(&self.granted),
+        }
     }
 
     /// Those of an earlier agent.
@@ -182,49 +175,21 @@ impl Keeper {
 impl Ceiling {
     /// No number of ours was newer.
     pub fn start(&self) -> Option<Sequence> {
-        self.start
-    }
-
-    fn first(&self) -> Sequence {
-        let now = clock();
-        self.start.map_or(now, |start| start.after(now))
+        self.reach.start()
     }
 
     /// The number after `last`: the clock's, where it is newer and not beyond
     /// what is in the file.
     pub fn next(&mut self, last: Sequence, clock: Sequence) -> Sequence {
-        let wanted = last.after(clock);
-        let granted = Sequence::from_bits(self.granted.load(Ordering::Acquire));
-        let beyond = wanted.is_newer_than(granted);
-        let half_way = target(wanted, clock, 2);
-        let asked = self
-            .asked
-            .is_some_and(|asked| !half_way.is_newer_than(asked));
-        let never = granted.bits() == 0;
-        if (never || half_way.is_newer_than(granted)) && !asked {
-            let order = target(wanted, clock, 1);
-            if self.orders.try_send(Order::Ceiling(order)).is_ok() {
-                self.asked = Some(order);
-            }
+        let granted = self.granted.load(Ordering::Acquire);
+        let granted = (granted != 0).then(|| Sequence::from_bits(granted));
+        let step = self.reach.next(last, clock, granted);
+        if let Some(order) = step.order
+            && self.orders.try_send(Order::Ceiling(order)).is_ok()
+        {
+            self.reach.ordered(order);
         }
-        // Nothing was ever granted where the first instance that signs came
-        // with a reload: then the clock's is good for the moment.
-        if beyond && !never {
-            last.next()
-        } else {
-            wanted
-        }
-    }
-}
-
-/// Where the ceiling should be, or that far divided by `by`.
-fn target(number: Sequence, clock: Sequence, by: u32) -> Sequence {
-    let ahead = number.plus(AHEAD_OF_NUMBERS / by);
-    let of_clock = clock.plus(AHEAD / by);
-    if of_clock.is_newer_than(ahead) {
-        of_clock
-    } else {
-        ahead
+        step.number
     }
 }
 
@@ -297,6 +262,7 @@ fn read<T: DeserializeOwned>(directory: &Path, name: &str) -> Result<Option<T>, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::signing::ceiling::AHEAD;
 
     fn wait(what: impl Fn() -> bool) {
         let begun = Instant::now();

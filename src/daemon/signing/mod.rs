@@ -1,6 +1,7 @@
 //! Who signs our advertisements and verifies those of others: the keys, and
 //! the numbers that only grow.
 
+pub mod ceiling;
 pub mod keeper;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,31 @@ pub struct Numbers {
 }
 
 impl Numbers {
+    /// Of an agent that starts: beyond what an earlier one was granted.
+    pub fn begin(start: Option<Sequence>, clock: Sequence) -> Self {
+        Self {
+            monotonic: start.unwrap_or(clock),
+            time: clock,
+        }
+    }
+
+    /// The next one for receivers of these settings; `grow` gives the one
+    /// after another for those who look at growth only.
+    pub fn next(
+        &mut self,
+        settings: &HmacSettings,
+        clock: Sequence,
+        grow: impl FnOnce(Sequence) -> Sequence,
+    ) -> Sequence {
+        match settings.anti_replay {
+            AntiReplay::Time => self.next_by_time(clock, settings.window),
+            AntiReplay::Monotonic => {
+                self.monotonic = grow(self.monotonic);
+                self.monotonic
+            }
+        }
+    }
+
     /// For receivers who look at their clock: ours, as it is now. After it
     /// was put back from far ahead their marks are behind it as well.
     pub fn next_by_time(&mut self, clock: Sequence, window: Duration) -> Sequence {
@@ -56,14 +82,9 @@ impl fmt::Debug for Signing {
 impl Signing {
     /// Goes on from what an earlier agent was granted.
     pub fn new(ceiling: Ceiling) -> Self {
-        let now = clock();
-        let monotonic = ceiling.start().unwrap_or(now);
         Self {
             keys: BTreeMap::new(),
-            numbers: Numbers {
-                monotonic,
-                time: now,
-            },
+            numbers: Numbers::begin(ceiling.start(), clock()),
             ceiling,
             signed: false,
         }
@@ -104,13 +125,10 @@ impl Signing {
     ) -> Option<Signature<'k>> {
         self.signed = true;
         let now = clock();
-        let sequence = match settings.anti_replay {
-            AntiReplay::Time => self.numbers.next_by_time(now, settings.window),
-            AntiReplay::Monotonic => {
-                self.numbers.monotonic = self.ceiling.next(self.numbers.monotonic, now);
-                self.numbers.monotonic
-            }
-        };
+        let ceiling = &mut self.ceiling;
+        let sequence = self
+            .numbers
+            .next(settings, now, |last| ceiling.next(last, now));
         let key_id = settings.active_key;
         Some(Signature {
             key: self.keys.get(&(instance, key_id))?,

@@ -132,6 +132,19 @@ fn ipv6_header(source: Ipv6Addr, destination: Ipv6Addr, hops: u8, length: usize)
     header
 }
 
+/// A frame to the VRRP group with this message, whatever it says; IPv4.
+pub fn carrying(sender: &Host, source: IpAddr, message: &[u8]) -> Vec<u8> {
+    let IpAddr::V4(source) = source else {
+        panic!("{source} is none of IPv4");
+    };
+    let group = Ipv4Addr::new(224, 0, 0, 18);
+    let mut frame = [GROUP_MAC, sender.mac("eth0").0].concat();
+    frame.extend([0x08, 0x00]);
+    frame.extend(ipv4_header(source, group, 255, message.len()));
+    frame.extend(message);
+    frame
+}
+
 /// An ARP request by which `sender` claims `address` for itself.
 pub fn gratuitous_arp(sender: &Host, address: Ipv4Addr) -> Vec<u8> {
     let mac = sender.mac("eth0").0;

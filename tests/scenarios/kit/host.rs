@@ -9,6 +9,7 @@ use vipward::agent::action::Action;
 use vipward::agent::cluster::LinkEvent;
 use vipward::agent::event::{Added, Claim, Event, InterfaceState, NotRenewed, NotSent, Removed};
 use vipward::agent::jobs::{Job, JobId, JobResult};
+use vipward::agent::seal::Sequence;
 use vipward::agent::settings::Settings;
 use vipward::agent::time::Instant;
 use vipward::agent::values::{AddressIndex, Family, InstanceId, InterfaceName};
@@ -18,6 +19,7 @@ use super::custody::Account;
 use super::foreign::Foreign;
 use super::invariants::Ledger;
 use super::kernel::Kernel;
+use super::signing::Signing;
 use super::wire::Packet;
 
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub struct Host {
     /// It runs again, and what has waited is being told to it.
     pub catching_up: bool,
     pub clock: Clock,
+    /// Absent where nothing is authenticated.
+    pub signing: Option<Box<Signing>>,
     /// Another program than ours runs here.
     pub foreign: Option<Box<dyn Foreign>>,
     /// Ordered by the agent, for whoever answers.
@@ -114,11 +118,12 @@ impl Input {
         }
     }
 
-    pub fn event(&self) -> Event<'_> {
+    /// With the host's wall clock, where it has one.
+    pub fn event(&self, wall: Option<Sequence>) -> Event<'_> {
         match self.clone() {
             Input::Wake => Event::Wake,
             Input::Packet(_) => match self {
-                Input::Packet(packet) => Event::Advert(packet.heard()),
+                Input::Packet(packet) => Event::Advert(packet.heard_at(wall)),
                 _ => unreachable!("it was a packet"),
             },
             Input::Claim { interface, claim } => Event::Claim { interface, claim },
@@ -180,10 +185,7 @@ impl Input {
     pub fn words(&self) -> String {
         match self {
             Input::Wake => "wakes".to_owned(),
-            Input::Packet(packet) => format!(
-                "hears #{} priority {} from {}",
-                packet.vrid, packet.priority, packet.source
-            ),
+            Input::Packet(packet) => packet.words(),
             Input::Claim { interface, claim } => {
                 let verb = if claim.solicited {
                     "answer for"

@@ -134,6 +134,8 @@ pub struct Turn {
     pub host: HostId,
     pub before: Seen,
     pub after: Seen,
+    /// What it wanted to be woken for, before and after.
+    pub due: [Option<Instant>; 2],
     /// Whose advertisements could not leave.
     pub unsent: Vec<InstanceId>,
 }

@@ -3,6 +3,7 @@
 //! to whatever comes next. Everything is deterministic. After every step the
 //! [`invariants`] are judged, in every story.
 
+pub mod attacker;
 mod claims;
 mod clock;
 pub mod custody;
@@ -14,6 +15,7 @@ pub mod link;
 mod orders;
 mod queries;
 pub mod settings;
+pub mod signing;
 mod story;
 mod trace;
 pub mod wire;
@@ -86,6 +88,8 @@ pub struct Lab {
     pub hosts: Vec<Host>,
     pub wire: Wire,
     pub link: link::Link,
+    /// Who listens in, if anybody does.
+    pub attacker: Option<attacker::Attacker>,
     coming: BTreeMap<(Instant, u64), (HostId, Coming)>,
     sequence: u64,
     trace: Trace,
@@ -102,6 +106,7 @@ impl Lab {
             hosts: Vec::new(),
             wire: Wire::new(),
             link: link::Link::default(),
+            attacker: None,
             coming: BTreeMap::new(),
             sequence: 0,
             trace: Trace::default(),
@@ -132,6 +137,7 @@ impl Lab {
             paused: false,
             catching_up: false,
             clock: Clock::default(),
+            signing: None,
             foreign: None,
             started: Vec::new(),
             kernel: kernel::Kernel::new(number),
@@ -283,7 +289,9 @@ impl Lab {
             return;
         }
         self.note(id, || What::Got(input.words()));
+        self.keep_signing(id);
         let now = self.local(id);
+        let wall = self.wall(id);
         let host = self.at_mut(id);
         let Some(agent) = &mut host.agent else {
             return;
@@ -292,8 +300,9 @@ impl Lab {
             Some(before) => before,
             None => invariants::Seen::of(agent),
         };
+        let due = agent.deadline().map(|(at, _)| at);
         let kernel = &host.kernel;
-        let mut actions = host::handle(agent, now, input.event(), |agent, instance| {
+        let mut actions = host::handle(agent, now, input.event(wall), |agent, instance| {
             kernel.can_send(agent, instance)
         });
         // What did not leave was not done.
@@ -311,6 +320,7 @@ impl Lab {
             host: id,
             before,
             after: invariants::Seen::of(agent),
+            due: [due, agent.deadline().map(|(at, _)| at)],
             unsent,
         };
         invariants::told(self, id, &input);
@@ -406,12 +416,14 @@ impl Lab {
         let Some(settings) = self.settings_of(id, instance).cloned() else {
             return;
         };
+        let mut packet = Packet::advert(&settings, source, priority);
+        packet.sealed = self.seal(id, &settings);
         if self.wire.eats_adverts {
             return;
         }
-        let packet = Packet::advert(&settings, source, priority);
         if settings.unicast_peers.is_empty() {
             let packet = std::rc::Rc::new(packet);
+            self.overhear(&packet);
             self.transmit(id, settings.interface, |_| {
                 Some(Input::Packet(packet.clone()))
             });
@@ -421,6 +433,7 @@ impl Lab {
             let mut packet = packet.clone();
             packet.destination = peer;
             let packet = std::rc::Rc::new(packet);
+            self.overhear(&packet);
             self.transmit(id, settings.interface, |receiver| {
                 let there = receiver.kernel.holds(peer) == Some(packet.interface);
                 there.then(|| Input::Packet(packet.clone()))

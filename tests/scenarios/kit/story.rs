@@ -64,6 +64,7 @@ impl Lab {
         host.started.clear();
         host.ledger = Default::default();
         host.agent = Some(Agent::new(host.settings.clone(), now));
+        self.begin_signing(id);
     }
 
     pub fn start_all(&mut self) {
@@ -119,6 +120,7 @@ impl Lab {
     /// The host dies: its agent is gone, its kernel answers nothing.
     pub fn power_off(&mut self, id: HostId) {
         self.tell_of(id, "loses power");
+        self.keep_signing(id);
         let number = self.at(id).number;
         let host = self.at_mut(id);
         host.powered = false;
@@ -130,6 +132,7 @@ impl Lab {
     /// The agent dies, its addresses stay behind.
     pub fn kill(&mut self, id: HostId) {
         self.tell_of(id, "is killed");
+        self.keep_signing(id);
         let host = self.at_mut(id);
         host.agent = None;
         host.generation += 1;
@@ -138,6 +141,7 @@ impl Lab {
     /// The agent has finished and ends by itself.
     pub fn end_agent(&mut self, id: HostId) {
         self.tell_of(id, "has ended");
+        self.close_signing(id);
         let host = self.at_mut(id);
         host.agent = None;
         host.generation += 1;

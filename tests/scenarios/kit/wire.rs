@@ -33,6 +33,8 @@ pub struct Packet {
     pub timing: Timing,
     pub addresses: Vec<u8>,
     pub sealed: Option<Sealed>,
+    /// Sent by somebody who is none of the hosts.
+    pub attack: bool,
 }
 
 impl Packet {
@@ -77,10 +79,32 @@ impl Packet {
             timing,
             addresses: bytes,
             sealed: None,
+            attack: false,
         }
     }
 
+    /// For the trace.
+    pub fn words(&self) -> String {
+        let seal = self.sealed.map(|seal| {
+            let wrong = if seal.genuine { "" } else { ", forged" };
+            format!(", number {:x}{wrong}", seal.sequence.bits())
+        });
+        format!(
+            "hears #{} priority {} from {}{}{}",
+            self.vrid,
+            self.priority,
+            self.source,
+            seal.unwrap_or_default(),
+            if self.attack { ", by an attacker" } else { "" },
+        )
+    }
+
     pub fn heard(&self) -> Heard<'_> {
+        self.heard_at(None)
+    }
+
+    /// By a host whose wall clock shows this; otherwise what the seal says.
+    pub fn heard_at(&self, wall: Option<Sequence>) -> Heard<'_> {
         let message = match self.malformed {
             Some(malformed) => Err(malformed),
             None => Ok(Message {
@@ -110,7 +134,7 @@ impl Packet {
             hop_limit: self.hop_limit,
             message,
             witness: self.sealed.map(|sealed| Witness {
-                clock: sealed.our_clock,
+                clock: wall.unwrap_or(sealed.our_clock),
                 verifier: if sealed.genuine {
                     &Says(true)
                 } else {
