@@ -425,7 +425,8 @@ fn active(watch: &mut Watch, part: &Part<'_>, packet: Option<&Packet>) {
     let ours = (part.priority, source(part.settings, number));
     let theirs = (packet.priority, packet.source);
     if packet.priority == 0 {
-        if part.is != StateName::Active {
+        // One whose answer could not leave may give up for that.
+        if part.is != StateName::Active && !part.unsent {
             part.fail("priority 0 ended Active");
         }
         if awake && part.sent != [part.priority] && !part.is_mute() {
