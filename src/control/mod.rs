@@ -7,8 +7,12 @@ pub mod client;
 mod clock;
 pub mod document;
 mod findings;
+mod layout;
 pub mod listener;
 pub mod lock;
+mod node_findings;
+pub mod nodes;
+mod picture;
 pub mod reload;
 pub mod render;
 #[cfg(test)]
