@@ -84,8 +84,8 @@ fn paths_down(node: &Node) -> Option<Row> {
     let down: Vec<String> = down.iter().map(|path| silent(path)).collect();
     (!down.is_empty()).then(|| {
         let text = format!(
-            "{} no longer answers by {}; only {} is left, and when that fails too it is not \
-             known what {} does",
+            "{} is not heard by {}; left is {}, and when that fails too it is not known what \
+             {} does",
             node.name,
             down.join("; "),
             words::list(&up, SHOWN),
