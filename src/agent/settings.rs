@@ -60,6 +60,24 @@ pub enum OnAllFail {
     Keep,
 }
 
+impl OnConflict {
+    pub fn name(self) -> &'static str {
+        match self {
+            OnConflict::Report => "report",
+            OnConflict::Yield => "yield",
+        }
+    }
+}
+
+impl OnAllFail {
+    pub fn name(self) -> &'static str {
+        match self {
+            OnAllFail::Release => "release",
+            OnAllFail::Keep => "keep",
+        }
+    }
+}
+
 /// A health check, as far as the core is concerned with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckSettings {

@@ -1,4 +1,4 @@
-//! `vipward keygen`: a key for `auth`, from the kernel's random numbers.
+//! `vipward keygen`: a key for `auth` or `cluster`, from the kernel's random numbers.
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -11,8 +11,9 @@ const KEY_BYTES: usize = 32;
 
 /// Make a key and write it to standard output
 ///
-/// `(umask 077; vipward keygen > /etc/vipward/keys/web)`, and copy the file to
-/// the peers over a way that nobody listens to.
+/// For `auth` of an instance or for the peer link of a `cluster`:
+/// `(umask 077; vipward keygen > /etc/vipward/cluster.key)`, and copy the file
+/// to the other hosts over a way that nobody listens to. One key for each use.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// As text, `hex:` and 64 digits, instead of 32 raw bytes

@@ -22,7 +22,7 @@ pub struct Args {
     instance: Option<String>,
     /// Print the status document as JSON
     ///
-    /// With INSTANCE its list of instances holds that one alone.
+    /// With INSTANCE its lists of instances hold that one alone.
     #[arg(long)]
     json: bool,
     /// Print nothing; exit 0 when the instance is in this state, else 1
@@ -77,7 +77,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             output::complain(&unknown_instance(&document, name));
             return Ok(ExitCode::FAILURE);
         }
-        document.instances.retain(|one| one.name == *name);
+        retain(&mut document, name);
         if args.json {
             text = document.to_json()?;
         }
@@ -95,6 +95,15 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// This instance alone, on every node.
+fn retain(document: &mut Document, name: &str) {
+    document.instances.retain(|one| one.name == name);
+    for node in &mut document.nodes {
+        node.instances.retain(|one| one.name == name);
+        node.last_known.retain(|one| one.name == name);
+    }
 }
 
 fn for_people(document: &Document, instance: Option<&str>) -> String {
@@ -126,6 +135,14 @@ fn unknown_instance(document: &Document, name: &str) -> String {
         .filter(|(distance, known)| distance * 2 <= known.chars().count());
     let missing = format!("there is no instance `{name}` on {node}");
     let all = words::list(&known, 10);
+    let elsewhere = document
+        .nodes
+        .iter()
+        .filter(|node| node.instance(name).is_some());
+    let elsewhere: Vec<&str> = elsewhere.map(|node| node.name.as_str()).collect();
+    if !elsewhere.is_empty() {
+        return format!("{missing}; {} has it", words::list(&elsewhere, 3));
+    }
     match nearest {
         Some((_, nearest)) => format!("{missing}; did you mean `{nearest}`? It has: {all}"),
         None if known.is_empty() => format!("{missing}; it has none"),
@@ -180,6 +197,29 @@ mod tests {
     )]
     fn an_unknown_instance_names_the_nearest(#[case] name: &str, #[case] sentence: &str) {
         assert_eq!(unknown_instance(&sample::document(), name), sentence);
+    }
+
+    #[test]
+    fn one_that_another_node_has_is_said_to_be_there() {
+        assert_eq!(
+            unknown_instance(&sample::cluster(), "there"),
+            "there is no instance `there` on lb1; lb2 has it"
+        );
+    }
+
+    #[test]
+    fn with_an_instance_every_node_is_cut_to_it() {
+        let mut document = sample::cluster();
+        retain(&mut document, "web");
+        let [lb2, lb3] = &document.nodes[..] else {
+            panic!("two nodes")
+        };
+        assert_eq!((document.instances.len(), lb2.instances.len()), (1, 1));
+        assert_eq!(lb2.instances[0].name, "web");
+        assert_eq!(lb3.last_known.len(), 1);
+        retain(&mut document, "mail");
+        assert!(document.nodes.iter().all(|node| node.instances.is_empty()));
+        assert!(document.nodes[1].last_known.is_empty());
     }
 
     #[test]

@@ -111,11 +111,12 @@ fn report(loaded: &Loaded) -> String {
         "takeover after silence",
         "after a resignation",
     ]);
+    let linked = loaded.settings.cluster.is_some();
     for instance in instances {
-        table.add_row(row(instance));
+        table.add_row(row(instance, linked));
     }
     format!(
-        "{}: OK, {}, {}\n\nThis node ({}) as Backup:\n{}\n",
+        "{}: OK, {}, {}\n\nThis node ({}) as Backup, if no other candidate is better:\n{}\n",
         loaded.path.display(),
         count(instances.len(), "instance"),
         count(loaded.warnings.len(), "warning"),
@@ -124,14 +125,21 @@ fn report(loaded: &Loaded) -> String {
     )
 }
 
-fn row(instance: &InstanceSettings) -> [String; 7] {
+/// `linked`: there is a peer link. With it, as with exactly one unicast peer,
+/// the best candidate knows that it is, and need not wait for others.
+fn row(instance: &InstanceSettings, linked: bool) -> [String; 7] {
     let interval = instance.advert_interval.as_duration();
     let (version, priority) = (instance.version, instance.priority);
-    let silence = election::active_down_interval(version, priority, interval, instance.down_after);
-    let resignation = election::skew_time(version, priority, interval);
-    let (silence, resignation) = match priority.is_owner() {
-        true => ("never Backup: the owner".to_owned(), String::new()),
-        false => (seconds(silence), seconds(resignation)),
+    let skew = election::skew_time(version, priority, interval);
+    let patience = interval * u32::from(instance.down_after);
+    let knows = linked || instance.unicast_peers.len() == 1;
+    let (silence, resignation) = match (priority.is_owner(), knows) {
+        (true, _) => ("never Backup: the owner".to_owned(), String::new()),
+        (false, true) => (
+            seconds(patience + skew.min(interval / 10)),
+            "at once".to_owned(),
+        ),
+        (false, false) => (seconds(patience + skew), seconds(skew)),
     };
     [
         instance.name.to_string(),
@@ -161,7 +169,7 @@ mod tests {
             d: { interface: eth0, vrid: 4, priority: 255, addresses: [192.0.2.13/24] }\n";
         let loaded = config::parse("t.yaml".as_ref(), text, "lb1").unwrap();
         let times = |index: usize| {
-            let [.., silence, resignation] = row(&loaded.settings.instances[index]);
+            let [.., silence, resignation] = row(&loaded.settings.instances[index], false);
             (silence, resignation)
         };
         assert_eq!(times(0), ("3.609 s".into(), "0.609 s".into()));
@@ -169,6 +177,37 @@ mod tests {
         assert_eq!(times(2), ("6.996 s".into(), "0.996 s".into()));
         assert_eq!(times(3), ("never Backup: the owner".into(), "".into()));
         assert!(report(&loaded).starts_with("t.yaml: OK, 4 instances, "));
+    }
+
+    #[test]
+    fn a_candidate_that_knows_itself_the_best_waits_for_no_other() {
+        let cluster = "cluster: { key_file: k, nodes: { lb1: [10.0.0.1], lb2: [10.0.0.2] } }\n";
+        let peers = |peers: &str, rest: &str| {
+            let text = format!(
+                "instances: {{ a: {{ interface: eth0, vrid: 1, addresses: [192.0.2.10/24], \
+                 unicast_peers: [{peers}] }}, b: {{ interface: eth0, vrid: 2, priority: 254, \
+                 addresses: [192.0.2.11/24], unicast_peers: [{peers}] }} }}\n{rest}"
+            );
+            let loaded = config::parse("t.yaml".as_ref(), &text, "lb1").unwrap();
+            let out = report(&loaded);
+            let times = out
+                .lines()
+                .filter(|line| line.starts_with(" a") || line.starts_with(" b"));
+            let words = times.map(|line| {
+                line.split_whitespace()
+                    .skip(6)
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            });
+            words.collect::<Vec<_>>()
+        };
+        let knowing = ["3.100 s at once", "3.008 s at once"];
+        assert_eq!(peers("", cluster), knowing);
+        assert_eq!(peers("192.0.2.2", ""), knowing);
+        assert_eq!(peers("192.0.2.2, 192.0.2.3", cluster), knowing);
+        let unknowing = ["3.609 s 0.609 s", "3.008 s 0.008 s"];
+        assert_eq!(peers("", ""), unknowing);
+        assert_eq!(peers("192.0.2.2, 192.0.2.3", ""), unknowing);
     }
 
     #[test]

@@ -168,7 +168,10 @@ fn longest_prefix(address: IpAddr) -> u8 {
 
 /// The address of a host: a peer's or our own.
 pub(super) fn host(node: &Node) -> Read<IpAddr> {
-    let text = text(node)?;
+    host_as(node, text(node)?)
+}
+
+fn host_as(node: &Node, text: &str) -> Read<IpAddr> {
     if let Some((bare, _)) = text.split_once('/') {
         let address = address(node, bare)?;
         let title = format!(
@@ -187,7 +190,29 @@ pub(super) fn host(node: &Node) -> Read<IpAddr> {
     }
 }
 
-fn text(node: &Node) -> Read<&str> {
+/// An address by which a node of the cluster is reached. Loopback addresses
+/// pass: where they make no sense is judged with the others.
+pub(super) fn of_node(node: &Node, text: &str) -> Read<IpAddr> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        if address.is_loopback() {
+            return Ok(address);
+        }
+        if let IpAddr::V6(v6) = address
+            && v6.is_unicast_link_local()
+        {
+            let title = format!("{address} is a link-local address");
+            return Err(Finding::at(
+                node.place,
+                title,
+                "write one of a larger scope, such as `fd00::1`",
+            )
+            .help("it is the same on every link, so the interface would have to be known too"));
+        }
+    }
+    host_as(node, text)
+}
+
+pub(super) fn text(node: &Node) -> Read<&str> {
     let scalar = read::scalar(node, "an IP address")?;
     Ok(scalar.text.trim())
 }

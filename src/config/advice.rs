@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::agent::settings::{InstanceSettings, Preempt};
+use crate::agent::settings::{InstanceSettings, OnAllFail, Preempt};
 use crate::agent::values::{Family, InstanceName, Version};
 
 use super::address;
@@ -14,7 +14,7 @@ use super::check::{Checks, Sound, Task};
 use super::command;
 use super::duration;
 use super::fault::{Finding, Findings, Place, quoted};
-use super::health::{self, OnAllFail};
+use super::health;
 use super::instance::{ChecksumChoice, Draft};
 use super::read::Field;
 use super::work::probe::{Host, Probe, ProbeKind};
@@ -35,7 +35,6 @@ pub(super) fn instance(draft: &Draft, settings: &InstanceSettings, out: &mut Fin
         checksum(draft, settings),
         ttl(draft, settings),
         source(draft, settings),
-        on_all_fail(draft),
     ];
     advice
         .into_iter()
@@ -118,19 +117,36 @@ fn own_address(
     ))
 }
 
-fn on_all_fail(draft: &Draft) -> Option<Finding> {
-    let given = draft.on_all_fail.given()?;
-    (given.value == OnAllFail::Keep).then(|| {
-        Finding::at(
-            given.place,
-            "`on_all_fail: keep` acts as `release`",
-            "without effect in this version",
-        )
-        .help(
-            "an Active may stay only where every other node is known to have failed too; that takes a \
-             `cluster` of known nodes, which this version does not have",
-        )
-    })
+/// What takes a peer link to have an effect.
+pub(super) fn without_cluster(drafts: &[Draft], out: &mut Findings) {
+    for draft in drafts {
+        let keep = draft.on_all_fail.given();
+        out.warnings(keep.filter(|at| at.value == OnAllFail::Keep).map(|at| {
+            Finding::at(
+                at.place,
+                "`on_all_fail: keep` acts as `release`",
+                "without effect, as there is no `cluster`",
+            )
+            .help(
+                "an Active may stay only where every other node is known to have failed too, and only \
+                 the peer link tells: describe the nodes under `cluster`",
+            )
+        }));
+        let witnesses = draft.witnesses.given();
+        let some = witnesses.filter(|at| !at.value.items.is_empty());
+        out.warnings(some.map(|at| {
+            Finding::at(
+                at.place,
+                "`witnesses` are never asked",
+                "without effect, as there is no `cluster`",
+            )
+            .help(
+                "they are asked when the peer link says that the Active lives and its advertisements \
+                 do not come; without a peer link silence alone decides: describe the nodes under \
+                 `cluster`",
+            )
+        }));
+    }
 }
 
 /// An owner's priority stays 255.

@@ -23,8 +23,13 @@ const WINDOW_DEFAULT: Duration = Duration::from_secs(5);
 const PASSWORD_BYTES: usize = 8;
 const PATH_BYTES_MAX: usize = 4096;
 
-/// The key files, as they are written, of each instance and number.
-pub(super) type KeyPaths = BTreeMap<(InstanceName, u8), PathBuf>;
+/// The key files, as they are written.
+#[derive(Clone, Debug, Default)]
+pub(super) struct KeyPaths {
+    /// Of each instance and number.
+    pub instances: BTreeMap<(InstanceName, u8), PathBuf>,
+    pub cluster: Option<PathBuf>,
+}
 
 #[derive(Clone, Debug)]
 pub(super) struct AuthDraft {
@@ -158,7 +163,8 @@ fn key_files(section: &Section, out: &mut Findings) -> Field<BTreeMap<u8, At<Pat
     }
 }
 
-fn key_path(node: &Node) -> Read<PathBuf> {
+/// The path of a key file, or the name of a credential.
+pub(super) fn key_path(node: &Node) -> Read<PathBuf> {
     let text = read::word(node, "the path of a key file")?;
     let fault = |title: String, label: &str| Finding::at(node.place, title, label);
     if text.starts_with("hex:") || text.len() > PATH_BYTES_MAX {

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::agent::jobs::HookKind;
+use crate::agent::settings::OnAllFail;
 
 use super::check::Checks;
 use super::command::{self, Written};
@@ -26,13 +27,6 @@ const WEIGHT: RangeInclusive<i16> = -254..=-1;
 pub(super) struct UseDraft {
     pub name: At<String>,
     pub weight: Field<i16>,
-}
-
-/// While every check fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OnAllFail {
-    Release,
-    Keep,
 }
 
 pub(super) type Hooks = BTreeMap<HookKind, Written>;
@@ -117,7 +111,8 @@ fn weight(node: &Node) -> Read<i16> {
 }
 
 pub(super) fn on_all_fail(section: &Section, out: &mut Findings) -> Field<OnAllFail> {
-    let choices = [("release", OnAllFail::Release), ("keep", OnAllFail::Keep)];
+    let choices = [OnAllFail::Release, OnAllFail::Keep];
+    let choices = choices.map(|choice| (choice.name(), choice));
     section.field("on_all_fail", out, |node| {
         read::one_of(node, "`on_all_fail`", &choices)
     })

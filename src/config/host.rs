@@ -183,10 +183,10 @@ pub(super) fn node_name(
     }
 }
 
-const NODE_NAME: &str = "a name has letters, digits, `-`, `_` and `.`, begins with a letter or digit, \
+pub(super) const NODE_NAME: &str = "a name has letters, digits, `-`, `_` and `.`, begins with a letter or digit, \
                          and is at most 253 characters long";
 
-fn is_node_name(name: &str) -> bool {
+pub(super) fn is_node_name(name: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let begins = name.starts_with(|c: char| c.is_ascii_alphanumeric());
     begins && name.len() <= 253 && name.chars().all(allowed)

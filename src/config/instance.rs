@@ -4,17 +4,18 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::agent::settings::{AnnounceSettings, Preempt};
+use crate::agent::settings::{AnnounceSettings, OnAllFail, OnConflict, Preempt};
 use crate::agent::values::{Family, InstanceName, InterfaceName, Priority, Version, Vrid};
 
 use super::address::{self, AddressDraft};
 use super::auth::{self, AuthDraft};
 use super::duration;
 use super::fault::{Finding, Findings, Place, quoted};
-use super::health::{self, Hooks, OnAllFail, UseDraft};
+use super::health::{self, Hooks, UseDraft};
 use super::keys;
 use super::lease::{self, LeaseChoice};
 use super::read::{self, At, Field, Read, Section};
+use super::witness;
 use super::yaml::Node;
 
 const NAME_CHARS_MAX: usize = 64;
@@ -61,6 +62,8 @@ pub(super) struct Draft {
     pub settle: Field<Duration>,
     pub checks: Field<Items<UseDraft>>,
     pub on_all_fail: Field<OnAllFail>,
+    pub on_conflict: Field<OnConflict>,
+    pub witnesses: Field<Items<At<IpAddr>>>,
     pub hooks: Hooks,
     pub announce: Option<AnnounceSettings>,
     pub address_lease: Field<LeaseChoice>,
@@ -110,6 +113,8 @@ pub(super) fn draft(name: &str, place: Place, node: &Node, out: &mut Findings) -
         }),
         checks: health::uses(&section, out),
         on_all_fail: health::on_all_fail(&section, out),
+        on_conflict: section.field("on_conflict", out, on_conflict),
+        witnesses: witness::draft(&section, out),
         hooks: health::hooks(&section, out),
         announce: announce(&section, out),
         address_lease: section.field("address_lease", out, lease::choice),
@@ -178,6 +183,12 @@ fn checksum(node: &Node) -> Read<ChecksumChoice> {
             ("rfc9568", ChecksumChoice::Rfc9568),
         ],
     )
+}
+
+fn on_conflict(node: &Node) -> Read<OnConflict> {
+    let choices = [OnConflict::Report, OnConflict::Yield];
+    let choices = choices.map(|choice| (choice.name(), choice));
+    read::one_of(node, "`on_conflict`", &choices)
 }
 
 fn addresses(section: &Section, out: &mut Findings) -> Field<Items<AddressDraft>> {

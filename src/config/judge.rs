@@ -21,6 +21,7 @@ use super::health;
 use super::instance::{ChecksumChoice, Draft};
 use super::lease;
 use super::read::Field;
+use super::witness;
 
 /// The count field has eight bits.
 const COUNT_MAX: usize = 255;
@@ -65,9 +66,12 @@ pub(super) fn instance(draft: &Draft, out: &mut Findings) -> Option<InstanceSett
         preempt: draft.preempt.or(Preempt::Immediately)?,
         settle: draft.settle.or(std::time::Duration::ZERO)?,
         checks: checks(draft)?,
-        on_all_fail: OnAllFail::Release,
-        on_conflict: OnConflict::Report,
-        witnesses: Vec::new(),
+        on_all_fail: draft.on_all_fail.or(OnAllFail::Release)?,
+        on_conflict: draft.on_conflict.or(OnConflict::Report)?,
+        witnesses: match draft.witnesses.is_bad() {
+            true => return None,
+            false => witness::of(draft).map(|witness| witness.value).collect(),
+        },
         hooks: draft
             .hooks
             .iter()

@@ -39,14 +39,26 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Every key of every instance, by its number.
-pub type Keys = BTreeMap<(InstanceName, u8), Secret>;
+/// Every key that the configuration names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keys {
+    /// Of every instance, by its number.
+    pub instances: BTreeMap<(InstanceName, u8), Secret>,
+    /// Of the peer link, where there is one.
+    pub cluster: Option<Secret>,
+}
+
+/// Whom a key belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    Instance(InstanceName, u8),
+    Cluster,
+}
 
 /// A key file as it is named, and where that stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Placed {
-    pub instance: InstanceName,
-    pub key: u8,
+    pub owner: Owner,
     pub path: PathBuf,
     /// To be given a title and a remedy.
     pub fault: Diagnostic,
@@ -60,20 +72,24 @@ pub(super) struct Placed {
 /// as a fault at the place where it is named. Nothing of the files is shown.
 pub fn read_keys(loaded: &Loaded) -> Result<Keys, Faults> {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-    let mut keys = Keys::new();
+    let mut keys = Keys::default();
     let mut faults = Vec::new();
     for placed in &loaded.key_files {
         match read(&placed.path, credentials.as_deref()) {
-            Ok(secret) => {
-                keys.insert((placed.instance.clone(), placed.key), secret);
+            Ok(secret) => match &placed.owner {
+                Owner::Instance(instance, number) => {
+                    keys.instances.insert((instance.clone(), *number), secret);
+                }
+                Owner::Cluster => keys.cluster = Some(secret),
+            },
+            Err(refusal) => {
+                let title = match &placed.owner {
+                    Owner::Instance(_, number) => format!("key {number}: {}", refusal.what),
+                    Owner::Cluster => format!("key of the cluster: {}", refusal.what),
+                };
+                let fault = placed.fault.clone().titled(title);
+                faults.push(fault.helped(refusal.remedy));
             }
-            Err(refusal) => faults.push(
-                placed
-                    .fault
-                    .clone()
-                    .titled(format!("key {}: {}", placed.key, refusal.what))
-                    .helped(refusal.remedy),
-            ),
         }
     }
     match Faults::of_several(faults) {
@@ -259,6 +275,34 @@ mod tests {
         let refused = read(Path::new("other"), Some(folder.path())).unwrap_err();
         assert!(refused.remedy.contains("keygen"), "{}", refused.remedy);
         assert!(read(folder.path(), None).is_err());
+    }
+
+    #[test]
+    fn the_key_of_the_cluster_is_read_as_those_of_instances_are() {
+        let (_folder, path) = written(&[7; 32], 0o600);
+        let read = |path: &Path| {
+            let text = format!(
+                "cluster:\n  nodes: {{ lb1: [10.0.0.1], lb2: [10.0.0.2] }}\n  key_file: {}\n\
+                 instances: {{ a: {{ interface: eth0, vrid: 1, addresses: [192.0.2.10/24] }} }}\n",
+                path.display()
+            );
+            let loaded = super::super::parse(Path::new("c.yaml"), &text, "lb1").unwrap();
+            assert!(
+                loaded.effective.contains("key_file: /"),
+                "{}",
+                loaded.effective
+            );
+            read_keys(&loaded).map_err(|faults| faults.to_string())
+        };
+        let keys = read(&path).unwrap();
+        let secret = keys.cluster.expect("the key of the cluster");
+        assert_eq!((secret.bytes(), keys.instances.len()), (&[7; 32][..], 0));
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        let refused = read(&path).unwrap_err();
+        assert!(refused.contains("c.yaml:3:13"), "{refused}");
+        assert!(refused.contains("key of the cluster"), "{refused}");
+        fs::remove_file(&path).unwrap();
+        assert!(read(&path).unwrap_err().contains("keygen"));
     }
 
     #[test]

@@ -14,8 +14,8 @@ pub(super) struct Keys {
 
 pub(super) static TOP: Keys = Keys {
     within: "the top level",
-    known: &["node", "instances", "checks", "control", "log"],
-    later: &["groups", "cluster", "include", "metrics"],
+    known: &["node", "instances", "checks", "cluster", "control", "log"],
+    later: &["groups", "include", "metrics"],
 };
 
 pub(super) static INSTANCE: Keys = Keys {
@@ -35,6 +35,8 @@ pub(super) static INSTANCE: Keys = Keys {
         "settle",
         "checks",
         "on_all_fail",
+        "on_conflict",
+        "witnesses",
         "hooks",
         "announce",
         "address_lease",
@@ -42,14 +44,7 @@ pub(super) static INSTANCE: Keys = Keys {
         "ttl",
         "auth",
     ],
-    later: &[
-        "witnesses",
-        "virtual_mac",
-        "routes",
-        "rules",
-        "on_conflict",
-        "nodes",
-    ],
+    later: &["virtual_mac", "routes", "rules", "nodes"],
 };
 
 pub(super) static ADDRESS: Keys = Keys {
@@ -126,6 +121,12 @@ pub(super) static HOOK: Keys = Keys {
     later: &[],
 };
 
+pub(super) static CLUSTER: Keys = Keys {
+    within: "`cluster`",
+    known: &["key_file", "listen", "nodes"],
+    later: &[],
+};
+
 pub(super) static CONTROL: Keys = Keys {
     within: "`control`",
     known: &["read_group", "admin_group"],
@@ -138,8 +139,9 @@ pub(super) static LOG: Keys = Keys {
     later: &[],
 };
 
-static SECTIONS: [&Keys; 11] = [
-    &TOP, &INSTANCE, &ADDRESS, &ANNOUNCE, &AUTH, &CHECK, &USE, &HOOKS, &HOOK, &CONTROL, &LOG,
+static SECTIONS: [&Keys; 12] = [
+    &TOP, &INSTANCE, &ADDRESS, &ANNOUNCE, &AUTH, &CHECK, &USE, &HOOKS, &HOOK, &CLUSTER, &CONTROL,
+    &LOG,
 ];
 
 /// What keepalived calls things, and what to write here.

@@ -9,7 +9,6 @@
 use std::path::{Path, PathBuf};
 
 use crate::agent::settings::{CheckSettings, InstanceSettings, Settings};
-use crate::agent::values::InstanceName;
 
 mod across;
 mod address;
@@ -18,6 +17,7 @@ mod advice;
 mod arbitrary;
 mod auth;
 mod check;
+mod cluster;
 mod command;
 mod duration;
 mod emit;
@@ -35,6 +35,7 @@ mod print;
 mod properties;
 mod read;
 mod scripts;
+mod witness;
 pub mod work;
 mod yaml;
 
@@ -46,8 +47,10 @@ pub use work::{Script, Work};
 
 use auth::KeyPaths;
 use check::Task;
+use cluster::ClusterDraft;
 use command::Written;
 use fault::{Finding, Findings, SourceId, Sources};
+use key_file::Owner;
 use read::{At, Field, Section};
 use yaml::Value;
 
@@ -110,10 +113,16 @@ pub fn parse(path: &Path, text: &str, host_name: &str) -> Result<Loaded, Faults>
         scripts,
         key_files,
     } = read.ok_or_else(|| unexplained("refused without a reason".to_owned()))?;
-    let paths: KeyPaths = key_files
-        .iter()
-        .map(|(instance, key, at)| ((instance.clone(), *key), at.value.clone()))
-        .collect();
+    let mut paths = KeyPaths::default();
+    for (owner, at) in &key_files {
+        match owner {
+            Owner::Instance(instance, key) => {
+                let key = (instance.clone(), *key);
+                paths.instances.insert(key, at.value.clone());
+            }
+            Owner::Cluster => paths.cluster = Some(at.value.clone()),
+        }
+    }
     let effective = print::yaml(&settings, &host, &work, &paths)
         .map_err(|error| unexplained(format!("cannot be printed: {error}")))?;
     let placed =
@@ -125,10 +134,9 @@ pub fn parse(path: &Path, text: &str, host_name: &str) -> Result<Loaded, Faults>
         scripts: scripts.iter().filter_map(placed).collect(),
         key_files: key_files
             .into_iter()
-            .map(|(instance, key, at)| key_file::Placed {
+            .map(|(owner, at)| key_file::Placed {
                 fault: Finding::at(at.place, "", "named here").into_fault(path, &sources),
-                instance,
-                key,
+                owner,
                 path: at.value,
             })
             .collect(),
@@ -149,19 +157,20 @@ struct Sound {
     key_files: Vec<KeyFile>,
 }
 
-/// Of an instance, by its number.
-type KeyFile = (InstanceName, u8, At<PathBuf>);
+type KeyFile = (Owner, At<PathBuf>);
 
-/// In the order of the file.
-fn key_files(drafts: &[instance::Draft]) -> Vec<KeyFile> {
+/// Those of the instances in the order of the file, then the peer link's.
+fn key_files(drafts: &[instance::Draft], cluster: &Field<ClusterDraft>) -> Vec<KeyFile> {
     let of = |draft: &instance::Draft| {
         let auth = draft.auth.given().map(|auth| &auth.value);
         let keys = auth.and_then(|auth| auth.keys.given()).cloned();
         let name = draft.name.value.clone();
         let keys = keys.into_iter().flat_map(|keys| keys.value);
-        keys.map(move |(key, at)| (name.clone(), key, at))
+        keys.map(move |(key, at)| (Owner::Instance(name.clone(), key), at))
     };
-    drafts.iter().flat_map(of).collect()
+    let cluster = cluster.given().and_then(|at| at.value.key_file.given());
+    let cluster = cluster.map(|at| (Owner::Cluster, at.clone()));
+    drafts.iter().flat_map(of).chain(cluster).collect()
 }
 
 /// Nothing only when a fault was noted.
@@ -207,19 +216,27 @@ fn settings(source: SourceId, text: &str, host_name: &str, out: &mut Findings) -
         Field::Absent => check::checks(None, out),
         Field::Given(at) => check::checks(Some(at.value), out),
     };
-    let (instances, drafts) = instances(&top, &root, &checks, out)?;
+    let cluster = cluster::draft(&top, out);
+    let (instances, drafts) = instances(&top, &root, &checks, &cluster, out)?;
+    let node = node?;
+    let own = cluster::Own {
+        name: &node,
+        place: top.node("node").map(|node| node.place),
+    };
+    let peers = cluster::settings(&cluster, own, &drafts, out);
+    cluster::advice(&cluster, &node, &drafts, out);
     let (checks, work, scripts) = worked_out(&drafts, &checks);
     Some(Sound {
         settings: Settings {
-            cluster: None,
-            node: node?,
+            cluster: peers?,
+            node,
             instances,
             checks,
         },
         host: host?,
         work,
         scripts,
-        key_files: key_files(&drafts),
+        key_files: key_files(&drafts, &cluster),
     })
 }
 
@@ -269,6 +286,7 @@ fn instances(
     top: &Section,
     root: &yaml::Node,
     checks: &check::Checks,
+    cluster: &Field<ClusterDraft>,
     out: &mut Findings,
 ) -> Option<(Vec<InstanceSettings>, Vec<instance::Draft>)> {
     let node = top.node("instances");
@@ -291,6 +309,7 @@ fn instances(
         .collect();
     across::instances(&drafts, out);
     health::judge(&drafts, checks, out);
+    witness::judge(&drafts, out);
     let mut judged = Vec::with_capacity(drafts.len());
     for draft in &drafts {
         if let Some(instance) = judge::instance(draft, out) {
@@ -301,6 +320,9 @@ fn instances(
     lease::advice(&judged, out);
     let mut settings: Vec<_> = judged.into_iter().map(|(_, settings)| settings).collect();
     advice::unset_priorities(&drafts, out);
+    if matches!(cluster, Field::Absent) {
+        advice::without_cluster(&drafts, out);
+    }
     advice::checks(&drafts, checks, out);
     settings.sort_by(|a, b| a.name.cmp(&b.name));
     Some((settings, drafts))

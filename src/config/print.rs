@@ -2,6 +2,7 @@
 //! printed reads back as the same settings.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use serde::Serialize;
@@ -9,11 +10,11 @@ use serde::Serialize;
 use crate::agent::digest::fnv1a;
 use crate::agent::jobs::HookKind;
 use crate::agent::settings::{
-    AddressSettings, Authentication, CheckSettings, CheckSource, CheckUse, InstanceSettings,
-    Preempt, Settings,
+    AddressSettings, Authentication, CheckSettings, CheckSource, CheckUse, ClusterSettings,
+    InstanceSettings, Preempt, Settings,
 };
 use crate::agent::status::CheckState;
-use crate::agent::values::{ChecksumForm, Family, Version};
+use crate::agent::values::{ChecksumForm, Family, NodeName, Version};
 
 use super::auth::KeyPaths;
 use super::duration;
@@ -31,6 +32,8 @@ pub(super) struct Effective {
     instances: BTreeMap<String, EffectiveInstance>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     checks: BTreeMap<String, EffectiveCheck>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cluster: Option<EffectiveCluster>,
     control: EffectiveControl,
     log: EffectiveLog,
 }
@@ -53,6 +56,8 @@ struct EffectiveInstance {
     settle: String,
     checks: Vec<EffectiveUse>,
     on_all_fail: String,
+    on_conflict: String,
+    witnesses: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     hooks: BTreeMap<String, EffectiveHook>,
     announce: EffectiveAnnounce,
@@ -173,6 +178,14 @@ enum EffectiveStatus {
 
 #[derive(Serialize)]
 #[cfg_attr(test, derive(serde::Deserialize, PartialEq, Debug))]
+struct EffectiveCluster {
+    key_file: String,
+    listen: String,
+    nodes: BTreeMap<String, Vec<String>>,
+}
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(serde::Deserialize, PartialEq, Debug))]
 struct EffectiveControl {
     #[serde(skip_serializing_if = "Option::is_none")]
     read_group: Option<String>,
@@ -204,6 +217,10 @@ pub(super) fn effective(
         node: settings.node.clone(),
         instances: settings.instances.iter().map(instance).collect(),
         checks: settings.checks.iter().map(check).collect(),
+        cluster: settings
+            .cluster
+            .as_ref()
+            .map(|cluster| effective_cluster(cluster, keys)),
         control: EffectiveControl {
             read_group: host.control.read_group.clone(),
             admin_group: host.control.admin_group.clone(),
@@ -212,6 +229,19 @@ pub(super) fn effective(
             level: host.log.level.name().to_owned(),
             format: host.log.format.name().to_owned(),
         },
+    }
+}
+
+fn effective_cluster(cluster: &ClusterSettings, keys: &KeyPaths) -> EffectiveCluster {
+    let key_file = keys.cluster.as_ref();
+    let node = |(name, addresses): (&NodeName, &Vec<IpAddr>)| {
+        let addresses = addresses.iter().map(ToString::to_string);
+        (name.to_string(), addresses.collect())
+    };
+    EffectiveCluster {
+        key_file: key_file.map_or_else(String::new, |path| path.to_string_lossy().into_owned()),
+        listen: cluster.listen.to_string(),
+        nodes: cluster.nodes.iter().map(node).collect(),
     }
 }
 
@@ -318,8 +348,9 @@ fn effective_instance(
         },
         settle: duration::print(instance.settle),
         checks: instance.checks.iter().map(effective_use).collect(),
-        // `keep` acts as `release`, and a warning says so.
-        on_all_fail: "release".to_owned(),
+        on_all_fail: instance.on_all_fail.name().to_owned(),
+        on_conflict: instance.on_conflict.name().to_owned(),
+        witnesses: instance.witnesses.iter().map(ToString::to_string).collect(),
         hooks: effective_hooks(instance, work),
         announce: EffectiveAnnounce {
             repeat: announce.repeat,
@@ -352,7 +383,7 @@ fn effective_auth(instance: &InstanceSettings, keys: &KeyPaths) -> Option<Effect
         }),
         Authentication::Hmac(hmac) => {
             let path = |key: &u8| {
-                let path = keys.get(&(instance.name.clone(), *key))?;
+                let path = keys.instances.get(&(instance.name.clone(), *key))?;
                 Some((*key, path.to_string_lossy().into_owned()))
             };
             Some(EffectiveAuth {

@@ -1,6 +1,7 @@
 //! What holds for every configuration: printed and read back it is the same,
 //! by two libraries; and no text makes the reader panic or fall silent.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
@@ -15,12 +16,12 @@ use super::arbitrary::{check, hooks, wired};
 use super::print::{self, Effective};
 use super::*;
 use crate::agent::settings::{
-    AddressSettings, AnnounceSettings, AntiReplay, Authentication, HmacSettings, Mode, Password,
-    Preempt,
+    AddressSettings, AnnounceSettings, AntiReplay, Authentication, ClusterSettings, HmacSettings,
+    Mode, OnAllFail, OnConflict, Password, Preempt,
 };
 use crate::agent::values::{
-    AdvertInterval, ChecksumForm, Family, InstanceName, InterfaceName, Lease, Priority, Version,
-    Vrid,
+    AdvertInterval, ChecksumForm, Family, InstanceName, InterfaceName, Lease, NodeName, Priority,
+    Version, Vrid,
 };
 
 /// Names that a writer must put into quotes, and others.
@@ -201,6 +202,17 @@ fn authentication(version: Version) -> impl Strategy<Value = Authentication> {
 
 /// A file for every key.
 fn key_paths(settings: &Settings) -> KeyPaths {
+    let cluster = settings.cluster.as_ref();
+    KeyPaths {
+        instances: instance_key_paths(settings),
+        cluster: cluster.map(|cluster| match cluster.nodes.len() % 2 {
+            0 => "/etc/vipward/cluster key".into(),
+            _ => "cluster.key".into(),
+        }),
+    }
+}
+
+fn instance_key_paths(settings: &Settings) -> BTreeMap<(InstanceName, u8), PathBuf> {
     let of = |instance: &InstanceSettings| {
         let keys = match &instance.authentication {
             Authentication::Hmac(hmac) => hmac.keys.clone(),
@@ -227,14 +239,15 @@ fn instance(index: u8, name: String) -> impl Strategy<Value = InstanceSettings> 
             (
                 Just((interface, speech)),
                 addresses(index, family, interface),
-                peers(family),
+                (peers(family), disputes(family)),
                 (1..=255u8, 1..=255u8, 1..=255u8, any::<bool>()),
                 (preempt(), span(hour), announce(), lease(interval)),
                 authentication(version),
             )
         })
         .prop_map(
-            move |((interface, speech), addresses, peers, numbers, times, authentication)| {
+            move |((interface, speech), addresses, others, numbers, times, authentication)| {
+                let (peers, (on_all_fail, on_conflict, witnesses)) = others;
                 let (version, family, checksum, advert_interval) = speech;
                 let (priority, down_after, ttl, with_source) = numbers;
                 let (preempt, settle, announce, lease) = times;
@@ -244,9 +257,9 @@ fn instance(index: u8, name: String) -> impl Strategy<Value = InstanceSettings> 
                 };
                 InstanceSettings {
                     checks: Vec::new(),
-                    on_all_fail: Default::default(),
-                    on_conflict: Default::default(),
-                    witnesses: Vec::new(),
+                    on_all_fail,
+                    on_conflict,
+                    witnesses,
                     hooks: Default::default(),
                     name: InstanceName::new(&name),
                     interface,
@@ -269,6 +282,65 @@ fn instance(index: u8, name: String) -> impl Strategy<Value = InstanceSettings> 
                 }
             },
         )
+}
+
+/// What an instance does when nodes disagree, and whom it asks.
+fn disputes(family: Family) -> impl Strategy<Value = (OnAllFail, OnConflict, Vec<IpAddr>)> {
+    let choices = (any::<bool>(), any::<bool>());
+    (choices, peers(family)).prop_map(|((keep, give_way), witnesses)| {
+        let on_all_fail = if keep {
+            OnAllFail::Keep
+        } else {
+            OnAllFail::Release
+        };
+        let on_conflict = if give_way {
+            OnConflict::Yield
+        } else {
+            OnConflict::Report
+        };
+        (on_all_fail, on_conflict, witnesses)
+    })
+}
+
+/// With `own` among its nodes. Their addresses are no instance's.
+fn cluster(own: String) -> impl Strategy<Value = Option<ClusterSettings>> {
+    let nodes = proptest::collection::btree_set(name(), 2..16);
+    let paths = vec(any::<bool>(), 1..=4);
+    let listen = (any::<bool>(), 1..=u16::MAX);
+    let cluster = (nodes, paths, listen).prop_map(move |(mut names, paths, (v6, port))| {
+        names.insert(own.clone());
+        let address = |node: usize, path: usize, v6: bool| match v6 {
+            true => {
+                let [node, path] = [node, path].map(|part| u16::try_from(part).unwrap());
+                IpAddr::from(Ipv6Addr::new(0xfd00, path, 0, 0, 0, 0, 0, node))
+            }
+            false => {
+                let [node, path] = [node, path].map(|part| u8::try_from(part).unwrap());
+                Ipv4Addr::new(172, 16, path, node).into()
+            }
+        };
+        let addresses = |node: usize| {
+            let each = paths.iter().enumerate();
+            each.map(|(path, v6)| address(node, path, *v6)).collect()
+        };
+        let only = paths.iter().filter(|path| **path == v6).count() == 1;
+        let listen: IpAddr = match (only, v6) {
+            // It need not be one that is listed.
+            (true, _) => address(200, 9, v6),
+            (false, true) => Ipv6Addr::UNSPECIFIED.into(),
+            (false, false) => Ipv4Addr::UNSPECIFIED.into(),
+        };
+        ClusterSettings {
+            own: NodeName::new(&own),
+            nodes: names
+                .iter()
+                .zip(1..)
+                .map(|(name, node)| (NodeName::new(name), addresses(node)))
+                .collect(),
+            listen: (listen, port).into(),
+        }
+    });
+    option::of(cluster)
 }
 
 fn configuration() -> impl Strategy<Value = (Settings, HostSettings, Work)> {
@@ -305,11 +377,12 @@ fn configuration() -> impl Strategy<Value = (Settings, HostSettings, Work)> {
                 },
             }
         });
-    (name(), instances, health, host).prop_map(|(node, instances, health, host)| {
+    let node = name().prop_flat_map(|node| (Just(node.clone()), cluster(node)));
+    (node, instances, health, host).prop_map(|((node, cluster), instances, health, host)| {
         let (checks, hooks, uses) = health;
         let (instances, checks, work) = wired(instances, hooks, checks, &uses);
         let settings = Settings {
-            cluster: None,
+            cluster,
             node,
             instances,
             checks,
@@ -384,7 +457,7 @@ proptest! {
     #[test]
     fn any_yaml_like_text_gets_an_answer(
         parts in vec(select(vec![
-            "instances:", "web:", "checks:", "hooks:", "script:", "/a", "tcp:", " ", "  ", "\n", "\n  ", "\n    ", "- ", "{", "}", "[", "]", ",", ": ",
+            "instances:", "web:", "checks:", "hooks:", "cluster:", "nodes:", "lb1:", "listen:", "witnesses:", "script:", "/a", "tcp:", " ", "  ", "\n", "\n  ", "\n    ", "- ", "{", "}", "[", "]", ",", ": ",
             "addresses:", "192.0.2.10/24", "::1", "\"", "'", "#", "&a", "*a", "<<: ", "!x ", "|", ">-",
             "\t", "~", "no", "1:20", "vrid: 1", "\u{feff}", "é", "\u{202e}", "? ", "---\n", "%",
         ]), 0..60)

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use super::clock::{Time, WallClock};
+pub use super::nodes::{Link, Node};
 use crate::agent::status;
 use crate::agent::time::Instant;
 
@@ -49,8 +50,11 @@ pub struct Document {
     pub checks: Vec<Check>,
     /// No agent of this version has any.
     pub groups: Vec<Value>,
-    /// No agent of this version has any.
-    pub nodes: Vec<Value>,
+    /// The other nodes; empty without a peer link.
+    #[serde(default)]
+    pub nodes: Vec<Node>,
+    #[serde(default)]
+    pub link: Link,
     /// Packets that belong to no instance.
     pub counters: Counters,
 }
@@ -181,7 +185,8 @@ pub struct Drift {
     pub theirs: String,
     /// Null while only the source is known.
     pub node: Option<String>,
-    /// Address of the host whose advertisement showed it.
+    /// Address of the host whose advertisement showed it; empty where the
+    /// peer link did.
     pub source: String,
 }
 
@@ -241,7 +246,12 @@ impl Document {
                 .map(|check| Check::new(check, context.clock))
                 .collect(),
             groups: Vec::new(),
-            nodes: Vec::new(),
+            nodes: status
+                .nodes
+                .iter()
+                .map(|node| Node::new(node, status, context))
+                .collect(),
+            link: Link::new(&status.link_refusals),
             counters: Counters::new(&status.counters),
         }
     }
@@ -336,7 +346,10 @@ impl ActiveRouter {
     fn new(router: &status::ActiveRouter, context: Context<'_>) -> Self {
         Self {
             address: router.address.to_string(),
-            node: router.ourselves.then(|| context.identity.node.clone()),
+            node: match router.ourselves {
+                true => Some(context.identity.node.clone()),
+                false => router.node.as_ref().map(ToString::to_string),
+            },
             priority: router.priority,
             last_advert_age_ms: milliseconds(context.now.since(router.last_advert)),
             checksum: router.checksum.map(|form| form.name().to_owned()),
@@ -433,7 +446,7 @@ impl Counters {
 }
 
 /// Whole milliseconds, cut off; saturates after 584 million years.
-fn milliseconds(span: Duration) -> u64 {
+pub(super) fn milliseconds(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -469,7 +482,11 @@ mod tests {
         for instance in value["instances"].as_array_mut().unwrap() {
             instance.as_object_mut().unwrap().remove("hooks").unwrap();
         }
+        for later in ["nodes", "link"] {
+            value.as_object_mut().unwrap().remove(later).unwrap();
+        }
         let read: Document = serde_json::from_value(value).unwrap();
         assert!(read.instances.iter().all(|one| one.hooks.is_empty()));
+        assert!(read.nodes.is_empty() && read.link.refused.is_empty());
     }
 }

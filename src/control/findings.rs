@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::document::{Conflict, Counters, Drift, Hook, Instance, Obstacle, Rejection};
+use super::document::{Conflict, Counters, Document, Drift, Hook, Instance, Obstacle, Rejection};
 use super::words;
 
 /// Addresses named one by one; the rest is counted.
@@ -27,16 +27,16 @@ impl Row {
 }
 
 /// What somebody may have to do something about.
-pub(super) fn problems(instance: &Instance, now: Timestamp) -> Vec<Row> {
+pub(super) fn problems(document: &Document, instance: &Instance, now: Timestamp) -> Vec<Row> {
     let mut rows = misplaced(instance);
     rows.extend(obstacles(instance, now));
     let priority = &instance.priority;
     if priority.base != priority.effective || !priority.terms.is_empty() {
         rows.push(Row::new("priority", words::priority(priority)));
     }
-    rows.extend(drift(instance));
+    rows.extend(drift(document, instance));
     rows.extend(conflicts(instance, now));
-    rows.extend(rejections(instance, now));
+    rows.extend(rejections(document, instance, now));
     let failed = instance.hooks.iter().filter(|hook| hook.error.is_some());
     rows.extend(failed.map(|hook| Row::new("hook", last_run(hook, now))));
     if instance.counters.stalls > 0 {
@@ -98,12 +98,24 @@ pub(super) fn obstacles(instance: &Instance, now: Timestamp) -> Vec<Row> {
     instance.obstacles.iter().map(row).collect()
 }
 
-pub(super) fn drift(instance: &Instance) -> Vec<Row> {
+/// `lb2, 192.0.2.2`, or the address alone where the node is not known.
+fn named(document: &Document, address: &str) -> String {
+    let node = document.nodes.iter().find(|node| node.has_address(address));
+    match node {
+        Some(node) => format!("{}, {address}", node.name),
+        None => address.to_owned(),
+    }
+}
+
+pub(super) fn drift(document: &Document, instance: &Instance) -> Vec<Row> {
     let row = |drift: &Drift| {
         let text = format!(
             "{}: {} has {}; this node has {}; make the two configurations agree",
             drift.code,
-            drift.node.as_ref().unwrap_or(&drift.source),
+            match &drift.node {
+                Some(node) => node.clone(),
+                None => named(document, &drift.source),
+            },
             drift.theirs,
             drift.ours
         );
@@ -125,7 +137,7 @@ pub(super) fn conflicts(instance: &Instance, now: Timestamp) -> Vec<Row> {
     instance.conflicts.iter().map(row).collect()
 }
 
-pub(super) fn rejections(instance: &Instance, now: Timestamp) -> Vec<Row> {
+pub(super) fn rejections(document: &Document, instance: &Instance, now: Timestamp) -> Vec<Row> {
     let row = |rejection: &Rejection| {
         let text = format!(
             "{} of {}: {} ({}, the last {} ago)",
@@ -134,7 +146,7 @@ pub(super) fn rejections(instance: &Instance, now: Timestamp) -> Vec<Row> {
                 "advertisement",
                 "advertisements"
             ),
-            rejection.source,
+            named(document, &rejection.source),
             rejection.text,
             rejection.kind,
             words::span(rejection.last_seen.age(now))

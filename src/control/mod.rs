@@ -1,14 +1,18 @@
 //! The control socket: protocol, server, client, rendering for people.
-//! It sees the agent only through [`crate::agent::status`], never through its
-//! state, and never runs on the protocol thread.
+//! It sees the agent only through [`crate::agent::status`] and the values that
+//! nodes tell each other, never through its state, and never runs on the protocol thread.
 
 pub mod admin;
 pub mod client;
 mod clock;
 pub mod document;
 mod findings;
+mod layout;
 pub mod listener;
 pub mod lock;
+mod node_findings;
+pub mod nodes;
+mod picture;
 pub mod reload;
 pub mod render;
 #[cfg(test)]

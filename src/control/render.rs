@@ -5,33 +5,30 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use comfy_table::presets::NOTHING;
-use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
+use comfy_table::{ColumnConstraint, Width};
 use jiff::Timestamp;
 
 use super::document::{Address, Check, Counters, Document, Instance, Time};
 use super::findings::{
     ADDRESSES_SHOWN, Row, conflicts, drift, errors, last_run, obstacles, problems, rejections,
 };
-use super::words;
-
-/// Fits the smallest usual terminal, and a mail.
-pub const COLUMNS: u16 = 80;
+pub use super::layout::{COLUMNS, Colour};
+use super::layout::{marked, paint, pairs, plain_table, wrapped};
+use super::{node_findings, picture, words};
 
 /// Of a check's name; longer ones are cut, since each check has one line.
 const CHECK_NAME_SHOWN: usize = 30;
-
-/// Colours repeat what words already say, so they may be left out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Colour {
-    Off,
-    On,
-}
 
 /// Every instance on a line, then what is wrong with which.
 pub fn overview(document: &Document, now: Timestamp, colour: Colour) -> String {
     let mut text = headline(document, now);
     let _ = writeln!(text, "{}", wrapped(&verdict(document)));
+    if !document.nodes.is_empty() {
+        let _ = writeln!(text, "{}", picture::verdict(document));
+        let _ = writeln!(text, "\n{}", picture::nodes(document, colour));
+        let _ = writeln!(text, "\n{}", picture::instances(document, now, colour));
+        let _ = writeln!(text, "\nOn this node:");
+    }
     if !document.instances.is_empty() {
         let _ = writeln!(text, "\n{}", instances(document, now, colour));
     }
@@ -40,7 +37,7 @@ pub fn overview(document: &Document, now: Timestamp, colour: Colour) -> String {
     }
     let mut quiet = document.checks.iter().all(|check| check.state == "up");
     for instance in &document.instances {
-        let problems = problems(instance, now);
+        let problems = problems(document, instance, now);
         if !problems.is_empty() {
             quiet = false;
             let _ = writeln!(text, "\n{}:\n{}", instance.name, pairs(&problems));
@@ -50,6 +47,11 @@ pub fn overview(document: &Document, now: Timestamp, colour: Colour) -> String {
     if !strays.is_empty() {
         quiet = false;
         let _ = writeln!(text, "\npackets of no instance:\n{}", pairs(&strays));
+    }
+    let link = node_findings::problems(document);
+    if !link.is_empty() {
+        quiet = false;
+        let _ = writeln!(text, "\nnodes:\n{}", pairs(&link));
     }
     if quiet {
         text.push_str("\nNo obstacles, failing checks, drift, conflicts or errors.\n");
@@ -84,10 +86,11 @@ pub fn detail(document: &Document, instance: &Instance, now: Timestamp, colour: 
     ];
     let addresses = instance.addresses.iter().map(address_in_words);
     rows.extend(addresses.map(|words| Row::new("address", words)));
+    rows.extend(picture::elsewhere(document, &instance.name, now));
     rows.extend(or_none("obstacle", obstacles(instance, now)));
-    rows.extend(or_none("drift", drift(instance)));
+    rows.extend(or_none("drift", drift(document, instance)));
     rows.extend(or_none("conflict", conflicts(instance, now)));
-    rows.extend(rejections(instance, now));
+    rows.extend(rejections(document, instance, now));
     let hooks = instance.hooks.iter();
     rows.extend(hooks.map(|hook| Row::new("hook", last_run(hook, now))));
     rows.extend(counts(&instance.counters));
@@ -219,36 +222,6 @@ fn column_width(title: &str, cells: &[impl AsRef<str>]) -> usize {
     cells.max().unwrap_or_default().max(title.len()) + 2
 }
 
-fn pairs(rows: &[Row]) -> String {
-    let mut table = plain_table();
-    for row in rows {
-        table.add_row([row.kind, &row.text]);
-    }
-    table.set_constraints([ColumnConstraint::ContentWidth]);
-    if let Some(column) = table.column_mut(0) {
-        column.set_padding((2, 2));
-    }
-    table.trim_fmt()
-}
-
-fn wrapped(text: &str) -> String {
-    let mut table = plain_table();
-    table.add_row([text]);
-    if let Some(column) = table.column_mut(0) {
-        column.set_padding((0, 0));
-    }
-    table.trim_fmt()
-}
-
-fn plain_table() -> Table {
-    let mut table = Table::new();
-    table
-        .load_style(NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(COLUMNS);
-    table
-}
-
 fn state_in_words(instance: &Instance, now: Timestamp, colour: Colour) -> String {
     format!(
         "{} for {}, since {}",
@@ -364,36 +337,10 @@ fn clock(time: Time) -> String {
     time.0.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-// A table counts the characters of an escape sequence as columns. So a state
-// is first marked with invisible characters, which have no width (and which
-// the client lets through from nobody), and painted when all is laid out.
-const MARKS: [(char, &str); 4] = [
-    ('\u{2061}', "\x1b[32m"),
-    ('\u{2062}', "\x1b[33m"),
-    ('\u{2063}', "\x1b[1;31m"),
-    ('\u{2064}', "\x1b[0m"),
-];
-
-fn marked(state: &str, colour: Colour) -> String {
-    let [good, waiting, bad, end] = MARKS.map(|(mark, _)| mark);
-    let mark = match (colour, state) {
-        (Colour::Off, _) | (_, "backup") => return state.to_owned(),
-        (Colour::On, "active" | "up") => good,
-        (Colour::On, "fault" | "down") => bad,
-        (Colour::On, _) => waiting,
-    };
-    format!("{mark}{state}{end}")
-}
-
-fn paint(text: &str) -> String {
-    MARKS.iter().fold(text.to_owned(), |text, (mark, code)| {
-        text.replace(*mark, code)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::layout::MARKS;
     use crate::control::sample;
 
     fn fits(text: &str) {

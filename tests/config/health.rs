@@ -215,6 +215,22 @@ fn the_digest_tells_every_difference() {
     let weighted = "    checks: [{ name: a, weight: -5 }]\n";
     digests.insert(loaded(weighted, &format!("checks:\n  {}\n", base[0])).digest);
     assert_eq!(digests.len(), 13);
+    let cluster = |key: &str, listen: &str, second: &str| {
+        let nodes = format!("lb1: [10.0.0.1], lb2: [{second}]");
+        let cluster = format!("key_file: {key}, listen: \"{listen}\", nodes: {{ {nodes} }}");
+        loaded("", &format!("cluster: {{ {cluster} }}\n")).digest
+    };
+    digests.extend([
+        loaded("", "").digest,
+        cluster("a", "0.0.0.0:9851", "10.0.0.2"),
+        cluster("b", "0.0.0.0:9851", "10.0.0.2"),
+        cluster("a", "0.0.0.0:9852", "10.0.0.2"),
+        cluster("a", "0.0.0.0:9851", "10.0.0.3"),
+        loaded("    witnesses: [10.0.0.254]\n", "").digest,
+        loaded("    on_conflict: yield\n", "").digest,
+        loaded("    on_all_fail: keep\n", "").digest,
+    ]);
+    assert_eq!(digests.len(), 21);
 }
 
 #[test]

@@ -135,6 +135,13 @@ fn the_example_is_sound_and_says_the_true_defaults() {
     let whole = config::parse(&path, &text, "other").unwrap();
     assert_eq!(whole.settings.node, "lb1");
     assert_eq!(whole.host.log, shipped.host.log);
+    let cluster = whole.settings.cluster.unwrap();
+    assert_eq!(cluster.own.as_str(), "lb1");
+    assert_eq!(cluster.nodes.len(), 2);
+    let default = "cluster: { key_file: k, nodes: { lb1: [10.0.0.1], lb2: [10.0.0.2] } }\n\
+                   instances: { web: { interface: eth0, vrid: 51, addresses: [192.0.2.10/24] } }";
+    let default = config::parse(&path, default, "lb1").unwrap();
+    assert_eq!(cluster.listen, default.settings.cluster.unwrap().listen);
     assert_eq!(
         whole.host.control.admin_group,
         shipped.host.control.admin_group
@@ -151,6 +158,7 @@ fn the_example_is_sound_and_says_the_true_defaults() {
     whole.addresses = shipped.addresses.clone();
     whole.unicast_peers = shipped.unicast_peers.clone();
     whole.source = shipped.source;
+    whole.witnesses = shipped.witnesses.clone();
     assert_eq!((whole.checks.len(), whole.hooks.len()), (2, 4));
     let keys_alone = "instances: { web: { interface: eth0, vrid: 51, addresses: [192.0.2.10/24], \
                       auth: { keys: { 1: /etc/vipward/keys/web } } } }";

@@ -24,6 +24,26 @@ fn the_command_waits_for_a_busy_agent() {
 }
 
 #[test]
+fn a_silent_node_is_shown_and_its_last_word_kept_apart() {
+    let agent = Agent::start(vec![instance("web", StateName::Backup)]);
+    let output = agent.vipward(&["--json"]);
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let node = &document["nodes"][0];
+    assert_eq!(
+        (&node["name"], &node["reachable"]),
+        (&"lb2".into(), &false.into())
+    );
+    assert_eq!(node["last_heard_age_ms"], 10_000);
+    assert_eq!(node["instances"], serde_json::json!([]), "{node}");
+    assert_eq!(node["last_known"][0]["last_known_state"], "active");
+    assert_eq!(document["link"]["refused"]["forged"], 2);
+    let output = agent.vipward(&[]);
+    let shown = stdout(&output);
+    assert!(shown.contains("no Active known: web"), "{shown}");
+    assert!(shown.contains("this cluster's key"), "{shown}");
+}
+
+#[test]
 fn status_for_people_and_for_scripts() {
     let agent = Agent::start(vec![
         instance("api", StateName::Backup),

@@ -13,11 +13,14 @@ use assert_cmd::Command;
 use jiff::Timestamp;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
+use vipward::agent::cluster::Refusal;
+use vipward::agent::cluster::message::{Fitness, InstanceNews};
 use vipward::agent::status::{
-    ActiveRouter, AddressStatus, Counters, InstanceStatus, Reason, StateName, Status,
+    ActiveRouter, AddressStatus, Counters, InstanceStatus, Known, NodeStatus, Reason, StateName,
+    Status,
 };
 use vipward::agent::time::Instant;
-use vipward::agent::values::{Family, InstanceName, Lease, Priority, Version, Vrid};
+use vipward::agent::values::{Family, InstanceName, Lease, NodeName, Priority, Version, Vrid};
 use vipward::control::document::Identity;
 use vipward::control::listener::Access;
 use vipward::control::reload::Prepared;
@@ -75,11 +78,53 @@ fn instance(name: &str, state: StateName) -> InstanceStatus {
     }
 }
 
+/// A node that is not reachable, and was Active for `web` when it was.
+fn silent() -> NodeStatus {
+    let heard = Instant::from_nanos(90_000_000_000);
+    let web = InstanceNews {
+        name: InstanceName::new("web"),
+        vrid: Vrid::new(51).unwrap(),
+        family: Family::Ipv4,
+        version: Version::V3,
+        state: StateName::Active,
+        for_: Duration::from_secs(5),
+        reason: "no-response".to_owned(),
+        fitness: Fitness::Able,
+        priority: 100,
+        source: None,
+        hardware_address: None,
+        advert_interval: Duration::from_secs(1),
+        down_after: 3,
+        holds: true,
+        addresses: vec![("192.0.2.10/24".parse().unwrap(), true)],
+        addresses_total: 1,
+        addresses_digest: 0,
+        settings_digest: 0,
+        keys: Vec::new(),
+        active_key: None,
+        obstacles: Vec::new(),
+        active_router: None,
+    };
+    NodeStatus {
+        name: NodeName::new("lb2"),
+        reachable: false,
+        last_heard: Some(heard),
+        program: "0.1.0".to_owned(),
+        paths: Vec::new(),
+        instances: vec![Known {
+            news: web,
+            told_at: heard,
+            known_at: heard,
+        }],
+        checks: Vec::new(),
+    }
+}
+
 fn picture(instances: Vec<InstanceStatus>) -> StatusPicture {
     StatusPicture {
         status: Status {
-            nodes: Vec::new(),
-            link_refusals: Default::default(),
+            nodes: vec![silent()],
+            link_refusals: [(Refusal::Forged, 2)].into(),
             instances,
             checks: Vec::new(),
             counters: Counters::default(),

@@ -46,7 +46,7 @@ impl Ledger {
         let Some(memory) = &self.memory else {
             return;
         };
-        for (name, secret) in keys {
+        for (name, secret) in &keys.instances {
             if self
                 .slots
                 .get(name)

@@ -103,7 +103,7 @@ impl Signing {
                 continue;
             };
             for number in &hmac.keys {
-                let named = keys.get(&(settings.name.clone(), *number));
+                let named = keys.instances.get(&(settings.name.clone(), *number));
                 let read = named.and_then(|secret| Key::new(secret.bytes()).ok());
                 let key = read.or_else(|| self.keys.get(&(id, *number)).cloned());
                 next.extend(key.map(|key| ((id, *number), key)));
