@@ -24,8 +24,12 @@ pub struct Args {
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let read = config::load(&args.config);
-    let read = read.and_then(|loaded| config::read_keys(&loaded).map(|keys| (loaded, keys)));
-    let (loaded, keys) = match read {
+    let read = read.and_then(|loaded| {
+        let keys = config::read_keys(&loaded)?;
+        let cluster_key = config::read_cluster_key(&loaded)?;
+        Ok((loaded, keys, cluster_key))
+    });
+    let (loaded, keys, cluster_key) = match read {
         Ok(read) => read,
         Err(faults) => {
             super::output::complain(&faults.to_string());
@@ -35,6 +39,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     daemon::run(daemon::Options {
         loaded,
         keys,
+        cluster_key,
         runtime_dir: directory(args.runtime_dir, "RUNTIME_DIRECTORY", "/run/vipward"),
         state_dir: directory(args.state_dir, "STATE_DIRECTORY", "/var/lib/vipward"),
     })

@@ -46,7 +46,8 @@ pub fn run(args: &ValidateArgs) -> ExitCode {
 fn verdict(args: &ValidateArgs, style: Style) -> (ExitCode, String, String) {
     let judged = config::load(&args.file)
         .and_then(|loaded| config::inspect_scripts(&loaded, &inspect).map(|()| loaded))
-        .and_then(|loaded| config::read_keys(&loaded).map(|_| loaded));
+        .and_then(|loaded| config::read_keys(&loaded).map(|_| loaded))
+        .and_then(|loaded| config::read_cluster_key(&loaded).map(|_| loaded));
     match judged {
         Err(faults) => {
             let faults = faults.render(style) + "\n";

@@ -82,6 +82,35 @@ pub fn read_keys(loaded: &Loaded) -> Result<Keys, Faults> {
     }
 }
 
+/// The key file of the cluster, likewise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PlacedClusterKey {
+    pub path: PathBuf,
+    /// To be given a title and a remedy.
+    pub fault: Diagnostic,
+}
+
+/// Reads the cluster's key, where the configuration names one. Never waits.
+///
+/// # Errors
+///
+/// As [`read_keys`].
+pub fn read_cluster_key(loaded: &Loaded) -> Result<Option<Secret>, Faults> {
+    let Some(placed) = &loaded.cluster_key_file else {
+        return Ok(None);
+    };
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let refused = match read(&placed.path, credentials.as_deref()) {
+        Ok(secret) => return Ok(Some(secret)),
+        Err(refusal) => placed
+            .fault
+            .clone()
+            .titled(format!("the cluster's key: {}", refusal.what))
+            .helped(refusal.remedy),
+    };
+    Faults::of_several(vec![refused]).map_or(Ok(None), Err)
+}
+
 /// Why a file gives no key, and what to do.
 #[derive(Debug, PartialEq, Eq)]
 struct Refusal {

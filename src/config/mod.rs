@@ -40,7 +40,7 @@ mod yaml;
 
 pub use fault::{Diagnostic, Faults, Style, Warning};
 pub use host::{ControlSettings, HostSettings, LogFormat, LogLevel, LogSettings};
-pub use key_file::{KEY_BYTES_MAX, KEY_BYTES_MIN, Keys, Secret, read_keys};
+pub use key_file::{KEY_BYTES_MAX, KEY_BYTES_MIN, Keys, Secret, read_cluster_key, read_keys};
 pub use scripts::inspect_scripts;
 pub use work::{Script, Work};
 
@@ -75,6 +75,8 @@ pub struct Loaded {
     scripts: Vec<scripts::Placed>,
     /// For [`read_keys`].
     key_files: Vec<key_file::Placed>,
+    /// For [`read_cluster_key`].
+    cluster_key_file: Option<key_file::PlacedClusterKey>,
 }
 
 /// Reads and judges a file. Never waits and never touches the network; a file
@@ -132,6 +134,8 @@ pub fn parse(path: &Path, text: &str, host_name: &str) -> Result<Loaded, Faults>
                 path: at.value,
             })
             .collect(),
+        // To be connected with `cluster.key_file`.
+        cluster_key_file: None,
         warnings,
         digest: print::digest(&effective),
         path: path.to_owned(),

@@ -4,6 +4,7 @@
 mod effects;
 pub mod guardian;
 pub mod leftovers;
+pub mod link;
 pub(crate) mod log;
 pub mod presence;
 pub mod probes;
@@ -26,7 +27,7 @@ use tokio::sync::mpsc;
 
 use crate::agent::Agent;
 use crate::agent::settings::Authentication;
-use crate::config::{self, HostSettings, Keys, Loaded};
+use crate::config::{self, HostSettings, Keys, Loaded, Secret};
 use crate::control::document::Identity;
 use crate::control::listener::Access;
 use crate::control::lock::RuntimeLock;
@@ -47,7 +48,7 @@ use presence::Presence;
 use protocol_loop::{Ending, ProtocolLoop};
 use service::Service;
 use signals::Signals;
-use signing::Signing;
+use signing::{Signing, note_fingerprints};
 use signing::keeper::Keeper;
 use sockets::Sockets;
 use work::Work;
@@ -64,6 +65,8 @@ const REQUESTS: usize = 16;
 pub struct Options {
     pub loaded: Loaded,
     pub keys: Keys,
+    /// Where there is a cluster.
+    pub cluster_key: Option<Secret>,
     /// Holds the lock and the control socket.
     pub runtime_dir: PathBuf,
     /// For what must survive a restart.
@@ -74,6 +77,7 @@ pub struct Options {
 pub struct Configuration {
     pub loaded: Loaded,
     pub keys: Keys,
+    pub cluster_key: Option<Secret>,
 }
 
 /// Runs the agent until it is told to stop.
@@ -81,6 +85,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     let Options {
         loaded,
         keys,
+        cluster_key,
         runtime_dir,
         state_dir,
     } = options;
@@ -107,7 +112,11 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         .build()
         .context("cannot start the runtime")?;
     let ledger = Ledger::new(memory);
-    let new = Configuration { loaded, keys };
+    let new = Configuration {
+        loaded,
+        keys,
+        cluster_key,
+    };
     let keeper = Keeper::start(&state_dir).context("cannot start the state's keeper")?;
     let serving = serve(new, &runtime_dir, keeper, ledger, Arc::clone(&record));
     match runtime.block_on(serving)? {
@@ -171,10 +180,16 @@ async fn serve(
     mut ledger: Ledger,
     record: Arc<Mutex<Record>>,
 ) -> anyhow::Result<Ending> {
-    let Configuration { loaded, keys } = new;
+    let Configuration {
+        mut loaded,
+        keys,
+        cluster_key,
+    } = new;
     let identity = identity(&loaded);
     let signals = Signals::new().context("cannot listen for signals")?;
     let node = loaded.settings.node.clone();
+    let cluster = loaded.settings.cluster.clone();
+    note_fingerprints(&mut loaded.settings, &keys);
     let mut agent = Agent::new(loaded.settings, timer::now());
     ledger.learn(&keys);
     let signing = begin_signing(&mut agent, &keeper);
@@ -205,6 +220,8 @@ async fn serve(
         (signing, keeper),
     );
     effects.serve(agent.instances(), &keys);
+    let link = effects.link();
+    link.serve(cluster.as_ref(), cluster_key.as_ref(), sockets.poller());
     let (asks, requests) = mpsc::channel(REQUESTS);
     let control = ControlServer::start(
         runtime_dir,
@@ -280,11 +297,17 @@ fn judge(path: PathBuf) -> Judge<Configuration> {
     Arc::new(move || {
         let loaded = config::load(&path).map_err(|faults| faults.to_string())?;
         let keys = config::read_keys(&loaded).map_err(|faults| faults.to_string())?;
+        let cluster_key =
+            config::read_cluster_key(&loaded).map_err(|faults| faults.to_string())?;
         Ok(Prepared {
             node: loaded.settings.node.clone(),
             digest: loaded.digest.clone(),
             warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
-            config: Configuration { loaded, keys },
+            config: Configuration {
+                loaded,
+                keys,
+                cluster_key,
+            },
         })
     })
 }
