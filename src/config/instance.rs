@@ -133,7 +133,6 @@ fn instance_name(name: &str, place: Place) -> Read<InstanceName> {
     )))
 }
 
-
 fn vrid(node: &Node) -> Read<Vrid> {
     let number = read::integer(node, "`vrid`", 1..=255)?;
     Vrid::new(number).ok_or_else(|| out_of_range(node))

@@ -48,8 +48,8 @@ use presence::Presence;
 use protocol_loop::{Ending, ProtocolLoop};
 use service::Service;
 use signals::Signals;
-use signing::{Signing, note_fingerprints};
 use signing::keeper::Keeper;
+use signing::{Signing, note_fingerprints};
 use sockets::Sockets;
 use work::Work;
 
@@ -297,8 +297,7 @@ fn judge(path: PathBuf) -> Judge<Configuration> {
     Arc::new(move || {
         let loaded = config::load(&path).map_err(|faults| faults.to_string())?;
         let keys = config::read_keys(&loaded).map_err(|faults| faults.to_string())?;
-        let cluster_key =
-            config::read_cluster_key(&loaded).map_err(|faults| faults.to_string())?;
+        let cluster_key = config::read_cluster_key(&loaded).map_err(|faults| faults.to_string())?;
         Ok(Prepared {
             node: loaded.settings.node.clone(),
             digest: loaded.digest.clone(),

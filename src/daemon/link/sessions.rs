@@ -165,9 +165,9 @@ impl Sessions {
     ) -> Result<Opened, Refusal> {
         let sealed = Sealed::read(datagram)?;
         let head = sealed.head;
-        // Our own tag is nobody's: what we sent does not come back.
-        let peer = self.peers.iter_mut().find(|peer| peer.tag == head.tag);
-        let peer = peer.ok_or(Refusal::UnknownNode)?;
+        let Some(peer) = self.peers.iter_mut().find(|peer| peer.tag == head.tag) else {
+            return Err(self.stranger(&head, paths, source));
+        };
         let path = peer.path_from(paths, source);
         let path = path.ok_or(Refusal::UnexpectedSource)?;
         if !peer.admits(&head) {
@@ -205,6 +205,16 @@ impl Sessions {
             session,
             message,
         })
+    }
+
+    /// Tags are made with the key: a node with another one has another tag.
+    /// Our own is nobody else's: what we sent does not come back.
+    fn stranger(&self, head: &Head, paths: &[PathIndex], source: IpAddr) -> Refusal {
+        let from_node = |peer: &Peer| peer.path_from(paths, source).is_some();
+        match head.tag != self.tag && self.peers.iter().any(from_node) {
+            true => Refusal::Forged,
+            false => Refusal::UnknownNode,
+        }
     }
 
     /// What has to be sent to tell `node` this, over each of its paths: the

@@ -9,7 +9,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::agent::event::Heard;
 use crate::agent::seal::{Sequence, Verifier, Witness};
-use crate::agent::settings::{AntiReplay, Authentication, HmacSettings, InstanceSettings, Settings};
+use crate::agent::settings::{
+    AntiReplay, Authentication, HmacSettings, InstanceSettings, Settings,
+};
 use crate::agent::values::InstanceId;
 use crate::config::Keys;
 use crate::wire::authentication::{self, Key, Signature};

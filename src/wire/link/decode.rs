@@ -172,11 +172,7 @@ impl<'i, 'b> Fields<'i, 'b> {
     }
 
     /// `absent` when the array ends before.
-    fn or<T>(
-        &mut self,
-        absent: T,
-        read: impl FnOnce(&mut Decoder<'b>) -> Found<T>,
-    ) -> Found<T> {
+    fn or<T>(&mut self, absent: T, read: impl FnOnce(&mut Decoder<'b>) -> Found<T>) -> Found<T> {
         match self.left {
             0 => Ok(absent),
             _ => self.needed(read),

@@ -79,7 +79,8 @@ fn record(out: &mut Out, record: &Record) -> Done {
 fn instance(out: &mut Out, news: &InstanceNews) -> Done {
     out.array(23)?.u8(INSTANCE)?.str(news.name.as_str())?;
     out.u8(news.vrid.get())?.u8(family_number(news.family))?;
-    out.u8(news.version.number())?.u8(state_number(news.state))?;
+    out.u8(news.version.number())?
+        .u8(state_number(news.state))?;
     span(out, news.for_)?;
     out.str(&cut(&news.reason))?
         .u8(fitness_number(news.fitness))?
@@ -99,9 +100,7 @@ fn instance(out: &mut Out, news: &InstanceNews) -> Done {
     list(out, keys, |out, (number, fingerprint)| {
         out.array(2)?.u8(*number)?.u64(*fingerprint)?.ok()
     })?;
-    option(out, news.active_key.as_ref(), |out, key| {
-        out.u8(*key)?.ok()
-    })?;
+    option(out, news.active_key.as_ref(), |out, key| out.u8(*key)?.ok())?;
     let obstacles = news.obstacles.get(..OBSTACLES_MAX);
     list(
         out,
