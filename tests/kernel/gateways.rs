@@ -53,7 +53,8 @@ fn come_and_go() {
 
 fn several_next_hops() {
     addressed();
-    ip("link add eth1 type dummy");
+    ip("link add eth1 type veth peer name far1");
+    ip("link set far1 up");
     ip("link set eth1 up");
     ip("address add 198.51.100.1/24 dev eth1");
     let mut watched = Watched::start(&["eth0"]);

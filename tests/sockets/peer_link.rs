@@ -234,6 +234,8 @@ fn cut_path() {
 fn late_address() {
     let link = Link::new();
     link.a.run(|| ip("addr del 192.0.2.1/24 dev a0"));
+    // The segment is within reach by another address.
+    link.a.run(|| ip("addr replace 192.0.2.9/24 dev a0"));
     let (mut a, mut b) = (Node::new(&link.a, "a"), Node::new(&link.b, "b"));
     let news = a.tell(1);
     let [LinkEvent::Unsent { path, error, .. }] = &news[..] else {
