@@ -260,9 +260,10 @@ impl Live {
         let error = socket.send(datagram, SocketAddr::new(to, port)).err()?;
         let own = socket.address().ip();
         Some(match error.raw_os_error() {
-            // So the kernel says that the source is none of its addresses.
-            Some(libc::EINVAL | libc::EADDRNOTAVAIL) => {
-                format!("{own} is not an address of this host now")
+            // Depending on its age and family the kernel says any of these when
+            // the source is none of its addresses.
+            Some(libc::ENETUNREACH | libc::EINVAL | libc::EADDRNOTAVAIL) => {
+                format!("{error}: there is no route, or {own} is not an address of this host now")
             }
             Some(_) | None => error.to_string(),
         })
