@@ -37,6 +37,7 @@ longest() {
         control_request) echo 16384 ;; # twice the head's bound
         config_text) echo 8192 ;;
         runner_message) echo 4096 ;;
+        link_message) echo 1232 ;; # the longest datagram and a byte more
         *) echo 4096 ;;
     esac
 }

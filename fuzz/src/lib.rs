@@ -7,6 +7,7 @@ mod agent;
 mod claims;
 mod config_text;
 mod control_request;
+mod link_message;
 mod runner_message;
 mod trailer;
 
@@ -15,6 +16,7 @@ pub use agent::agent;
 pub use claims::{arp, neighbour};
 pub use config_text::config_text;
 pub use control_request::control_request;
+pub use link_message::link_message;
 pub use runner_message::runner_message;
 pub use trailer::trailer;
 
@@ -22,7 +24,7 @@ pub use trailer::trailer;
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("advert_ipv4", advert_ipv4),
     ("advert_ipv6", advert_ipv6),
     ("arp", arp),
@@ -32,4 +34,5 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("runner_message", runner_message),
     ("agent", agent),
     ("trailer", trailer),
+    ("link_message", link_message),
 ];

@@ -257,6 +257,18 @@ impl fmt::Debug for InterfaceName {
     }
 }
 
+/// Of an instance's, a check's or a node's name.
+pub const NAME_BYTES_MAX: usize = 64;
+
+/// What instances, checks and nodes may be called, in the configuration as in
+/// messages of other nodes: names stand in the log, in metrics and as
+/// arguments of hooks.
+pub fn is_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let begins = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    begins && name.chars().all(allowed) && name.len() <= NAME_BYTES_MAX
+}
+
 /// Name of an instance: the key under `instances`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InstanceName(Arc<str>);

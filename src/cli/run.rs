@@ -28,7 +28,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     // Keys come into this memory, and a core would be a file with them in it.
     crate::net::child::no_core().context("cannot forgo core dumps")?;
     let read = config::load(&args.config);
-    let read = read.and_then(|loaded| config::read_keys(&loaded).map(|keys| (loaded, keys)));
+    let read = read.and_then(|loaded| {
+        let keys = config::read_keys(&loaded)?;
+        Ok((loaded, keys))
+    });
     let (loaded, keys) = match read {
         Ok(read) => read,
         Err(faults) => {

@@ -18,7 +18,8 @@ use super::read::{self, At, Field, Read, Section};
 use super::witness;
 use super::yaml::Node;
 
-const NAME_CHARS_MAX: usize = 64;
+pub(super) use crate::agent::values::{NAME_BYTES_MAX, is_name};
+
 /// Addresses of one instance, those not advertised included.
 pub(super) const ADDRESSES_MAX: usize = 4096;
 /// Every peer is sent every advertisement.
@@ -133,15 +134,8 @@ fn instance_name(name: &str, place: Place) -> Read<InstanceName> {
     let title = format!("{} cannot be the name of an instance", quoted(name));
     Err(Finding::at(place, title, "choose another name").help(format!(
         "a name has letters, digits, `-`, `_` and `.`, begins with a letter or digit, and is at most \
-         {NAME_CHARS_MAX} characters long"
+         {NAME_BYTES_MAX} characters long"
     )))
-}
-
-/// Of an instance or a check.
-pub(super) fn is_name(name: &str) -> bool {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let begins = name.starts_with(|c: char| c.is_ascii_alphanumeric());
-    begins && name.chars().all(allowed) && name.len() <= NAME_CHARS_MAX
 }
 
 fn vrid(node: &Node) -> Read<Vrid> {

@@ -28,6 +28,11 @@ const FILE_BYTES_MAX: usize = 256;
 pub struct Secret(Arc<Zeroizing<Vec<u8>>>);
 
 impl Secret {
+    /// Takes the only copy.
+    pub fn new(bytes: Zeroizing<Vec<u8>>) -> Self {
+        Self(Arc::new(bytes))
+    }
+
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
@@ -173,7 +178,7 @@ fn read(named: &Path, credentials: Option<&Path>) -> Result<Secret, Refusal> {
             "make one with `vipward keygen`; text must begin with `hex:`",
         );
     }
-    Ok(Secret(Arc::new(bytes)))
+    Ok(Secret::new(bytes))
 }
 
 /// Of the open file, so that none can be put in its place.
@@ -307,7 +312,7 @@ mod tests {
 
     #[test]
     fn no_debug_shows_a_key() {
-        let secret = Secret(Arc::new(Zeroizing::new(vec![0x41; 32])));
+        let secret = Secret::new(Zeroizing::new(vec![0x41; 32]));
         assert_eq!(format!("{secret:?}"), "Secret(..)");
     }
 }

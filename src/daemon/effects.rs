@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::leftovers::{Ledger, v2_authentication};
+use super::link::Link;
 use super::signing::Signing;
 use super::signing::keeper::{Keeper, KeptMark};
 use super::sockets::Sockets;
@@ -27,6 +28,7 @@ pub struct Effects {
     renewals: Renewals,
     announcements: AnnounceSocket,
     work: Work,
+    link: Link,
     ledger: Ledger,
     signing: Signing,
     keeper: Keeper,
@@ -69,6 +71,7 @@ impl Effects {
             renewals,
             announcements,
             work,
+            link: Link::default(),
             ledger,
             signing,
             keeper,
@@ -125,6 +128,10 @@ impl Effects {
 
     pub fn work(&mut self) -> &mut Work {
         &mut self.work
+    }
+
+    pub fn link(&mut self) -> &mut Link {
+        &mut self.link
     }
 
     /// Every interface that was reported, as it last was.
@@ -216,7 +223,16 @@ impl Effects {
                 }
                 None
             }
-            Action::Inquire { .. } | Action::Tell { .. } => None,
+            Action::Inquire { interface, address } => {
+                if let Err(error) = self.inquire(interface, address) {
+                    tracing::debug!("cannot ask for {address} on {interface}: {error}");
+                }
+                None
+            }
+            Action::Tell { node, message } => {
+                self.link.tell(&node, &message);
+                None
+            }
             Action::Report(report) => {
                 write_down(&report);
                 None
@@ -346,6 +362,25 @@ impl Effects {
         self.announcements.send(interface.index, &frame)
     }
 
+    fn inquire(&self, name: InterfaceName, address: IpAddr) -> io::Result<()> {
+        let Some((interface, sender)) = self.speaker(name)? else {
+            return Ok(());
+        };
+        match address {
+            IpAddr::V4(address) => {
+                let frame = announcement::arp_probe(address, sender, BROADCAST);
+                self.announcements.send(interface.index, &frame)
+            }
+            IpAddr::V6(address) => {
+                let source = link_local(interface).ok_or_else(|| {
+                    io::Error::other("the interface has no usable link-local address")
+                })?;
+                let frame = announcement::neighbour_solicitation(source, sender, address);
+                self.announcements.send(interface.index, &frame)
+            }
+        }
+    }
+
     fn announce(&self, name: InterfaceName, address: IpAddr) -> io::Result<()> {
         let Some((interface, sender)) = self.speaker(name)? else {
             return Ok(());
@@ -366,6 +401,15 @@ impl Effects {
             }
         }
     }
+}
+
+fn link_local(interface: &InterfaceState) -> Option<Ipv6Addr> {
+    let usable = interface.addresses.iter().filter(|one| !one.tentative);
+    let mut own = usable.filter_map(|one| match one.network.addr() {
+        IpAddr::V6(address) => Some(address),
+        IpAddr::V4(_) => None,
+    });
+    own.find(Ipv6Addr::is_unicast_link_local)
 }
 
 fn kept(agent: &Agent) -> Vec<KeptMark> {

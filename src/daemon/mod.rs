@@ -4,6 +4,7 @@
 mod effects;
 pub mod guardian;
 pub mod leftovers;
+pub mod link;
 pub(crate) mod log;
 pub mod presence;
 pub mod probes;
@@ -47,8 +48,8 @@ use presence::Presence;
 use protocol_loop::{Ending, ProtocolLoop};
 use service::Service;
 use signals::Signals;
-use signing::Signing;
 use signing::keeper::Keeper;
+use signing::{Signing, note_fingerprints};
 use sockets::Sockets;
 use work::Work;
 
@@ -171,10 +172,12 @@ async fn serve(
     mut ledger: Ledger,
     record: Arc<Mutex<Record>>,
 ) -> anyhow::Result<Ending> {
-    let Configuration { loaded, keys } = new;
+    let Configuration { mut loaded, keys } = new;
     let identity = identity(&loaded);
     let signals = Signals::new().context("cannot listen for signals")?;
     let node = loaded.settings.node.clone();
+    let cluster = loaded.settings.cluster.clone();
+    note_fingerprints(&mut loaded.settings, &keys);
     let mut agent = Agent::new(loaded.settings, timer::now());
     ledger.learn(&keys);
     let signing = begin_signing(&mut agent, &keeper);
@@ -205,6 +208,8 @@ async fn serve(
         (signing, keeper),
     );
     effects.serve(agent.instances(), &keys);
+    let link = effects.link();
+    link.serve(cluster.as_ref(), keys.cluster.as_ref(), sockets.poller());
     let (asks, requests) = mpsc::channel(REQUESTS);
     let control = ControlServer::start(
         runtime_dir,

@@ -10,8 +10,10 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::Configuration;
 use super::effects::Effects;
+use super::link;
 use super::service::Service;
 use super::signals::{Signal, Signals};
+use super::signing::note_fingerprints;
 use super::sockets::Sockets;
 use crate::agent::Agent;
 use crate::agent::action::Action;
@@ -166,6 +168,7 @@ impl ProtocolLoop {
             Came::Keeping => self.effects.keep_marks(&self.agent),
             Came::Housekeeping => {
                 self.service.alive();
+                self.effects.link().retry(self.sockets.poller());
                 let events = self.sockets.retry();
                 self.handle_all(events, turns);
             }
@@ -191,6 +194,10 @@ impl ProtocolLoop {
     }
 
     fn drain(&mut self, token: u64, turns: &mut Turns) {
+        if link::owns(token) {
+            self.drain_link(token, turns);
+            return;
+        }
         for _ in 0..PACKETS_PER_SOCKET {
             match self.sockets.receive(token, &mut turns.packet) {
                 Ok(Some(mut event)) => {
@@ -206,6 +213,19 @@ impl ProtocolLoop {
                     // ENETDOWN and its like: the interface's own report says
                     // what it means.
                     tracing::debug!("receiving: {error}");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn drain_link(&mut self, token: u64, turns: &mut Turns) {
+        for _ in 0..link::DATAGRAMS_PER_SOCKET {
+            match self.effects.link().receive(token, &mut turns.packet) {
+                Ok(Some(event)) => self.handle(Event::Link(event), turns),
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::debug!("receiving on the peer link: {error}");
                     return;
                 }
             }
@@ -255,9 +275,11 @@ impl ProtocolLoop {
     /// the core's decision and its actions: they may speak of new ones, and
     /// of old ones that still have something to send.
     fn apply(&mut self, new: Configuration, turns: &mut Turns) -> std::io::Result<String> {
-        let Configuration { loaded, keys } = new;
+        let Configuration { mut loaded, keys } = new;
         self.effects.work().serve(&loaded.work)?;
         self.effects.learn(&keys);
+        note_fingerprints(&mut loaded.settings, &keys);
+        let cluster = loaded.settings.cluster.clone();
         let summary = difference(&self.agent, &loaded.settings);
         let event = Event::Reload(Box::new(loaded.settings));
         self.agent
@@ -265,6 +287,9 @@ impl ProtocolLoop {
         self.sockets
             .serve(self.agent.instances().map(|(_, settings)| settings));
         self.effects.serve(self.agent.instances(), &keys);
+        let poller = self.sockets.poller();
+        let link = self.effects.link();
+        link.serve(cluster.as_ref(), keys.cluster.as_ref(), poller);
         let mut opened = Vec::new();
         for (interface, state) in self.effects.interfaces() {
             opened.extend(self.sockets.follow(interface, Some(&state)));
@@ -302,6 +327,8 @@ impl ProtocolLoop {
                 let outcome = self.effects.perform(&self.sockets, action);
                 turns.outcomes.extend(outcome);
             }
+            let unsent = self.effects.link().news();
+            turns.outcomes.extend(unsent.map(Event::Link));
             let Some(outcome) = turns.outcomes.pop_front() else {
                 return;
             };

@@ -123,6 +123,11 @@ impl Sockets {
         events
     }
 
+    /// Where the link's sockets are looked after, too.
+    pub fn poller(&self) -> &Poller {
+        &self.poller
+    }
+
     /// Completes when some socket has something to read.
     pub async fn readable(&self) -> io::Result<()> {
         self.poller.readable().await
@@ -179,6 +184,8 @@ fn needs<'s>(
     for instance in instances {
         let key = (instance.interface, instance.family);
         *multicast.entry(key).or_insert(false) |= instance.unicast_peers.is_empty();
+        // There answer the other routers and the witnesses.
+        needed.insert((instance.interface, instance.family, Kind::Watch));
         for address in &instance.addresses {
             let family = Family::of(address.network.addr());
             needed.insert((address.interface, family, Kind::Watch));

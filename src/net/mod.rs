@@ -8,6 +8,7 @@ pub mod announcement_watch;
 pub mod child;
 pub mod farewell_socket;
 pub mod kernel;
+pub mod link_socket;
 pub mod links;
 pub mod manager;
 pub mod namespace;

@@ -4,3 +4,4 @@ pub mod advertisement;
 pub mod announcement;
 pub mod authentication;
 mod checksum;
+pub mod link;

@@ -3,11 +3,18 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use vipward::agent::values::MacAddress;
+use vipward::agent::cluster::message::{
+    CheckNews, Fitness, InstanceNews, Message, News, ObstacleNews, Record, Word,
+};
+use vipward::agent::jobs::CheckName;
+use vipward::agent::status::{CheckState, StateName};
+use vipward::agent::values::{Family, InstanceName, MacAddress, Version, Vrid};
 use vipward::runner::frame;
 use vipward::runner::message::{Answer, Call, Hello, PROTOCOL, Request, WireVerdict};
 use vipward::wire::announcement::unsolicited_neighbour_advertisement;
+use vipward::wire::link::encode;
 
 pub struct Seed {
     pub target: &'static str,
@@ -22,6 +29,7 @@ pub fn all() -> Vec<Seed> {
     seeds.extend(requests());
     seeds.extend(messages());
     seeds.extend(stories());
+    seeds.extend(link_messages());
     seeds
 }
 
@@ -260,4 +268,97 @@ fn stories() -> Vec<Seed> {
         }
     };
     (0..20).map(story).collect()
+}
+
+/// Messages of the peer link: sealed for us, in a hello, and as they are.
+fn link_messages() -> Vec<Seed> {
+    let name = InstanceName::new("web");
+    let instance = InstanceNews {
+        name: name.clone(),
+        vrid: Vrid::new(51).expect("not 0"),
+        family: Family::Ipv4,
+        version: Version::V3,
+        state: StateName::Active,
+        for_: Duration::from_secs(70),
+        reason: "no-response".to_owned(),
+        fitness: Fitness::Able,
+        priority: 150,
+        source: "192.0.2.1".parse().ok(),
+        hardware_address: Some(MacAddress([2, 0, 0, 0, 0, 1])),
+        advert_interval: Duration::from_secs(1),
+        down_after: 3,
+        holds: true,
+        addresses: vec![("192.0.2.10/24".parse().expect("a network"), true)],
+        addresses_total: 1,
+        addresses_digest: 1 << 40,
+        settings_digest: 7,
+        keys: vec![(1, 1 << 60)],
+        active_key: Some(1),
+        obstacles: vec![ObstacleNews {
+            code: "check-failed".to_owned(),
+            source: "nginx".to_owned(),
+            text: "exit code 1".to_owned(),
+        }],
+        active_router: "2001:db8::1".parse().ok(),
+    };
+    let check = CheckNews {
+        name: CheckName::new("nginx"),
+        state: CheckState::Down,
+        for_: Duration::from_millis(1500),
+        output: "connection refused".to_owned(),
+    };
+    let records = vec![
+        Record::Instance(instance),
+        Record::InstanceGone(name.clone()),
+        Record::Check(check),
+        Record::CheckGone(CheckName::new("disk")),
+    ];
+    let (instance, round) = (name, 4);
+    let message = Message {
+        revision: 300,
+        known: 9,
+        pace: Duration::from_secs(1),
+        clock_ms: 7,
+        echo_ms: 5,
+        program: "1.2.3".to_owned(),
+        news: Some(News {
+            after: 9,
+            up_to: 300,
+            records,
+        }),
+        words: vec![
+            Word::Ask {
+                instance: instance.clone(),
+                round,
+            },
+            Word::Answer {
+                instance: instance.clone(),
+                round,
+                shown: true,
+            },
+            Word::Claim { instance, round },
+        ],
+    };
+    let quiet = Message {
+        news: None,
+        words: Vec::new(),
+        ..message.clone()
+    };
+    let whole = encode(&message).expect("it fits");
+    let quiet = encode(&quiet).expect("it fits");
+    let mut foreign = b"vpl\x01".to_vec();
+    foreign.resize(100, 5);
+    let kinds = [
+        ("whole", 0, whole.clone()),
+        ("quiet", 0, quiet),
+        ("hello", 1, Vec::new()),
+        ("elsewhere", 1, whole),
+        ("foreign", 2, foreign),
+    ];
+    let seeds = kinds.into_iter().map(|(name, kind, body)| Seed {
+        target: "link_message",
+        name: name.to_owned(),
+        bytes: [vec![kind], body].concat(),
+    });
+    seeds.collect()
 }

@@ -18,6 +18,7 @@ use vipward::agent::values::{AddressIndex, InstanceId, InterfaceName};
 use vipward::net::kernel::{Monitor, Netlink, Renewals};
 use vipward::net::namespace;
 
+mod gateways;
 mod leases;
 mod monitor;
 mod orders;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     let tests = orders::tests().into_iter();
     let tests = tests.chain(leases::tests()).chain(renewals::tests());
     let tests = tests.chain(reachable::tests()).chain(monitor::tests());
+    let tests = tests.chain(gateways::tests());
     let trials = tests
         .map(|(name, body)| {
             let obstacle = obstacle.clone();

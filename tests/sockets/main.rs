@@ -4,6 +4,7 @@
 mod adverts;
 mod announcements;
 mod link;
+mod peer_link;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use nix::sched::{CloneFlags, unshare};
@@ -22,6 +23,7 @@ fn main() {
         }
     };
     let tests = adverts::TESTS.iter().chain(announcements::TESTS);
+    let tests = tests.chain(peer_link::TESTS);
     let trials = tests
         .map(|&(name, test)| {
             Trial::test(name, move || in_own_thread(test)).with_ignored_flag(refused)

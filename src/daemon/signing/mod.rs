@@ -10,7 +10,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::agent::event::Heard;
 use crate::agent::seal::{Sequence, Verifier, Witness};
-use crate::agent::settings::{AntiReplay, Authentication, HmacSettings, InstanceSettings};
+use crate::agent::settings::{
+    AntiReplay, Authentication, HmacSettings, InstanceSettings, Settings,
+};
 use crate::agent::values::InstanceId;
 use crate::config::Keys;
 use crate::wire::authentication::{self, Key, Signature};
@@ -21,6 +23,21 @@ pub fn clock() -> Sequence {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     // Before 1970 it is as wrong as at its beginning.
     Sequence::at_clock(since.unwrap_or(Duration::ZERO))
+}
+
+/// Notes the fingerprint of each key beside its number.
+pub fn note_fingerprints(settings: &mut Settings, keys: &Keys) {
+    for instance in &mut settings.instances {
+        let Authentication::Hmac(hmac) = &mut instance.authentication else {
+            continue;
+        };
+        let known = hmac.keys.iter().filter_map(|number| {
+            let secret = keys.instances.get(&(instance.name.clone(), *number))?;
+            let key = Key::new(secret.bytes()).ok()?;
+            Some((*number, key.fingerprint()))
+        });
+        hmac.fingerprints = known.collect();
+    }
 }
 
 /// The last numbers given, one row for all instances of the host: what grows

@@ -8,6 +8,7 @@
 //! The threads live in the network namespace of the thread that started them.
 
 mod batch;
+mod gateways;
 mod host;
 mod monitor;
 mod orders;

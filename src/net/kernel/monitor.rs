@@ -20,6 +20,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
+use super::gateways::changes_gateways;
 use super::snapshot::{LINK_HEADER_BYTES, Reader, parse_name};
 use super::socket::{messages, receive_now, widen_receive_buffer};
 use crate::agent::event::{Event, InterfaceState};
@@ -176,6 +177,7 @@ impl Watcher {
                 self.touch_all(now);
             }
             self.report(now);
+            self.follow_gateways(now);
             self.wait();
         }
     }
@@ -220,6 +222,9 @@ impl Watcher {
             Ok(length) => {
                 let datagram = self.buffer.get(..length).unwrap_or(&[]);
                 for message in messages(datagram) {
+                    if changes_gateways(message.kind, message.payload) {
+                        self.reader.gateways.touch();
+                    }
                     mark(&mut self.watched, message.kind, message.payload, now);
                 }
                 Heard::More
@@ -252,6 +257,7 @@ impl Watcher {
     }
 
     fn touch_all(&mut self, now: Instant) {
+        self.reader.gateways.touch();
         for watch in self.watched.values_mut() {
             watch.touch(now);
         }
@@ -294,9 +300,29 @@ impl Watcher {
         }
     }
 
+    /// After the reports, so that none waits for a long table of routes.
+    fn follow_gateways(&mut self, now: Instant) {
+        if self.reader.gateways.due().is_none_or(|due| due > now) {
+            return;
+        }
+        if let Err(error) = self.reader.read_gateways(now) {
+            tracing::warn!("the default routes could not be read: {error}");
+            return;
+        }
+        for watch in self.watched.values_mut() {
+            let state = watch.reported.as_ref().and_then(Option::as_ref);
+            let moved =
+                state.is_some_and(|state| state.gateways != self.reader.gateways.of(state.index));
+            if moved {
+                watch.touch(now);
+            }
+        }
+    }
+
     /// Until the kernel or the handle has something to say, or a time comes.
     fn wait(&self) {
         let due = self.watched.values().filter_map(|watch| watch.due);
+        let due = due.chain(self.reader.gateways.due());
         let mut until = due.min().unwrap_or(self.next_sweep).min(self.next_sweep);
         let mut ready = vec![PollFd::new(self.shared.wake.as_fd(), PollFlags::POLLIN)];
         match &self.socket {
@@ -327,6 +353,8 @@ fn open_event_socket() -> io::Result<Socket> {
         libc::RTNLGRP_LINK,
         libc::RTNLGRP_IPV4_IFADDR,
         libc::RTNLGRP_IPV6_IFADDR,
+        libc::RTNLGRP_IPV4_ROUTE,
+        libc::RTNLGRP_IPV6_ROUTE,
     ] {
         socket.add_membership(group)?;
     }

@@ -17,6 +17,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::errno::Errno;
 
 use super::ADDRESS_PROTOCOL;
+use super::gateways::Gateways;
 use super::request::read_setting;
 use super::socket::{Refusal, RouteError, RouteSocket};
 use crate::agent::event::{InterfaceAddress, InterfaceState};
@@ -51,6 +52,7 @@ pub(super) struct Snapshot {
 pub(super) struct Reader {
     socket: Option<RouteSocket>,
     managers: KnownManagers,
+    pub gateways: Gateways,
 }
 
 /// Who configures an interface changes seldom, and finding out costs a dozen
@@ -92,7 +94,12 @@ impl Reader {
     pub fn open() -> io::Result<Self> {
         let socket = Some(RouteSocket::open()?);
         let managers = KnownManagers::default();
-        Ok(Self { socket, managers })
+        let gateways = Gateways::new();
+        Ok(Self {
+            socket,
+            managers,
+            gateways,
+        })
     }
 
     /// Errors: the state is unknown; the next call opens a new socket.
@@ -101,9 +108,23 @@ impl Reader {
             Some(socket) => socket,
             None => RouteSocket::open()?,
         };
-        let snapshot = read(&mut socket, &mut self.managers, interface)?;
+        let mut snapshot = read(&mut socket, &mut self.managers, interface)?;
         self.socket = Some(socket);
+        if let Some(state) = &mut snapshot.state {
+            state.gateways = self.gateways.of(state.index);
+        }
         Ok(snapshot)
+    }
+
+    /// Reads the default routes of the host.
+    pub fn read_gateways(&mut self, now: Instant) -> Result<(), RouteError> {
+        let mut socket = match self.socket.take() {
+            Some(socket) => socket,
+            None => RouteSocket::open()?,
+        };
+        self.gateways.read(&mut socket, now)?;
+        self.socket = Some(socket);
+        Ok(())
     }
 }
 

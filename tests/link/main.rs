@@ -1,0 +1,6 @@
+//! The peer link without sockets: what is fresh, and what messages look like
+//! on the wire.
+
+mod arbitrary;
+mod codec;
+mod sessions;
