@@ -193,9 +193,15 @@ fn hear(heard: &Heard<'_>) {
             "a Backup did {action:?}"
         );
     }
-    let (down_at, _) = agent.deadline().expect("a Backup waits");
-    assert!(down_at > now, "one advertisement ends no patience");
-    agent.handle(down_at, Event::Wake);
+    let down_at = claims(&mut agent);
+    let resigned = heard
+        .message
+        .as_ref()
+        .is_ok_and(|message| message.priority == 0);
+    assert!(
+        down_at > now || resigned,
+        "one advertisement ends no patience"
+    );
     let (instance, _) = agent.instances().next().expect("one instance");
     let outcome = Ok(());
     agent.handle(down_at, Event::Advertised { instance, outcome });
@@ -223,6 +229,20 @@ fn hear(heard: &Heard<'_>) {
         sent.is_some_and(|sent| sent <= most),
         "{sent:?} advertisements"
     );
+}
+
+/// When a Backup that hears no more claims; on the way it asks who else has
+/// the address.
+fn claims(agent: &mut Agent) -> Instant {
+    for _ in 0..8 {
+        let (at, _) = agent.deadline().expect("a Backup waits");
+        let actions = agent.handle(at, Event::Wake);
+        let claim = |action: &Action| matches!(action, Action::Advertise { .. });
+        if actions.iter().any(claim) {
+            return at;
+        }
+    }
+    panic!("a Backup that hears nobody never claims");
 }
 
 /// Every packet so far, by whatever it was counted.
