@@ -34,6 +34,7 @@ mod print;
 #[cfg(test)]
 mod properties;
 mod read;
+mod routing;
 mod scripts;
 pub mod work;
 mod yaml;
@@ -298,6 +299,7 @@ fn instances(
         }
     }
     lease::advice(&judged, out);
+    routing::between(&judged, out);
     let mut settings: Vec<_> = judged.into_iter().map(|(_, settings)| settings).collect();
     advice::unset_priorities(&drafts, out);
     advice::checks(&drafts, checks, out);

@@ -13,6 +13,7 @@ use proptest::sample::select;
 
 use super::arbitrary::{check, hooks, wired};
 use super::print::{self, Effective};
+use super::routing::arbitrary::routing;
 use super::*;
 use crate::agent::settings::{
     AddressSettings, AnnounceSettings, AntiReplay, Authentication, HmacSettings, Mode, Password,
@@ -229,11 +230,12 @@ fn instance(index: u8, name: String) -> impl Strategy<Value = InstanceSettings> 
                 peers(family),
                 (1..=255u8, 1..=255u8, 1..=255u8, any::<bool>()),
                 (preempt(), span(hour), announce(), lease(interval)),
-                authentication(version),
+                (authentication(version), routing(index, interface)),
             )
         })
         .prop_map(
-            move |((interface, speech), addresses, peers, numbers, times, authentication)| {
+            move |((interface, speech), addresses, peers, numbers, times, rest)| {
+                let (authentication, (routes, rules)) = rest;
                 let (version, family, checksum, advert_interval) = speech;
                 let (priority, down_after, ttl, with_source) = numbers;
                 let (preempt, settle, announce, lease) = times;
@@ -251,6 +253,8 @@ fn instance(index: u8, name: String) -> impl Strategy<Value = InstanceSettings> 
                     version,
                     family,
                     addresses,
+                    routes,
+                    rules,
                     advert_interval,
                     down_after,
                     ttl: if peers.is_empty() { 255 } else { ttl },

@@ -11,6 +11,7 @@ pub mod listener;
 pub mod lock;
 pub mod reload;
 pub mod render;
+mod routing;
 #[cfg(test)]
 pub(crate) mod sample;
 pub mod server;

@@ -13,7 +13,7 @@ use super::document::{Address, Check, Counters, Document, Instance, Time};
 use super::findings::{
     ADDRESSES_SHOWN, Row, conflicts, drift, errors, last_run, obstacles, problems, rejections,
 };
-use super::words;
+use super::{routing, words};
 
 /// Fits the smallest usual terminal, and a mail.
 pub const COLUMNS: u16 = 80;
@@ -84,6 +84,7 @@ pub fn detail(document: &Document, instance: &Instance, now: Timestamp, colour: 
     ];
     let addresses = instance.addresses.iter().map(address_in_words);
     rows.extend(addresses.map(|words| Row::new("address", words)));
+    rows.extend(routing::rows(instance));
     rows.extend(or_none("obstacle", obstacles(instance, now)));
     rows.extend(or_none("drift", drift(instance)));
     rows.extend(or_none("conflict", conflicts(instance, now)));

@@ -111,6 +111,8 @@ fn instance(name: &str, vrid: u8, state: StateName, reason: Reason) -> InstanceS
         effective_priority: Priority::new(150).unwrap(),
         priority_terms: Vec::new(),
         addresses: Vec::new(),
+        routes: Vec::new(),
+        rules: Vec::new(),
         active_router: None,
         advert_interval: Duration::from_secs(1),
         active_down_interval: Duration::from_micros(3_414_062),

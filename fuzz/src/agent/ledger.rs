@@ -135,6 +135,8 @@ impl Ledger {
             | Event::Socket { .. }
             | Event::Advertised { .. }
             | Event::AddressUnleased { .. }
+            | Event::RoutingChanged { .. }
+            | Event::Routing(_)
             | Event::Claim { .. }
             | Event::Reload(_)
             | Event::Stop
@@ -226,6 +228,8 @@ impl Ledger {
                 Action::Solicit { interface, .. } => {
                     assert!(self.interfaces.contains_key(interface), "{action:?}");
                 }
+                // None is configured.
+                Action::ChangeRouting(order) => panic!("{order:?}"),
                 Action::Report(_) => {}
             }
         }

@@ -142,6 +142,11 @@ impl Holding {
         self.is_held() && self.confirmed
     }
 
+    /// Ours, or tried in vain, or to be put back later: nothing waits for it.
+    pub(super) fn is_decided(&self) -> bool {
+        self.is_ours() || self.failure.is_some() || self.vanished.is_some()
+    }
+
     pub fn is_present(&self) -> bool {
         self.present
     }

@@ -12,6 +12,7 @@ pub mod invariants;
 mod kernel;
 mod orders;
 mod queries;
+pub mod routing;
 pub mod settings;
 mod story;
 mod trace;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use vipward::agent::action::{Action, AddressOrder};
+use vipward::agent::routing::RoutingOrder;
 use vipward::agent::settings::{InstanceSettings, Settings};
 use vipward::agent::time::Instant;
 use vipward::agent::values::{InstanceId, InterfaceName};
@@ -48,6 +50,8 @@ enum Coming {
     News(u32, Input),
     /// The kernel carries out an order, for the agent of this generation.
     Order(u32, AddressOrder, Kind),
+    /// The same about a route or rule.
+    Routing(u32, RoutingOrder),
     /// A lease may have run out.
     Expiry(InterfaceName, IpNet),
     /// Does this host answer for an address?
@@ -250,6 +254,7 @@ impl Lab {
                 }
             }
             Coming::Order(generation, order, kind) => self.carry_out(host, generation, order, kind),
+            Coming::Routing(generation, order) => self.carry_out_routing(host, generation, order),
             Coming::Expiry(interface, network) => self.expire(host, interface, network),
             Coming::Question(by, interface, address) => self.asked(host, by, interface, address),
             Coming::Story(Change::Stop) => self.stop(host),
@@ -347,6 +352,10 @@ impl Lab {
             Action::RemoveAddress(order) => {
                 self.note(id, || What::Remove(order.clone()));
                 self.order(id, order, Kind::Remove);
+            }
+            Action::ChangeRouting(order) => {
+                self.note(id, || What::Routing(order.clone()));
+                self.order_routing(id, order);
             }
             Action::Announce {
                 instance,
