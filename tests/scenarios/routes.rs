@@ -85,7 +85,8 @@ fn they_come_after_the_address_and_go_before_it() {
         &ADD_ROUTE.replace("add", "remove"),
         "remove 192.0.2.100/32",
     ];
-    assert_eq!(deeds, gone);
+    // A report that is older than the removal may cause another.
+    assert_eq!(deeds[..4], gone);
     assert!(lab.is_finished(a));
     assert_eq!(there(&lab, a), (false, false));
 }
@@ -101,7 +102,7 @@ fn a_route_waits_for_every_address_of_its_interface() {
     lab.start(a);
     lab.run_until(a, ACTIVE, secs(5));
     lab.mark();
-    lab.run(ms(79));
+    lab.run(ms(39));
     assert_eq!(orders(&lab, a), [] as [&str; 0]);
     lab.run(ms(2));
     assert_eq!(orders(&lab, a), [ADD_ROUTE]);
@@ -236,7 +237,8 @@ fn one_that_cannot_be_added_puts_the_instance_in_fault() {
     // Tried again after 5 s, 10 s and so on; each time with the address.
     lab.mark();
     lab.run(secs(60));
-    let tries = orders(&lab, a).len();
+    let tries = orders(&lab, a).into_iter();
+    let tries = tries.filter(|order| order == ADD_ROUTE).count();
     assert!((2..=3).contains(&tries), "{tries} tries in a minute");
     lab.at_mut(a).kernel.tables.refuse_add = None;
     lab.run(secs(60));

@@ -144,7 +144,8 @@ impl Holding {
 
     /// Ours, or tried in vain, or to be put back later: nothing waits for it.
     pub(super) fn is_decided(&self) -> bool {
-        self.is_ours() || self.failure.is_some() || self.vanished.is_some()
+        let given_up = self.failure.is_some() || self.vanished.is_some();
+        self.is_ours() || (given_up && self.pending.is_none())
     }
 
     pub fn is_present(&self) -> bool {

@@ -103,7 +103,8 @@ impl Entry {
 
     /// Added, or tried in vain, or to be put back later: nobody waits for it.
     pub(super) fn is_decided(&self) -> bool {
-        (self.is_held() && self.confirmed) || self.failure.is_some() || self.vanished
+        let given_up = self.failure.is_some() || self.vanished;
+        self.pending.is_none() && ((self.present && self.confirmed) || given_up)
     }
 
     fn may_try(&self, now: Instant) -> bool {
