@@ -23,6 +23,7 @@ mod monitor;
 mod orders;
 mod reachable;
 mod renewals;
+mod routing;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     let tests = orders::tests().into_iter();
     let tests = tests.chain(leases::tests()).chain(renewals::tests());
     let tests = tests.chain(reachable::tests()).chain(monitor::tests());
+    let tests = tests.chain(routing::tests());
     let trials = tests
         .map(|(name, body)| {
             let obstacle = obstacle.clone();
