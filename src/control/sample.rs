@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::document::{Context, Document, Identity, WallClock};
 use crate::agent::jobs::{CheckName, HookKind};
+use crate::agent::routing::{Route, RouteStatus, Rule, RuleStatus, TABLE_MAIN};
 use crate::agent::status::{
     ActiveRouter, AddressStatus, CheckState, CheckStatus, Conflict, Counter, Counters, Drift,
     HookStatus, InstanceStatus, Obstacle, PriorityTerm, Reason, Rejected, Rejection, StateName,
@@ -135,6 +136,39 @@ fn address(network: &str, held: bool, required: bool) -> AddressStatus {
     }
 }
 
+fn route(to: &str, source: Option<&str>, held: bool) -> RouteStatus {
+    RouteStatus {
+        route: Route {
+            to: to.parse().unwrap(),
+            via: Some("192.0.2.254".parse().unwrap()),
+            interface: "eth0".parse().unwrap(),
+            source: source.map(|source| source.parse().unwrap()),
+            table: if source.is_some() { TABLE_MAIN } else { 100 },
+            metric: 0,
+            onlink: false,
+        },
+        held,
+        required: held,
+    }
+}
+
+fn rule(held: bool) -> RuleStatus {
+    RuleStatus {
+        rule: Rule {
+            family: Family::Ipv4,
+            from: Some("192.0.2.10/32".parse().unwrap()),
+            to: None,
+            iif: None,
+            oif: None,
+            fwmark: Some(7).filter(|_| held),
+            table: 100,
+            priority: 30_000,
+        },
+        held,
+        required: true,
+    }
+}
+
 fn router(address: &str, ourselves: bool, age_ms: u64) -> Option<ActiveRouter> {
     Some(ActiveRouter {
         address: address.parse::<IpAddr>().unwrap(),
@@ -163,6 +197,11 @@ fn web() -> InstanceStatus {
             address("2001:db8::10/64", true, true),
             address("2001:db8::11/64", true, false),
         ],
+        routes: vec![
+            route("203.0.113.0/24", Some("192.0.2.10"), true),
+            route("0.0.0.0/0", None, true),
+        ],
+        rules: vec![rule(true)],
         active_router: router("192.0.2.1", true, 12),
         drift: vec![Drift {
             code: "addresses",
@@ -199,6 +238,8 @@ fn db() -> InstanceStatus {
             address("192.0.2.20/24", true, true),
             address("192.0.2.21/24", false, true),
         ],
+        routes: vec![route("203.0.113.0/24", Some("192.0.2.20"), false)],
+        rules: vec![rule(false)],
         active_router: router("192.0.2.1", true, 12),
         obstacles: vec![Obstacle {
             code: "address-refused",

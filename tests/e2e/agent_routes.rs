@@ -87,7 +87,7 @@ fn seen_as(host: &Host, behind: &str) -> io::Result<IpAddr> {
 fn ours(host: &Host) -> Vec<String> {
     let mut lines = Vec::new();
     for command in [
-        "route show table all",
+        "-4 route show table all",
         "-6 route show table all",
         "rule show",
         "-6 rule show",
@@ -184,7 +184,7 @@ fn put_back() {
     let before = ours(&a);
     for command in [
         "route del 203.0.113.0/24",
-        "route flush table 100",
+        "route del default table 100",
         "rule del from 192.0.2.100 lookup 100",
     ] {
         let deleted = Instant::now();

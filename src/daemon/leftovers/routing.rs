@@ -136,3 +136,80 @@ impl From<Rule> for LeftRule {
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::tests::custody;
+    use super::*;
+
+    pub(in crate::daemon::leftovers) fn route() -> Route {
+        Route {
+            to: "203.0.113.0/24".parse().unwrap(),
+            via: Some([192, 0, 2, 254].into()),
+            interface: "eth0".parse().unwrap(),
+            source: Some([192, 0, 2, 10].into()),
+            table: 100,
+            metric: 7,
+            onlink: true,
+        }
+    }
+
+    pub(in crate::daemon::leftovers) fn rule() -> Rule {
+        Rule {
+            family: Family::Ipv4,
+            from: Some("192.0.2.10/32".parse().unwrap()),
+            to: None,
+            iif: Some("eth1".parse().unwrap()),
+            oif: None,
+            fwmark: Some(9),
+            table: 100,
+            priority: 30_000,
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_what_is_read() {
+        let mut plain = route();
+        (plain.via, plain.source) = (None, None);
+        let mut six = rule();
+        (six.family, six.from) = (Family::Ipv6, None);
+        six.to = Some("2001:db8::/64".parse().unwrap());
+        let mut custody = custody("web", &["192.0.2.10/24"]);
+        custody.routing = vec![
+            RoutingItem::Route(route()),
+            RoutingItem::Route(plain.clone()),
+            RoutingItem::Rule(rule()),
+            RoutingItem::Rule(six.clone()),
+        ];
+        let fragment = serde_json::to_vec(&Left::from(custody)).unwrap();
+        let read: Left = serde_json::from_slice(&fragment).unwrap();
+        let read = Leftovers {
+            format: super::super::FORMAT,
+            instances: vec![read],
+        };
+        let items: Vec<RoutingItem> = read.routing().collect();
+        let wanted = [
+            RoutingItem::Rule(six),
+            RoutingItem::Rule(rule()),
+            RoutingItem::Route(plain),
+            RoutingItem::Route(route()),
+        ];
+        assert_eq!(items, wanted);
+    }
+
+    /// A record of an older agent has none; a damaged one names none.
+    #[test]
+    fn what_cannot_be_read_is_left_out() {
+        let old = serde_json::to_string(&Left::from(custody("web", &[]))).unwrap();
+        assert!(!old.contains("routes") && !old.contains("rules"));
+        let mut left: Left = serde_json::from_str(&old).unwrap();
+        left.note(vec![RoutingItem::Route(route()), RoutingItem::Rule(rule())]);
+        left.routes[0].to = "nowhere".to_owned();
+        left.rules[0].iif = Some("a/b".to_owned());
+        let read = Leftovers {
+            format: super::super::FORMAT,
+            instances: vec![left],
+        };
+        assert_eq!(read.routing().count(), 0);
+    }
+}

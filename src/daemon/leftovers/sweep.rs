@@ -224,4 +224,34 @@ mod tests {
         found.sort();
         assert_eq!(found, without);
     }
+
+    /// Rules before routes; beside another agent only what a record names.
+    #[test]
+    fn of_routes_and_rules_those_with_our_mark_go() {
+        use super::super::routing::tests::{route, rule};
+        let mut custody = custody("web", &[]);
+        custody.routing = vec![RoutingItem::Route(route()), RoutingItem::Rule(rule())];
+        let recorded = Leftovers {
+            format: FORMAT,
+            instances: vec![Left::from(custody)],
+        };
+        let mut other = route();
+        other.table = 77;
+        let items = [
+            RoutingItem::Route(other.clone()),
+            RoutingItem::Route(route()),
+            RoutingItem::Rule(rule()),
+        ];
+        let survey = Survey {
+            routing: items.into_iter().collect(),
+            ..Survey::default()
+        };
+        let named = [RoutingItem::Rule(rule()), RoutingItem::Route(route())];
+        let all = routing_left_on(&survey, None, true);
+        assert_eq!(all.len(), 3);
+        assert_eq!(all.first(), named.first());
+        assert_eq!(routing_left_on(&survey, Some(&recorded), false), named);
+        assert_eq!(routing_left_on(&survey, None, false), []);
+        assert_eq!(routing_left_on(&survey, Some(&recorded), true).len(), 3);
+    }
 }
