@@ -192,16 +192,9 @@ pub fn told(lab: &mut Lab, id: HostId, input: &Input) {
             });
             ledger.interfaces.insert(*interface, state.clone());
         }
-        Input::RoutingChanged {
-            instance,
-            index,
-            change,
-            outcome,
-        } => {
-            let well = outcome.is_ok();
-            routing::told(&mut ledger.routing, *instance, *index, *change, well);
+        Input::RoutingChanged { .. } | Input::Routing(_) => {
+            routing::told(&mut ledger.routing, input);
         }
-        Input::Routing(state) => ledger.routing.known = Some(state.clone()),
         Input::Wake
         | Input::Packet(_)
         | Input::Claim { .. }

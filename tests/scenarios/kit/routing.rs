@@ -236,16 +236,22 @@ pub fn words(order: &RoutingOrder) -> String {
 }
 
 /// The agent was just told this.
-pub fn told(
-    ledger: &mut RoutingLedger,
-    instance: InstanceId,
-    index: RoutingIndex,
-    change: Change,
-    well: bool,
-) {
-    ledger.pending.remove(&(instance, index));
-    if change == Change::Remove && !well {
-        ledger.stuck.insert((instance, index));
+pub fn told(ledger: &mut RoutingLedger, input: &Input) {
+    match input {
+        Input::RoutingChanged {
+            instance,
+            index,
+            change,
+            outcome,
+        } => {
+            let key = (*instance, *index);
+            ledger.pending.remove(&key);
+            if *change == Change::Remove && outcome.is_err() {
+                ledger.stuck.insert(key);
+            }
+        }
+        Input::Routing(state) => ledger.known = Some(state.clone()),
+        _ => {}
     }
 }
 
