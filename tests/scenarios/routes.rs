@@ -106,8 +106,30 @@ fn a_route_waits_for_every_address_of_its_interface() {
     assert_eq!(orders(&lab, a), [] as [&str; 0]);
     lab.run(ms(2));
     assert_eq!(orders(&lab, a), [ADD_ROUTE]);
+    // The answer to the second address was awaited, too.
+    let deeds: Vec<String> = lab.deeds(a).into_iter().map(|(_, deed)| deed).collect();
+    let place = |deed: &str| deeds.iter().position(|other| other == deed);
+    assert!(
+        place("announce 192.0.2.100") < place(ADD_ROUTE),
+        "{deeds:?}"
+    );
     lab.run(ms(40));
     assert_eq!(orders(&lab, a), [ADD_ROUTE, ADD_RULE]);
+}
+
+/// Wherever that is held.
+#[test]
+fn a_route_waits_for_its_source() {
+    let mut settings = web(100);
+    let mut elsewhere = address("198.51.100.100/24");
+    elsewhere.interface = interface("eth1");
+    settings.addresses.push(elsewhere);
+    let mut own = from_web();
+    own.source = Some(ip("198.51.100.100"));
+    settings.routes = vec![required_route(own.clone())];
+    // That none is ordered before is judged in every story.
+    let (lab, a) = active(settings);
+    assert!(lab.at(a).kernel.has_route(&own));
 }
 
 #[test]
@@ -178,9 +200,17 @@ fn a_route_returns_with_its_address() {
     let (mut lab, a) = active(routed(100));
     lab.delete_address(a, "eth0", "192.0.2.100/32");
     assert_eq!(there(&lab, a), (false, true));
-    lab.run(secs(1));
+    lab.run(ms(20));
     assert_eq!(there(&lab, a), (true, true));
     assert_eq!(orders(&lab, a), [ADD_ROUTE]);
+    // Deleted again, the address is put back after a while only.
+    lab.delete_address(a, "eth0", "192.0.2.100/32");
+    lab.run(ms(20));
+    assert_eq!(lab.holds(a, WEB), None);
+    assert_eq!(orders(&lab, a), [ADD_ROUTE]);
+    lab.run(secs(1));
+    assert_eq!(there(&lab, a), (true, true));
+    assert_eq!(restored(&lab, a), 2);
 }
 
 /// An IPv6 route stays, without its source.
