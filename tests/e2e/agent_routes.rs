@@ -256,7 +256,7 @@ fn reload() {
     let [a, b] = lab.hosts(["a", "b"]);
     let _gateway = gateway(&lab);
     let plain = Router::new(200).interval_ms(100);
-    let agent = lab.agent(&a, &[plain.clone()]);
+    let agent = lab.agent(&a, std::slice::from_ref(&plain));
     let other = lab.agent(&b, &[Router::new(100).interval_ms(100)]);
     agent.wait_state("web", "active", LONG);
     other.wait_state("web", "backup", LONG);

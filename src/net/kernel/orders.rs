@@ -160,11 +160,11 @@ impl Worker {
         while self.waiting.blocking_recv_many(&mut tasks, CHUNK_MAX) > 0 {
             // What waits to be added is in every later account, so the last
             // one covers all of them.
-            let accounts = tasks.iter().filter_map(|task| match task {
+            let account = tasks.iter().rev().find_map(|task| match task {
                 Task::Record(bytes) => Some(bytes),
                 Task::Order(_) | Task::Routing(_) => None,
             });
-            if let Some(bytes) = accounts.last() {
+            if let Some(bytes) = account {
                 (self.keep)(bytes);
             }
             self.carry_out_all(&mut tasks);
