@@ -131,6 +131,8 @@ fn settings(version: Version, value: u8, interval: AdvertInterval) -> Settings {
             required: true,
             source_address: false,
         }],
+        routes: Vec::new(),
+        rules: Vec::new(),
         advert_interval: interval,
         down_after: 3,
         unicast_peers: Vec::new(),

@@ -287,6 +287,8 @@ fn listener(heard: &Heard<'_>) -> Option<(Agent, Instant)> {
         version,
         family,
         addresses: vec![virtual_address(family)?],
+        routes: Vec::new(),
+        rules: Vec::new(),
         advert_interval: AdvertInterval::from_seconds(1)?,
         down_after: 3,
         unicast_peers: if unicast {

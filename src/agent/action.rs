@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::cluster::message::Message;
 use super::jobs::Job;
 use super::report::Report;
+use super::routing::RoutingOrder;
 use super::values::{AddressIndex, InstanceId, InterfaceName, Lease, NodeName};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,9 @@ pub enum Action {
     RenewAddress(AddressOrder),
     /// Answered by [`super::event::Event::AddressRemoved`].
     RemoveAddress(AddressOrder),
+    /// Answered by [`super::event::Event::RoutingChanged`]. Carried out in
+    /// order with those about addresses.
+    ChangeRouting(RoutingOrder),
     /// One gratuitous ARP in each form, or one unsolicited NA.
     Announce {
         instance: InstanceId,

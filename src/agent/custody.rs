@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::routing::RoutingItem;
 use super::settings::Authentication;
 use super::values::{AdvertInterval, ChecksumForm, InstanceName, InterfaceName, Version, Vrid};
 
@@ -30,4 +31,6 @@ pub struct Custody {
     /// Where, and with the prefix length under which they are on the host.
     /// None that belongs to the host itself.
     pub addresses: Vec<(InterfaceName, IpNet)>,
+    /// Routes before rules.
+    pub routing: Vec<RoutingItem>,
 }

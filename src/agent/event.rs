@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use super::cluster::LinkEvent;
 use super::jobs::{JobId, JobResult};
+use super::routing::{Change, Effect, RoutingIndex, RoutingState};
 use super::seal::{Seal, Witness};
 use super::settings::Settings;
 use super::values::{AddressIndex, ChecksumForm, Family, InstanceId, InterfaceName, MacAddress};
@@ -55,6 +56,18 @@ pub enum Event<'a> {
         address: AddressIndex,
         outcome: Result<(), NotRenewed>,
     },
+    /// The kernel answered an [`super::action::Action::ChangeRouting`]. The
+    /// removal of what is absent is a success.
+    RoutingChanged {
+        instance: InstanceId,
+        index: RoutingIndex,
+        change: Change,
+        outcome: Result<Effect, String>,
+    },
+    /// What bears our mark among the host's routes and rules. Sent whole at
+    /// first and after every change, whatever the change was; only where
+    /// [`super::Agent::wants_routing`].
+    Routing(RoutingState),
     /// An [`super::action::Action::Advertise`] was handed to the kernel, or
     /// could not be.
     Advertised {

@@ -8,6 +8,7 @@ mod leftovers;
 mod order;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::event::{Added, Removed};
@@ -17,7 +18,7 @@ use super::time::Instant;
 use super::values::{AddressIndex, InstanceId, InterfaceName, Lease};
 use super::world::Turn;
 use holding::Pending;
-pub(super) use holding::{AddOutcome, Holding};
+pub(super) use holding::{AddOutcome, Failure, Holding};
 
 /// Pause before a failed removal is tried again: short, since two hosts may
 /// answer for the address meanwhile.
@@ -111,6 +112,24 @@ impl Holdings {
         self.holdings
             .values()
             .all(|holding| holding.pending.is_none() && !holding.is_removable())
+    }
+
+    /// None that is configured is about to come.
+    pub fn are_decided(&self) -> bool {
+        self.iter().all(Holding::is_decided)
+    }
+
+    /// The same of those on one interface.
+    pub fn are_decided_on(&self, interface: InterfaceName) -> bool {
+        let mut here = self.iter();
+        here.all(|holding| holding.settings.interface != interface || holding.is_decided())
+    }
+
+    /// The kernel takes it for a source: it is ours and there, or not one of
+    /// this instance's.
+    pub fn may_speak_from(&self, address: IpAddr) -> bool {
+        let mut all = self.holdings.values();
+        all.all(|holding| holding.settings.network.addr() != address || holding.is_ours())
     }
 
     /// Orders every address, those believed present too: a claim begins by

@@ -21,6 +21,7 @@ mod quiet;
 mod reload;
 pub mod report;
 mod router;
+pub mod routing;
 mod schedule;
 pub mod seal;
 pub mod settings;
@@ -213,6 +214,15 @@ impl Agent {
             } => self.one(now, actions, instance, |router, turn| {
                 router.on_renewed(turn, address, outcome);
             }),
+            Event::RoutingChanged {
+                instance,
+                index,
+                change,
+                outcome,
+            } => self.one(now, actions, instance, |router, turn| {
+                router.on_routing_changed(turn, index, change, outcome);
+            }),
+            Event::Routing(state) => self.on_routing(now, state, actions),
             Event::Advertised { instance, outcome } => {
                 self.one(now, actions, instance, |router, turn| {
                     router.on_advertised(turn, outcome);

@@ -4,6 +4,7 @@
 use std::hash::{Hash, Hasher};
 
 use super::holdings::Holdings;
+use super::routing::Routing;
 use super::settings::InstanceSettings;
 use super::status::{CheckState, Obstacle};
 use super::time::Instant;
@@ -96,7 +97,7 @@ impl Obstacles {
         now: Instant,
         world: &World,
         settings: &InstanceSettings,
-        holdings: &Holdings,
+        (holdings, routing): (&Holdings, &Routing),
     ) -> Obstacles {
         let mut next = Survey {
             now,
@@ -105,6 +106,7 @@ impl Obstacles {
         };
         next.interface(world, settings);
         next.addresses(world, settings, holdings);
+        next.routing(world, settings, routing);
         next.checks(world, settings);
         next.found
     }
@@ -233,6 +235,52 @@ impl Survey<'_> {
                     address.interface, failure.error
                 );
                 self.add(gravity, "address-failed", source, text);
+            }
+        }
+    }
+
+    fn routing(&mut self, world: &World, settings: &InstanceSettings, routing: &Routing) {
+        for entry in routing.iter() {
+            let source = entry.item().to_string();
+            let gravity = match entry.is_required() {
+                true => Gravity::Blocks,
+                false => Gravity::Shows,
+            };
+            let elsewhere = entry.item().interface();
+            if let Some(interface) = elsewhere.filter(|other| *other != settings.interface) {
+                let (code, text) = match world.interface(interface) {
+                    None => {
+                        self.found.waiting = true;
+                        continue;
+                    }
+                    Some(known) if known.state.is_none() => (
+                        "interface-missing",
+                        format!("interface {interface} does not exist"),
+                    ),
+                    // The kernel takes no route over it, and drops those it had.
+                    Some(known) if !known.is_up() => (
+                        "link-down",
+                        format!("interface {interface} is down or has no carrier"),
+                    ),
+                    Some(_) => ("", String::new()),
+                };
+                if !code.is_empty() {
+                    self.add(gravity, code, source, text);
+                    continue;
+                }
+            }
+            let Some(failure) = entry.failure() else {
+                continue;
+            };
+            if entry.is_present() {
+                let text = format!(
+                    "cannot be removed: {}; it may still be there",
+                    failure.error
+                );
+                self.add(Gravity::Shows, "routing-not-removed", source, text);
+            } else if failure.retry_at > self.now {
+                let text = format!("cannot be added: {}", failure.error);
+                self.add(gravity, "routing-failed", source, text);
             }
         }
     }

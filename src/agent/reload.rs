@@ -76,7 +76,8 @@ impl Agent {
                 self.by_name.insert(settings.name.clone(), *id);
             }
             let others = settings.addresses.iter().map(|address| address.interface);
-            for interface in others.chain([settings.interface]) {
+            let routes = settings.routes.iter().map(|item| item.route.interface);
+            for interface in others.chain(routes).chain([settings.interface]) {
                 let users = self.by_interface.entry(interface).or_default();
                 if users.last() != Some(id) {
                     users.push(*id);
@@ -106,8 +107,10 @@ impl Agent {
     fn note_leaving(&mut self) {
         let retired = self.retired.iter();
         let routers = retired.filter_map(|id| self.routers.get(id));
-        let leaving = routers.flat_map(VirtualRouter::addresses_left).collect();
-        self.world.set_leaving(leaving);
+        let leaving = routers.clone().flat_map(VirtualRouter::addresses_left);
+        let routing = routers.flat_map(VirtualRouter::routing_left);
+        self.world.set_leaving(leaving.collect());
+        self.world.set_routing_leaving(routing.collect());
     }
 
     /// Lets go of the retired instances that have nothing left.

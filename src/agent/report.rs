@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::cluster::Refusal;
 use super::event::Claim;
 use super::jobs::{CheckName, HookKind};
+use super::routing::RoutingFact;
 use super::status::{CheckState, Counter, Reason, StateName};
 use super::values::{Family, InstanceName, InterfaceName, NodeName};
 
@@ -91,6 +92,8 @@ pub enum Fact {
         /// What seems to configure the interface.
         manager: Option<&'static str>,
     },
+    /// About a route or rule.
+    Routing(RoutingFact),
     /// Another host claims an address that we hold.
     ForeignClaim {
         claim: Claim,
@@ -193,6 +196,7 @@ impl Fact {
             | Fact::RemovalFailed { .. }
             | Fact::RenewalFailed { .. }
             | Fact::SocketFailed { .. } => Level::Error,
+            Fact::Routing(fact) => fact.level(),
             Fact::Check {
                 to: CheckState::Down,
                 ..
@@ -374,6 +378,7 @@ impl fmt::Display for Fact {
                 f,
                 "the lease of {address} on {interface} could not be begun anew: {error}; tried again at once and with each advertisement, until it runs out"
             ),
+            Fact::Routing(fact) => fact.fmt(f),
             Fact::ForeignClaim { claim, interface } => write!(
                 f,
                 "{} {} {} on {interface} while it is ours; announced again",

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use super::jobs::{CheckName, HookKind};
 use super::ladder::group;
+use super::routing::{RouteSettings, RuleSettings};
 use super::status::CheckState;
 use super::values::{
     AdvertInterval, ChecksumForm, Family, InstanceName, InterfaceName, Lease, NodeName, Priority,
@@ -123,6 +124,9 @@ pub struct InstanceSettings {
     pub family: Family,
     /// In configuration order; never empty, and at least one is advertised.
     pub addresses: Vec<AddressSettings>,
+    /// Come and go with the addresses; in configuration order.
+    pub routes: Vec<RouteSettings>,
+    pub rules: Vec<RuleSettings>,
     pub advert_interval: AdvertInterval,
     /// Intervals of silence after which the Active is taken for lost; at least 1.
     pub down_after: u8,

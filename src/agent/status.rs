@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use super::cluster::Refusal;
 use super::cluster::message::{CheckNews, InstanceNews};
 use super::jobs::{CheckName, HookKind};
+use super::routing::{RouteStatus, RuleStatus};
 use super::time::Instant;
 use super::values::{
     ChecksumForm, Family, InstanceName, InterfaceName, Lease, MacAddress, NodeName, Priority,
@@ -84,6 +85,8 @@ pub struct InstanceStatus {
     /// What failing checks add to the base.
     pub priority_terms: Vec<PriorityTerm>,
     pub addresses: Vec<AddressStatus>,
+    pub routes: Vec<RouteStatus>,
+    pub rules: Vec<RuleStatus>,
     /// Who is Active as far as we know; ourselves included.
     pub active_router: Option<ActiveRouter>,
     pub advert_interval: Duration,

@@ -9,6 +9,7 @@ use super::cluster::message::Word;
 use super::event::InterfaceState;
 use super::jobs::{CheckName, JobId};
 use super::report::{Fact, Report};
+use super::routing::{RoutingItem, RoutingState};
 use super::settings::InstanceSettings;
 use super::status::CheckState;
 use super::time::Instant;
@@ -29,6 +30,10 @@ pub(super) struct World {
     checks: BTreeMap<CheckName, Verdict>,
     /// What the peer link tells.
     pub nodes: Nodes,
+    /// What bears our mark; `None` until it was first reported.
+    routing: Option<RoutingState>,
+    /// As `leaving`.
+    routing_leaving: RoutingState,
 }
 
 /// What a check amounts to now.
@@ -74,6 +79,29 @@ impl World {
     /// Learns what instances that are about to go have on the host.
     pub fn set_leaving(&mut self, leaving: BTreeSet<(InterfaceName, IpAddr)>) {
         self.leaving = leaving;
+    }
+
+    /// The same for routes and rules.
+    pub fn set_routing_leaving(&mut self, leaving: RoutingState) {
+        self.routing_leaving = leaving;
+    }
+
+    pub fn set_routing(&mut self, state: RoutingState) {
+        self.routing = Some(state);
+    }
+
+    pub fn knows_routing(&self) -> bool {
+        self.routing.is_some()
+    }
+
+    /// As it was last reported.
+    pub fn has_routing(&self, item: &RoutingItem) -> bool {
+        let known = self.routing.as_ref();
+        known.is_some_and(|known| known.contains(item))
+    }
+
+    pub fn is_routing_leaving(&self, item: &RoutingItem) -> bool {
+        self.routing_leaving.contains(item)
     }
 
     /// Returns what was known before.

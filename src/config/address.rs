@@ -139,13 +139,13 @@ fn virtual_network(node: &Node) -> Read<IpNet> {
 }
 
 /// Digits only, so that `/+24` and `/024` are refused.
-fn prefix(text: &str) -> Option<u8> {
+pub(super) fn prefix(text: &str) -> Option<u8> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit());
     let plain = plain && (text == "0" || !text.starts_with('0'));
     text.parse().ok().filter(|_| plain)
 }
 
-fn bad_prefix(node: &Node, address: IpAddr, written: &str) -> Finding {
+pub(super) fn bad_prefix(node: &Node, address: IpAddr, written: &str) -> Finding {
     let longest = longest_prefix(address);
     let title = format!("{} is not a prefix length", quoted(written));
     let mask = written
@@ -217,7 +217,7 @@ pub(super) fn text(node: &Node) -> Read<&str> {
     Ok(scalar.text.trim())
 }
 
-fn address(node: &Node, text: &str) -> Read<IpAddr> {
+pub(super) fn address(node: &Node, text: &str) -> Read<IpAddr> {
     if let Ok(address) = text.parse() {
         return Ok(address);
     }

@@ -15,6 +15,7 @@ use super::health::{self, Hooks, UseDraft};
 use super::keys;
 use super::lease::{self, LeaseChoice};
 use super::read::{self, At, Field, Read, Section};
+use super::routing::{self, RouteDraft, RuleDraft};
 use super::witness;
 use super::yaml::Node;
 
@@ -55,6 +56,8 @@ pub(super) struct Draft {
     pub version: Field<Version>,
     pub family: Field<Family>,
     pub addresses: Field<Items<AddressDraft>>,
+    pub routes: Field<Items<RouteDraft>>,
+    pub rules: Field<Items<RuleDraft>>,
     pub advert_interval: Field<Duration>,
     pub down_after: Field<u8>,
     pub unicast_peers: Field<Items<At<IpAddr>>>,
@@ -96,6 +99,8 @@ pub(super) fn draft(name: &str, place: Place, node: &Node, out: &mut Findings) -
         version: section.field("version", out, version),
         family: section.field("family", out, family),
         addresses: addresses(&section, out),
+        routes: routing::routes(&section, out),
+        rules: routing::rules(&section, out),
         advert_interval: section.field("advert_interval", out, |node| {
             // What each version can carry is judged when the version is known.
             let what =

@@ -21,6 +21,7 @@ use super::health;
 use super::instance::{ChecksumChoice, Draft};
 use super::lease;
 use super::read::Field;
+use super::routing;
 use super::witness;
 
 /// The count field has eight bits.
@@ -42,6 +43,8 @@ pub(super) fn instance(draft: &Draft, out: &mut Findings) -> Option<InstanceSett
     let speakable = speakable(draft, version, family, out);
     unicast(draft, family, out);
     let addresses = addresses(draft, version, family, out);
+    let routes = family.and_then(|family| routing::judge_routes(draft, family, out));
+    let rules = family.and_then(|family| routing::judge_rules(draft, family, out));
     let lease = interval.and_then(|interval| lease::judge(draft, interval, out));
     let authentication = match (version, interval) {
         (Some(version), Some(interval)) => auth::judge(draft, version, interval, out),
@@ -56,6 +59,8 @@ pub(super) fn instance(draft: &Draft, out: &mut Findings) -> Option<InstanceSett
         version: version?,
         family: family?,
         addresses: addresses?,
+        routes: routes?,
+        rules: rules?,
         advert_interval: interval?,
         down_after: draft.down_after.or(DOWN_AFTER_DEFAULT)?,
         unicast_peers: match draft.unicast_peers.given() {

@@ -27,6 +27,8 @@ pub(super) static INSTANCE: Keys = Keys {
         "version",
         "family",
         "addresses",
+        "routes",
+        "rules",
         "advert_interval",
         "down_after",
         "unicast_peers",
@@ -44,7 +46,7 @@ pub(super) static INSTANCE: Keys = Keys {
         "ttl",
         "auth",
     ],
-    later: &["virtual_mac", "routes", "rules", "nodes"],
+    later: &["virtual_mac", "nodes"],
 };
 
 pub(super) static ADDRESS: Keys = Keys {
@@ -56,6 +58,29 @@ pub(super) static ADDRESS: Keys = Keys {
         "advertise",
         "required",
         "source_address",
+    ],
+    later: &[],
+};
+
+pub(super) static ROUTE: Keys = Keys {
+    within: "a route",
+    known: &[
+        "to",
+        "via",
+        "interface",
+        "source",
+        "table",
+        "metric",
+        "onlink",
+        "required",
+    ],
+    later: &[],
+};
+
+pub(super) static RULE: Keys = Keys {
+    within: "a rule",
+    known: &[
+        "from", "to", "iif", "oif", "fwmark", "table", "priority", "required",
     ],
     later: &[],
 };
@@ -139,13 +164,13 @@ pub(super) static LOG: Keys = Keys {
     later: &[],
 };
 
-static SECTIONS: [&Keys; 12] = [
-    &TOP, &INSTANCE, &ADDRESS, &ANNOUNCE, &AUTH, &CHECK, &USE, &HOOKS, &HOOK, &CLUSTER, &CONTROL,
-    &LOG,
+static SECTIONS: [&Keys; 14] = [
+    &TOP, &INSTANCE, &ADDRESS, &ROUTE, &RULE, &ANNOUNCE, &AUTH, &CHECK, &USE, &HOOKS, &HOOK,
+    &CLUSTER, &CONTROL, &LOG,
 ];
 
 /// What keepalived calls things, and what to write here.
-const KEEPALIVED: [(&str, &str); 30] = [
+const KEEPALIVED: [(&str, &str); 35] = [
     ("auth_pass", "write `auth: { password: ... }`"),
     ("auth_hmac", "write `auth: { keys: { 1: /path/to/key } }`"),
     ("vrrp_instance", "name it under `instances`"),
@@ -156,6 +181,12 @@ const KEEPALIVED: [(&str, &str); 30] = [
         "virtual_ipaddress_excluded",
         "write `addresses`, each with `advertise: false`",
     ),
+    ("virtual_routes", "write `routes`"),
+    ("virtual_rules", "write `rules`"),
+    // And what `ip route` calls them.
+    ("dev", "write `interface`"),
+    ("gateway", "write `via`"),
+    ("src", "write `source` in a route, `from` in a rule"),
     ("advert_int", "write `advert_interval`"),
     ("down_timer_adverts", "write `down_after`"),
     ("unicast_peer", "write `unicast_peers`"),

@@ -34,6 +34,7 @@ mod print;
 #[cfg(test)]
 mod properties;
 mod read;
+mod routing;
 mod scripts;
 mod witness;
 pub mod work;
@@ -318,6 +319,7 @@ fn instances(
         }
     }
     lease::advice(&judged, out);
+    routing::between(&judged, out);
     let mut settings: Vec<_> = judged.into_iter().map(|(_, settings)| settings).collect();
     advice::unset_priorities(&drafts, out);
     if matches!(cluster, Field::Absent) {

@@ -21,6 +21,7 @@ use super::duration;
 use super::emit;
 use super::host::HostSettings;
 use super::lease;
+use super::routing::print::{EffectiveRoute, EffectiveRule};
 use super::work::Work;
 use super::work::probe::{ProbeKind, Trust};
 
@@ -47,6 +48,10 @@ struct EffectiveInstance {
     version: u8,
     family: String,
     addresses: Vec<EffectiveAddress>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    routes: Vec<EffectiveRoute>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    rules: Vec<EffectiveRule>,
     advert_interval: String,
     down_after: u8,
     unicast_peers: Vec<String>,
@@ -333,6 +338,8 @@ fn effective_instance(
             .iter()
             .map(|address| effective_address(address, instance.family))
             .collect(),
+        routes: instance.routes.iter().map(EffectiveRoute::new).collect(),
+        rules: instance.rules.iter().map(EffectiveRule::new).collect(),
         advert_interval: duration::print(instance.advert_interval.as_duration()),
         down_after: instance.down_after,
         unicast_peers: instance

@@ -14,6 +14,7 @@ use proptest::sample::select;
 
 use super::arbitrary::{check, hooks, wired};
 use super::print::{self, Effective};
+use super::routing::arbitrary::routing;
 use super::*;
 use crate::agent::settings::{
     AddressSettings, AnnounceSettings, AntiReplay, Authentication, ClusterSettings, HmacSettings,
@@ -242,12 +243,13 @@ fn instance(index: u8, name: String) -> impl Strategy<Value = InstanceSettings> 
                 (peers(family), disputes(family)),
                 (1..=255u8, 1..=255u8, 1..=255u8, any::<bool>()),
                 (preempt(), span(hour), announce(), lease(interval)),
-                authentication(version),
+                (authentication(version), routing(index, interface)),
             )
         })
         .prop_map(
-            move |((interface, speech), addresses, others, numbers, times, authentication)| {
+            move |((interface, speech), addresses, others, numbers, times, rest)| {
                 let (peers, (on_all_fail, on_conflict, witnesses)) = others;
+                let (authentication, (routes, rules)) = rest;
                 let (version, family, checksum, advert_interval) = speech;
                 let (priority, down_after, ttl, with_source) = numbers;
                 let (preempt, settle, announce, lease) = times;
@@ -268,6 +270,8 @@ fn instance(index: u8, name: String) -> impl Strategy<Value = InstanceSettings> 
                     version,
                     family,
                     addresses,
+                    routes,
+                    rules,
                     advert_interval,
                     down_after,
                     ttl: if peers.is_empty() { 255 } else { ttl },

@@ -283,6 +283,14 @@ fn boolean_meant(scalar: &Scalar) -> Option<bool> {
 
 /// A whole number within `range`.
 pub(super) fn integer(node: &Node, what: &str, range: RangeInclusive<u8>) -> Read<u8> {
+    let wide = u32::from(*range.start())..=u32::from(*range.end());
+    let number = number(node, what, wide)?;
+    // The range has excluded that.
+    u8::try_from(number).map_err(|_| Finding::at(node.place, "out of range", ""))
+}
+
+/// The same, of 32 bits.
+pub(super) fn number(node: &Node, what: &str, range: RangeInclusive<u32>) -> Read<u32> {
     let (low, high) = (*range.start(), *range.end());
     let (wanted, write) = match high - low {
         1 => (format!("{low} or {high}"), format!("write {low} or {high}")),
@@ -322,11 +330,11 @@ pub(super) fn integer(node: &Node, what: &str, range: RangeInclusive<u8>) -> Rea
 }
 
 /// `0x33`, `0o17`, `0b11`, `1_0`.
-fn other_base(written: &str) -> Option<u8> {
+fn other_base(written: &str) -> Option<u32> {
     let text = written.to_ascii_lowercase().replace('_', "");
     let radix = |prefix: &str, radix| {
         text.strip_prefix(prefix)
-            .and_then(|digits| u8::from_str_radix(digits, radix).ok())
+            .and_then(|digits| u32::from_str_radix(digits, radix).ok())
     };
     radix("0x", 16)
         .or_else(|| radix("0o", 8))

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 pub use super::clock::{Time, WallClock};
 pub use super::nodes::{Link, Node};
+pub use super::routing::{Route, Rule};
 use crate::agent::status;
 use crate::agent::time::Instant;
 
@@ -82,6 +83,11 @@ pub struct Instance {
     pub obstacles: Vec<Obstacle>,
     pub priority: Priority,
     pub addresses: Vec<Address>,
+    /// Missing where an older agent answers, like the rules.
+    #[serde(default)]
+    pub routes: Vec<Route>,
+    #[serde(default)]
+    pub rules: Vec<Rule>,
     /// Null while nobody is known to be Active.
     pub active_router: Option<ActiveRouter>,
     pub advert_interval_ms: u64,
@@ -291,6 +297,8 @@ impl Instance {
                 terms: instance.priority_terms.iter().map(Term::new).collect(),
             },
             addresses: instance.addresses.iter().map(Address::new).collect(),
+            routes: instance.routes.iter().map(Route::new).collect(),
+            rules: instance.rules.iter().map(Rule::new).collect(),
             active_router: instance
                 .active_router
                 .as_ref()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::document::{Conflict, Counters, Document, Drift, Hook, Instance, Obstacle, Rejection};
-use super::words;
+use super::{routing, words};
 
 /// Addresses named one by one; the rest is counted.
 pub(super) const ADDRESSES_SHOWN: usize = 3;
@@ -29,6 +29,7 @@ impl Row {
 /// What somebody may have to do something about.
 pub(super) fn problems(document: &Document, instance: &Instance, now: Timestamp) -> Vec<Row> {
     let mut rows = misplaced(instance);
+    rows.extend(routing::misplaced(instance));
     rows.extend(obstacles(instance, now));
     let priority = &instance.priority;
     if priority.base != priority.effective || !priority.terms.is_empty() {

@@ -15,6 +15,7 @@ pub mod nodes;
 mod picture;
 pub mod reload;
 pub mod render;
+mod routing;
 #[cfg(test)]
 pub(crate) mod sample;
 pub mod server;

@@ -14,7 +14,7 @@ use super::findings::{
 };
 pub use super::layout::{COLUMNS, Colour};
 use super::layout::{marked, paint, pairs, plain_table, wrapped};
-use super::{node_findings, picture, words};
+use super::{node_findings, picture, routing, words};
 
 /// Of a check's name; longer ones are cut, since each check has one line.
 const CHECK_NAME_SHOWN: usize = 30;
@@ -87,6 +87,7 @@ pub fn detail(document: &Document, instance: &Instance, now: Timestamp, colour: 
     let addresses = instance.addresses.iter().map(address_in_words);
     rows.extend(addresses.map(|words| Row::new("address", words)));
     rows.extend(picture::elsewhere(document, &instance.name, now));
+    rows.extend(routing::rows(instance));
     rows.extend(or_none("obstacle", obstacles(instance, now)));
     rows.extend(or_none("drift", drift(document, instance)));
     rows.extend(or_none("conflict", conflicts(instance, now)));

@@ -9,6 +9,7 @@ use super::document::{Context, Document, Identity, WallClock};
 use crate::agent::cluster::Refusal;
 use crate::agent::cluster::message::{CheckNews, Fitness, InstanceNews, ObstacleNews};
 use crate::agent::jobs::{CheckName, HookKind};
+use crate::agent::routing::{Route, RouteStatus, Rule, RuleStatus, TABLE_MAIN};
 use crate::agent::status::{
     ActiveRouter, AddressStatus, CheckState, CheckStatus, Conflict, Counter, Counters, Drift,
     HookStatus, InstanceStatus, Known, NodeStatus, Obstacle, PathStatus, PriorityTerm, Reason,
@@ -253,6 +254,8 @@ fn instance(name: &str, vrid: u8, state: StateName, reason: Reason) -> InstanceS
         effective_priority: Priority::new(150).unwrap(),
         priority_terms: Vec::new(),
         addresses: Vec::new(),
+        routes: Vec::new(),
+        rules: Vec::new(),
         active_router: None,
         advert_interval: Duration::from_secs(1),
         active_down_interval: Duration::from_micros(3_414_062),
@@ -272,6 +275,39 @@ fn address(network: &str, held: bool, required: bool) -> AddressStatus {
         held,
         required,
         lease: Lease::from_seconds(2).filter(|_| held),
+    }
+}
+
+fn route(to: &str, source: Option<&str>, held: bool) -> RouteStatus {
+    RouteStatus {
+        route: Route {
+            to: to.parse().unwrap(),
+            via: Some("192.0.2.254".parse().unwrap()),
+            interface: "eth0".parse().unwrap(),
+            source: source.map(|source| source.parse().unwrap()),
+            table: if source.is_some() { TABLE_MAIN } else { 100 },
+            metric: 0,
+            onlink: false,
+        },
+        held,
+        required: held,
+    }
+}
+
+fn rule(held: bool) -> RuleStatus {
+    RuleStatus {
+        rule: Rule {
+            family: Family::Ipv4,
+            from: Some("192.0.2.10/32".parse().unwrap()),
+            to: None,
+            iif: None,
+            oif: None,
+            fwmark: Some(7).filter(|_| held),
+            table: 100,
+            priority: 30_000,
+        },
+        held,
+        required: true,
     }
 }
 
@@ -304,6 +340,11 @@ fn web() -> InstanceStatus {
             address("2001:db8::10/64", true, true),
             address("2001:db8::11/64", true, false),
         ],
+        routes: vec![
+            route("203.0.113.0/24", Some("192.0.2.10"), true),
+            route("0.0.0.0/0", None, true),
+        ],
+        rules: vec![rule(true)],
         active_router: router("192.0.2.1", true, 12),
         drift: vec![Drift {
             code: "addresses",
@@ -341,6 +382,8 @@ fn db() -> InstanceStatus {
             address("192.0.2.20/24", true, true),
             address("192.0.2.21/24", false, true),
         ],
+        routes: vec![route("203.0.113.0/24", Some("192.0.2.20"), false)],
+        rules: vec![rule(false)],
         active_router: router("192.0.2.1", true, 12),
         obstacles: vec![Obstacle {
             code: "address-refused",

@@ -192,6 +192,17 @@ impl Effects {
                     outcome: Err(refused(&order)),
                 })
             }
+            Action::ChangeRouting(order) => {
+                let refusal = self.netlink.change_routing(order).err();
+                refusal.map(|order| Event::RoutingChanged {
+                    instance: order.instance,
+                    index: order.index,
+                    change: order.change,
+                    outcome: Err(
+                        "too many changes wait for the kernel; nothing was changed".to_owned()
+                    ),
+                })
+            }
             Action::Announce {
                 instance: _,
                 interface,

@@ -222,6 +222,7 @@ async fn serve(
         },
     )?;
     let monitor = Monitor::start(interfaces, reports).context("cannot watch the interfaces")?;
+    monitor.follow_routing(agent.wants_routing());
     let service = Service::start().context("cannot speak to the service manager")?;
     let timer = Timer::new().context("cannot make the timer")?;
     // Every other thread exists by now and keeps its ordinary scheduling.

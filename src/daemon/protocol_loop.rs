@@ -19,6 +19,7 @@ use crate::agent::Agent;
 use crate::agent::action::Action;
 use crate::agent::event::Event;
 use crate::agent::jobs::{JobId, JobResult};
+use crate::agent::routing::{Change, RoutingItem};
 use crate::agent::settings::Settings;
 use crate::agent::time::Instant;
 use crate::control::reload::Trigger;
@@ -297,6 +298,7 @@ impl ProtocolLoop {
         self.perform(turns);
         self.handle_all(opened, turns);
         self.monitor.watch(self.agent.interfaces().collect());
+        self.monitor.follow_routing(self.agent.wants_routing());
         Ok(summary)
     }
 
@@ -319,7 +321,10 @@ impl ProtocolLoop {
         loop {
             // What goes may be told at the end of the turn, with all else that
             // went in it; what comes is told before it can be there.
-            let adds = |action: &Action| matches!(action, Action::AddAddress(_));
+            let adds = |action: &Action| {
+                matches!(action, Action::AddAddress(_))
+                    || matches!(action, Action::ChangeRouting(order) if order.change == Change::Add)
+            };
             if turns.actions.iter().any(adds) {
                 self.effects.keep_account(&mut self.agent);
             }
@@ -390,10 +395,16 @@ impl ProtocolLoop {
     fn left_behind(&self) -> Vec<String> {
         let status = self.agent.status();
         let addresses = status.instances.iter().flat_map(|i| &i.addresses);
-        addresses
+        let addresses = addresses
             .filter(|address| address.held)
-            .map(|address| format!("{} on {}", address.network, address.interface))
-            .collect()
+            .map(|address| format!("{} on {}", address.network, address.interface));
+        let routes = status.instances.iter().flat_map(|i| &i.routes);
+        let routes = routes.filter(|item| item.held);
+        let routes = routes.map(|item| RoutingItem::Route(item.route.clone()).to_string());
+        let rules = status.instances.iter().flat_map(|i| &i.rules);
+        let rules = rules.filter(|item| item.held);
+        let rules = rules.map(|item| RoutingItem::Rule(item.rule.clone()).to_string());
+        addresses.chain(routes).chain(rules).collect()
     }
 }
 

@@ -168,6 +168,9 @@ fn the_example_is_sound_and_says_the_true_defaults() {
     };
     assert_eq!(whole.authentication, defaults.authentication);
     whole.authentication = shipped.authentication.clone();
+    assert_eq!((whole.routes.len(), whole.rules.len()), (2, 2));
+    whole.routes.clear();
+    whole.rules.clear();
     whole.checks.clear();
     whole.hooks.clear();
     assert_eq!(&whole, shipped);

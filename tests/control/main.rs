@@ -52,6 +52,8 @@ fn instance(name: &str, state: StateName) -> InstanceStatus {
         base_priority: Priority::new(150).unwrap(),
         effective_priority: Priority::new(150).unwrap(),
         priority_terms: Vec::new(),
+        routes: Vec::new(),
+        rules: Vec::new(),
         addresses: vec![AddressStatus {
             network: "192.0.2.10/24".parse().unwrap(),
             interface: "eth0".parse().unwrap(),

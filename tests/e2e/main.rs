@@ -19,6 +19,7 @@ mod agent_health;
 mod agent_hooks;
 mod agent_preempt;
 mod agent_reload;
+mod agent_routes;
 mod agent_runner;
 mod agent_start;
 mod agent_stop;
@@ -86,6 +87,7 @@ fn main() -> ExitCode {
     trials.extend(agent_hooks::trials());
     trials.extend(agent_preempt::trials());
     trials.extend(agent_reload::trials());
+    trials.extend(agent_routes::trials());
     trials.extend(agent_runner::trials());
     trials.extend(agent_start::trials());
     trials.extend(agent_stop::trials());

@@ -271,6 +271,7 @@ impl Node {
             Action::AddAddress(order) => self.order(&order, true)?,
             Action::RemoveAddress(order) => self.order(&order, false)?,
             Action::RenewAddress(_) => return Err("renews where there is no lease"),
+            Action::ChangeRouting(_) => return Err("routes where none are configured"),
             Action::Start(_)
             | Action::Solicit { .. }
             | Action::Probe { .. }

@@ -24,6 +24,8 @@ mod monitor;
 mod orders;
 mod reachable;
 mod renewals;
+mod routing;
+mod routing_monitor;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -32,6 +34,8 @@ fn main() -> ExitCode {
     let tests = tests.chain(leases::tests()).chain(renewals::tests());
     let tests = tests.chain(reachable::tests()).chain(monitor::tests());
     let tests = tests.chain(gateways::tests());
+    let tests = tests.chain(routing::tests());
+    let tests = tests.chain(routing_monitor::tests());
     let trials = tests
         .map(|(name, body)| {
             let obstacle = obstacle.clone();

@@ -159,6 +159,8 @@ fn widened(bytes: &[u8]) -> Vec<u8> {
         }
     }
     widened_items(&mut input, &mut out);
+    copy(&mut input, &mut out);
+    copy(&mut input, &mut out);
     out.array(2).unwrap().bool(true).unwrap().null().unwrap();
     out.into_writer()
 }

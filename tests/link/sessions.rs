@@ -140,6 +140,8 @@ fn message(number: u64) -> Message {
 fn bare(number: u64) -> Message {
     Message {
         known: 0,
+        clock_ms: 0,
+        echo_ms: 0,
         news: None,
         words: Vec::new(),
         ..message(number)

@@ -22,6 +22,7 @@ mod preempt;
 mod reload;
 mod resignation;
 mod rivals;
+mod routes;
 mod sending;
 mod stalls;
 mod timers;

@@ -135,6 +135,8 @@ impl Ledger {
             | Event::Socket { .. }
             | Event::Advertised { .. }
             | Event::AddressUnleased { .. }
+            | Event::RoutingChanged { .. }
+            | Event::Routing(_)
             | Event::Claim { .. }
             | Event::Reload(_)
             | Event::Link(_)
@@ -231,6 +233,8 @@ impl Ledger {
                     assert!(self.interfaces.contains_key(interface), "{action:?}");
                 }
                 Action::Tell { .. } => panic!("no peer link: {action:?}"),
+                // None is configured.
+                Action::ChangeRouting(order) => panic!("{order:?}"),
                 Action::Report(_) => {}
             }
         }

@@ -158,6 +158,8 @@ impl InstancePlan {
             version,
             family,
             addresses: self.addresses(place, family, taken),
+            routes: Vec::new(),
+            rules: Vec::new(),
             advert_interval: self.interval(version),
             down_after: 1 + self.interval / 64,
             unicast_peers: (2..4).filter(|_| unicast).map(peer).collect(),

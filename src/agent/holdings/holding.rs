@@ -142,6 +142,12 @@ impl Holding {
         self.is_held() && self.confirmed
     }
 
+    /// Ours, or tried in vain, or to be put back later: nothing waits for it.
+    pub(super) fn is_decided(&self) -> bool {
+        let given_up = self.failure.is_some() || self.vanished.is_some();
+        self.is_ours() || (given_up && self.pending.is_none())
+    }
+
     pub fn is_present(&self) -> bool {
         self.present
     }

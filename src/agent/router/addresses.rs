@@ -10,10 +10,12 @@ impl VirtualRouter {
         if self.holds() {
             if !self.doubts(turn.now) {
                 self.holdings.complete(turn);
+                self.routing.complete(turn, &self.holdings);
             }
             return;
         }
         self.announcer.end_all();
+        self.routing.release(turn);
         self.holdings.release(turn);
         let gone = self.holdings.are_gone();
         if let State::Backup(backup) = &mut self.state

@@ -10,7 +10,8 @@ impl VirtualRouter {
     pub fn custody(&self) -> Option<Custody> {
         let addresses: Vec<_> = self.holdings.in_custody().collect();
         let speaks = self.holds();
-        if addresses.is_empty() && !speaks {
+        let routing: Vec<_> = self.routing_left().collect();
+        if addresses.is_empty() && routing.is_empty() && !speaks {
             return None;
         }
         let settings = &self.settings;
@@ -27,6 +28,7 @@ impl VirtualRouter {
             authentication: settings.authentication.clone(),
             advertised: self.advertised.clone(),
             addresses,
+            routing,
         })
     }
 
@@ -41,13 +43,17 @@ impl VirtualRouter {
     fn mark(&self) -> u64 {
         let mut held = self.holdings.in_custody().peekable();
         let speaks = self.holds();
-        if held.peek().is_none() && !speaks {
+        let mut routing = self.routing.left().peekable();
+        if held.peek().is_none() && routing.peek().is_none() && !speaks {
             return 0;
         }
         let mut hasher = DefaultHasher::new();
         (speaks, self.source).hash(&mut hasher);
         for address in held {
             address.hash(&mut hasher);
+        }
+        for item in routing {
+            item.hash(&mut hasher);
         }
         hasher.finish()
     }

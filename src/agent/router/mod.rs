@@ -16,6 +16,7 @@ mod picture;
 mod proof;
 mod reload;
 mod rivals;
+mod routes;
 mod sending;
 mod timers;
 
@@ -41,6 +42,7 @@ use super::holdings::{AddOutcome, Holdings};
 use super::hooks::Hooks;
 use super::obstacles::Obstacles;
 use super::report::{Fact, StallOutcome};
+use super::routing::Routing;
 use super::settings::{InstanceSettings, OnAllFail};
 use super::status::{
     ActiveRouter, Conflict, Counter, Counters, Drift, PriorityTerm, Reason, Rejected, StateName,
@@ -78,6 +80,7 @@ pub(super) struct VirtualRouter {
     /// The source of our advertisements, if there is one now.
     source: Option<IpAddr>,
     holdings: Holdings,
+    routing: Routing,
     announcer: Announcer,
     active_router: Option<ActiveRouter>,
     drift: Vec<Drift>,
@@ -246,6 +249,7 @@ impl VirtualRouter {
             obstacles: Obstacles::default(),
             source: None,
             holdings: Holdings::new(id, &settings),
+            routing: Routing::new(id, &settings),
             announcer: Announcer::new(settings.announce),
             active_router: None,
             drift: Vec::new(),
@@ -355,9 +359,10 @@ impl VirtualRouter {
         let from = self.state_name();
         self.reprioritize(turn);
         self.source = turn.world.source(&self.settings);
-        self.obstacles =
-            self.obstacles
-                .survey(turn.now, turn.world, &self.settings, &self.holdings);
+        let held = (&self.holdings, &self.routing);
+        self.obstacles = self
+            .obstacles
+            .survey(turn.now, turn.world, &self.settings, held);
         self.show_silence(turn.now);
         self.show_findings(turn);
         self.show_left();
@@ -462,6 +467,9 @@ impl VirtualRouter {
         for index in self.holdings.observe(turn, interface, renewed) {
             self.announcer.end(index);
         }
+        if renewed {
+            self.routing.renew(interface);
+        }
         if renewed && interface == self.settings.interface && !self.holds() {
             // Whatever was heard by another interface, or not heard, proves
             // nothing about this one: begin anew, as after a link's return.
@@ -521,6 +529,7 @@ impl VirtualRouter {
         self.stopping
             && matches!(self.state, State::Initialize(_))
             && self.holdings.are_gone()
+            && self.routing.are_gone()
             && self.hooks.are_given()
     }
 }

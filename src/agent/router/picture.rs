@@ -21,6 +21,8 @@ impl VirtualRouter {
             effective_priority: self.priority,
             priority_terms: self.terms.clone(),
             addresses: self.holdings.status(),
+            routes: self.routing.routes_status(),
+            rules: self.routing.rules_status(),
             active_router: self.active_router(),
             advert_interval: self.own_interval(),
             active_down_interval: self.own_down_interval(),

@@ -22,6 +22,8 @@ impl VirtualRouter {
         for index in self.holdings.reconfigure(&self.settings) {
             self.announcer.end(index);
         }
+        self.routing.reconfigure(&self.settings);
+        self.routing.release_departing(turn);
         self.holdings.release_departing(turn);
         self.weigh(turn);
         self.move_down_timer(turn.now, patience);

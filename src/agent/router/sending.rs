@@ -43,6 +43,7 @@ impl VirtualRouter {
         self.enter(turn, from, State::Active(active), reason);
         self.holdings.renew(turn, turn.now + self.own_interval());
         self.holdings.claim(turn);
+        self.routing.claim_anew();
     }
 
     pub(super) fn advertise(&mut self, turn: &mut Turn<'_>, priority: u8) {

@@ -12,7 +12,7 @@ pub enum Timer {
     Advert,
     Resignation,
     Announcement,
-    /// An address to be tried again or confirmed.
+    /// An address, route or rule to be tried again or confirmed.
     Address,
     /// A hook that was not answered for.
     Hook,
@@ -50,7 +50,7 @@ impl VirtualRouter {
         let doubts = matches!(&self.state, State::Active(active) if active.doubts_until.is_some());
         let announcement = self.announcer.next().filter(|_| !doubts);
         let announcement = announcement.map(|at| (at, Timer::Announcement));
-        let address = self.holdings.next().map(|at| (at, Timer::Address));
+        let address = self.next_mending().map(|at| (at, Timer::Address));
         let hook = self.hooks.next().map(|at| (at, Timer::Hook));
         let proof = self.proof.next().map(|at| (at, Timer::Proof));
         let left = self.left_until().map(|at| (at, Timer::Address));
@@ -96,8 +96,9 @@ impl VirtualRouter {
                 }
             }
         }
-        if self.holdings.next().is_some_and(|at| at <= turn.now) {
+        if self.next_mending().is_some_and(|at| at <= turn.now) {
             self.holdings.expire(turn.now);
+            self.routing.expire(turn.now);
             self.refresh(turn);
         }
         if self.proof.next().is_some_and(|at| at <= turn.now) {

@@ -127,6 +127,13 @@ fn act(
             Err(why) => problems.push(format!("{network} may still be on {interface}: {why}")),
         }
     }
+    for item in left.routing() {
+        match cleaner.remove_routing(&item) {
+            Ok(true) => removed.push(item.to_string()),
+            Ok(false) => {}
+            Err(why) => problems.push(format!("the {item} may still be there: {why}")),
+        }
+    }
     let mut sentence = format!(
         "sent priority 0 for {}, removed {}",
         list(&told),

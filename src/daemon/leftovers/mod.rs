@@ -6,9 +6,11 @@ pub mod farewell;
 mod ledger;
 pub mod memory;
 pub mod record;
+mod routing;
 pub mod sweep;
 
 pub use ledger::Ledger;
+pub use routing::{LeftRoute, LeftRule};
 
 use std::net::IpAddr;
 
@@ -45,6 +47,10 @@ pub struct Left {
     /// Absent where there is no source address.
     pub farewell: Option<Farewell>,
     pub addresses: Vec<LeftAddress>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<LeftRoute>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<LeftRule>,
 }
 
 /// An advertisement of priority 0, in its parts.
@@ -135,7 +141,7 @@ impl From<Custody> for Left {
             seal: None,
         });
         let addresses = custody.addresses.into_iter();
-        Left {
+        let mut left = Left {
             name: custody.name.to_string(),
             interface: custody.interface.to_string(),
             speaks: custody.speaks,
@@ -147,7 +153,11 @@ impl From<Custody> for Left {
                     prefix_length: network.prefix_len(),
                 })
                 .collect(),
-        }
+            routes: Vec::new(),
+            rules: Vec::new(),
+        };
+        left.note(custody.routing);
+        left
     }
 }
 
@@ -215,6 +225,7 @@ pub(crate) mod tests {
             authentication: Authentication::None,
             advertised: networks.clone().map(|network| network.addr()).collect(),
             addresses: networks.map(|network| (interface, network)).collect(),
+            routing: Vec::new(),
         }
     }
 

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use super::record::Record;
 use super::{Left, LeftAddress, Leftovers, farewell};
+use crate::agent::routing::RoutingItem;
 use crate::agent::values::InterfaceName;
 use crate::daemon::presence::Presence;
 use crate::net::farewell_socket::FarewellSocket;
@@ -58,6 +59,9 @@ pub fn sweep(record: &mut Record, presence: &Result<Presence, String>) -> Swept 
     let instances = recorded.as_ref().map_or(&[][..], |left| &left.instances);
     let left = left_on(&survey, recorded.as_ref(), presence.is_ok());
     speak(instances, &left, &survey, &mut swept);
+    for item in routing_left_on(&survey, recorded.as_ref(), presence.is_ok()) {
+        remove_routing(&mut cleaner, &item, &mut swept);
+    }
     for (interface, network) in left.iter().rev() {
         remove(&mut cleaner, *interface, *network, &mut swept);
     }
@@ -90,6 +94,16 @@ fn left_on(
     });
     found
         .map(|found| (found.interface, found.network))
+        .collect()
+}
+
+/// The routes and rules to remove, rules first: those with our mark, unless
+/// another agent could have added them that no record of ours names.
+fn routing_left_on(survey: &Survey, recorded: Option<&Leftovers>, alone: bool) -> Vec<RoutingItem> {
+    let recorded: BTreeSet<_> = recorded.into_iter().flat_map(Leftovers::routing).collect();
+    let ours = survey.routing.iter().rev();
+    ours.filter(|item| alone || recorded.contains(item))
+        .cloned()
         .collect()
 }
 
@@ -147,6 +161,14 @@ fn remove(cleaner: &mut Cleaner, interface: InterfaceName, network: IpNet, swept
     }
 }
 
+fn remove_routing(cleaner: &mut Cleaner, item: &RoutingItem, swept: &mut Swept) {
+    match cleaner.remove_routing(item) {
+        Ok(true) => swept.done.push(format!("removed the {item}")),
+        Ok(false) => {}
+        Err(why) => swept.fail(format!("the {item} could not be removed: {why}")),
+    }
+}
+
 impl Swept {
     fn fail(&mut self, why: String) {
         self.unfinished = true;
@@ -178,6 +200,7 @@ mod tests {
                 on_host("192.0.2.12/24", true),
             ],
             marks_are_kept,
+            routing: Default::default(),
         };
         let recorded = Leftovers {
             format: FORMAT,
@@ -200,5 +223,35 @@ mod tests {
         let mut found = words(false, true);
         found.sort();
         assert_eq!(found, without);
+    }
+
+    /// Rules before routes; beside another agent only what a record names.
+    #[test]
+    fn of_routes_and_rules_those_with_our_mark_go() {
+        use super::super::routing::tests::{route, rule};
+        let mut custody = custody("web", &[]);
+        custody.routing = vec![RoutingItem::Route(route()), RoutingItem::Rule(rule())];
+        let recorded = Leftovers {
+            format: FORMAT,
+            instances: vec![Left::from(custody)],
+        };
+        let mut other = route();
+        other.table = 77;
+        let items = [
+            RoutingItem::Route(other.clone()),
+            RoutingItem::Route(route()),
+            RoutingItem::Rule(rule()),
+        ];
+        let survey = Survey {
+            routing: items.into_iter().collect(),
+            ..Survey::default()
+        };
+        let named = [RoutingItem::Rule(rule()), RoutingItem::Route(route())];
+        let all = routing_left_on(&survey, None, true);
+        assert_eq!(all.len(), 3);
+        assert_eq!(all.first(), named.first());
+        assert_eq!(routing_left_on(&survey, Some(&recorded), false), named);
+        assert_eq!(routing_left_on(&survey, None, false), []);
+        assert_eq!(routing_left_on(&survey, Some(&recorded), true).len(), 3);
     }
 }

@@ -15,8 +15,10 @@ use super::promotion;
 use super::request::{judge_removal, removal};
 use super::snapshot::parse_host_address;
 use super::socket::{Refusal, RouteError, RouteSocket};
+use super::{routing, routing_read};
 use crate::agent::action::AddressOrder;
 use crate::agent::event::Removed;
+use crate::agent::routing::{RoutingItem, RoutingState};
 use crate::agent::values::{AddressIndex, InstanceId, InterfaceName};
 
 /// For one answer of the kernel.
@@ -40,6 +42,8 @@ pub struct Survey {
     /// The kernel remembers who added an address: one without our mark is
     /// another's.
     pub marks_are_kept: bool,
+    /// The routes and rules with our mark, which every kernel keeps.
+    pub routing: RoutingState,
 }
 
 /// Asks and removes, over a socket of its own.
@@ -54,7 +58,8 @@ impl Cleaner {
         Ok(Self { socket })
     }
 
-    /// Every address of both families. One that changed during the reading
+    /// Every address of both families, and what of the routes and rules is
+    /// ours. One that changed during the reading
     /// may be missing after [`ATTEMPTS`] disturbed ones.
     pub fn survey(&mut self) -> Result<Survey, String> {
         let mut survey = Survey::default();
@@ -62,8 +67,13 @@ impl Cleaner {
             survey = Survey {
                 addresses: Vec::new(),
                 marks_are_kept: kernel_keeps_marks(),
+                routing: RoutingState::new(),
             };
             let mut settled = true;
+            let (routing, undisturbed) = routing_read::read(&mut self.socket)
+                .map_err(|error| format!("the routes and rules could not be read: {error}"))?;
+            survey.routing = routing;
+            settled &= undisturbed;
             for family in [AddressFamily::Inet, AddressFamily::Inet6] {
                 settled &= self
                     .read(family, &mut survey)
@@ -154,6 +164,24 @@ impl Cleaner {
                 Err(error.to_string())
             }
         }
+    }
+}
+
+impl Cleaner {
+    /// Removes a route or rule of ours; true where it was there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cleaner::remove`].
+    pub fn remove_routing(&mut self, item: &RoutingItem) -> Result<bool, String> {
+        routing::remove(&mut self.socket, item).map_err(|error| {
+            if matches!(error, RouteError::Socket(_))
+                && let Ok(socket) = RouteSocket::open()
+            {
+                self.socket = socket;
+            }
+            error.to_string()
+        })
     }
 }
 

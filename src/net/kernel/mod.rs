@@ -1,4 +1,4 @@
-//! Netlink: address orders on a worker thread, renewals of their leases on
+//! Netlink: orders about addresses, routes and rules on a worker thread, renewals of their leases on
 //! another, interface states from a third.
 //!
 //! The kernel can take seconds over a netlink request, so none is made on the
@@ -16,6 +16,9 @@ mod promotion;
 mod reachable;
 mod renewals;
 mod request;
+mod routing;
+mod routing_read;
+mod routing_watch;
 mod snapshot;
 pub(in crate::net) mod socket;
 
@@ -31,6 +34,11 @@ use std::thread;
 /// others. The kernel itself uses 1 to 3; kernels before 5.18 skip the
 /// attribute, as they do every unknown one, and report none.
 pub const ADDRESS_PROTOCOL: u8 = 0x76;
+
+/// The protocol (RTPROT, FRA_PROTOCOL) of every route and rule that we add.
+/// Below 4 the kernel speaks; 4 to 18, 42, 80, 84 and 186 to 198 are in use by
+/// routing programs; this one is nobody's in their lists.
+pub const ROUTING_PROTOCOL: u8 = 0x76;
 
 /// Of every thread here: nothing in them recurses, and locked memory is dear.
 const STACK_BYTES: usize = 256 * 1024;

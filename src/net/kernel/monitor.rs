@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::gateways::changes_gateways;
+use super::routing_watch::{self, RoutingWatch};
 use super::snapshot::{LINK_HEADER_BYTES, Reader, parse_name};
 use super::socket::{messages, receive_now, widen_receive_buffer};
 use crate::agent::event::{Event, InterfaceState};
@@ -49,6 +50,8 @@ const SWEEP_GAP: Duration = Duration::from_secs(10);
 struct Shared {
     /// A new set to watch, until the thread takes it.
     wanted: Mutex<Option<BTreeSet<InterfaceName>>>,
+    /// Routes and rules with our mark are of interest.
+    routing: AtomicBool,
     stop: AtomicBool,
     wake: EventFd,
 }
@@ -92,6 +95,15 @@ impl Monitor {
             .wanted
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = Some(watched);
+        self.shared.wake();
+    }
+}
+
+impl Monitor {
+    /// From now on, or no longer, reports the routes and rules that bear our
+    /// mark as [`Event::Routing`], in the same way.
+    pub fn follow_routing(&self, wanted: bool) {
+        self.shared.routing.store(wanted, Ordering::Release);
         self.shared.wake();
     }
 }
@@ -141,6 +153,7 @@ struct Watcher {
     socket: Option<Socket>,
     reader: Reader,
     watched: BTreeMap<InterfaceName, Watch>,
+    routing: RoutingWatch,
     next_sweep: Instant,
     buffer: Box<[u8]>,
 }
@@ -153,15 +166,17 @@ impl Watcher {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let shared = Shared {
             wanted: Mutex::new(Some(watched)),
+            routing: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             wake: EventFd::from_value_and_flags(0, flags)?,
         };
         Ok(Self {
             shared: Arc::new(shared),
             events,
-            socket: Some(open_event_socket()?),
+            socket: Some(open_event_socket(false)?),
             reader: Reader::open()?,
             watched: BTreeMap::new(),
+            routing: RoutingWatch::default(),
             next_sweep: Instant::now() + SWEEP_GAP,
             buffer: vec![0; DATAGRAM_BYTES_MAX].into_boxed_slice(),
         })
@@ -178,11 +193,18 @@ impl Watcher {
             }
             self.report(now);
             self.follow_gateways(now);
+            self.routing.report(now, &self.events);
             self.wait();
         }
     }
 
     fn adopt_wanted(&mut self) {
+        let routing = self.shared.routing.load(Ordering::Acquire);
+        if self.routing.want(routing, Instant::now()) {
+            // Opened anew at once, with the right groups; then everything is
+            // read again.
+            self.socket = None;
+        }
         let wanted = self
             .shared
             .wanted
@@ -226,6 +248,7 @@ impl Watcher {
                         self.reader.gateways.touch();
                     }
                     mark(&mut self.watched, message.kind, message.payload, now);
+                    self.routing.hear(&message, now);
                 }
                 Heard::More
             }
@@ -244,7 +267,7 @@ impl Watcher {
 
     /// After a failure. Without a socket the sweep still finds changes.
     fn reopen(&mut self, now: Instant) -> Option<Socket> {
-        match open_event_socket() {
+        match open_event_socket(self.routing.is_wanted()) {
             Ok(socket) => {
                 self.touch_all(now);
                 Some(socket)
@@ -261,6 +284,7 @@ impl Watcher {
         for watch in self.watched.values_mut() {
             watch.touch(now);
         }
+        self.routing.touch(now);
     }
 
     /// Reads what is due and reports what changed.
@@ -323,6 +347,7 @@ impl Watcher {
     fn wait(&self) {
         let due = self.watched.values().filter_map(|watch| watch.due);
         let due = due.chain(self.reader.gateways.due());
+        let due = due.chain(self.routing.due());
         let mut until = due.min().unwrap_or(self.next_sweep).min(self.next_sweep);
         let mut ready = vec![PollFd::new(self.shared.wake.as_fd(), PollFlags::POLLIN)];
         match &self.socket {
@@ -345,7 +370,7 @@ impl Watcher {
     }
 }
 
-fn open_event_socket() -> io::Result<Socket> {
+fn open_event_socket(routing: bool) -> io::Result<Socket> {
     let mut socket = Socket::new(NETLINK_ROUTE)?;
     widen_receive_buffer(&socket, RECEIVE_BUFFER_BYTES)?;
     socket.bind(&SocketAddr::new(0, 0))?;
@@ -356,6 +381,9 @@ fn open_event_socket() -> io::Result<Socket> {
         libc::RTNLGRP_IPV4_ROUTE,
         libc::RTNLGRP_IPV6_ROUTE,
     ] {
+        socket.add_membership(group)?;
+    }
+    for group in routing_watch::GROUPS.into_iter().filter(|_| routing) {
         socket.add_membership(group)?;
     }
     Ok(socket)

@@ -14,9 +14,11 @@ use super::batch::{CHUNK_MAX, Line, Progress};
 use super::promotion::Promotions;
 use super::reachable::Reachability;
 use super::request::{addition, judge_addition, judge_removal, removal, unleased};
+use super::routing;
 use super::socket::Refusal;
 use crate::agent::action::AddressOrder;
 use crate::agent::event::{Added, Event};
+use crate::agent::routing::{Change, RoutingOrder};
 use crate::agent::values::{Family, InterfaceName};
 
 /// Orders that may wait for the worker; further ones are given back.
@@ -75,6 +77,7 @@ pub type Keep = Box<dyn FnMut(&[u8]) + Send>;
 
 enum Task {
     Order(Order),
+    Routing(RoutingOrder),
     /// The account that is true once the orders before it are carried out.
     Record(Vec<u8>),
 }
@@ -118,6 +121,15 @@ impl Netlink {
         self.give(Order::Remove(order))
     }
 
+    /// As [`Netlink::add_address`], for a route or rule.
+    pub fn change_routing(&self, order: RoutingOrder) -> Result<(), RoutingOrder> {
+        let refused = self.orders.try_send(Task::Routing(order)).err();
+        match refused.map(mpsc::error::TrySendError::into_inner) {
+            Some(Task::Routing(order)) => Err(order),
+            Some(Task::Order(_) | Task::Record(_)) | None => Ok(()),
+        }
+    }
+
     /// Never blocks. Of several that wait only the last is kept. Dropped
     /// when 16,384 orders wait: those after it are refused then too.
     pub fn record(&self, account: Vec<u8>) {
@@ -128,7 +140,7 @@ impl Netlink {
         let refused = self.orders.try_send(Task::Order(order)).err();
         match refused.map(mpsc::error::TrySendError::into_inner) {
             Some(Task::Order(order)) => Err(order.into_parts()),
-            Some(Task::Record(_)) | None => Ok(()),
+            Some(Task::Routing(_) | Task::Record(_)) | None => Ok(()),
         }
     }
 }
@@ -145,29 +157,63 @@ struct Worker {
 impl Worker {
     fn run(mut self) {
         let mut tasks = Vec::with_capacity(CHUNK_MAX);
-        let mut chunk = Vec::with_capacity(CHUNK_MAX);
         while self.waiting.blocking_recv_many(&mut tasks, CHUNK_MAX) > 0 {
-            // An address whose order waits is in every later account, so the
-            // last one covers the whole chunk.
-            let mut account = None;
-            for task in tasks.drain(..) {
-                match task {
-                    Task::Order(order) => chunk.push(order),
-                    Task::Record(bytes) => account = Some(bytes),
+            // What waits to be added is in every later account, so the last
+            // one covers all of them.
+            let account = tasks.iter().rev().find_map(|task| match task {
+                Task::Record(bytes) => Some(bytes),
+                Task::Order(_) | Task::Routing(_) => None,
+            });
+            if let Some(bytes) = account {
+                (self.keep)(bytes);
+            }
+            self.carry_out_all(&mut tasks);
+        }
+    }
+
+    /// In chunks of one kind, in the order in which they were given.
+    fn carry_out_all(&mut self, tasks: &mut Vec<Task>) {
+        let alone = self.waiting.is_closed() || self.answers.is_closed();
+        let mut chunk = Vec::new();
+        let mut routing = Vec::new();
+        for task in tasks.drain(..) {
+            match task {
+                Task::Record(_) => {}
+                Task::Order(Order::Add(_)) if alone => {}
+                Task::Routing(order) if alone && order.change == Change::Add => {}
+                Task::Order(order) => {
+                    self.change_routing(&mut routing);
+                    chunk.push(order);
+                }
+                Task::Routing(order) => {
+                    self.change_addresses(&mut chunk);
+                    routing.push(order);
                 }
             }
-            if let Some(bytes) = account {
-                (self.keep)(&bytes);
-            }
-            if chunk.is_empty() {
-                continue;
-            }
-            if self.waiting.is_closed() || self.answers.is_closed() {
-                chunk.retain(|order| matches!(order, Order::Remove(_)));
-            }
-            self.carry_out(&chunk);
+        }
+        self.change_addresses(&mut chunk);
+        self.change_routing(&mut routing);
+    }
+
+    fn change_addresses(&mut self, chunk: &mut Vec<Order>) {
+        if !chunk.is_empty() {
+            self.carry_out(chunk);
             chunk.clear();
         }
+    }
+
+    fn change_routing(&mut self, chunk: &mut Vec<RoutingOrder>) {
+        if chunk.is_empty() {
+            return;
+        }
+        let (answers, failure) = routing::carry_out(&mut self.line, chunk);
+        if let Some(error) = failure {
+            tracing::warn!("routes and rules: {error}; a new netlink socket will be opened");
+        }
+        for answer in answers {
+            let _ = self.answers.blocking_send(answer);
+        }
+        chunk.clear();
     }
 
     /// Carries out a chunk and answers every order of it.

@@ -9,6 +9,7 @@ use vipward::agent::action::Action;
 use vipward::agent::cluster::LinkEvent;
 use vipward::agent::event::{Added, Claim, Event, InterfaceState, NotRenewed, NotSent, Removed};
 use vipward::agent::jobs::{Job, JobId, JobResult};
+use vipward::agent::routing::{Change, Effect, RoutingIndex, RoutingState};
 use vipward::agent::seal::Sequence;
 use vipward::agent::settings::Settings;
 use vipward::agent::time::Instant;
@@ -90,6 +91,13 @@ pub enum Input {
         outcome: Result<(), NotRenewed>,
     },
     Link(LinkEvent),
+    RoutingChanged {
+        instance: InstanceId,
+        index: RoutingIndex,
+        change: Change,
+        outcome: Result<Effect, String>,
+    },
+    Routing(RoutingState),
     /// A check or hook ended.
     Done {
         job: JobId,
@@ -111,6 +119,8 @@ impl Input {
             | Input::Removed { .. }
             | Input::Unleased { .. }
             | Input::Renewed { .. }
+            | Input::RoutingChanged { .. }
+            | Input::Routing(_)
             | Input::Stop
             | Input::Done { .. }
             | Input::Reload(_)
@@ -174,6 +184,18 @@ impl Input {
                 outcome,
             },
             Input::Link(event) => Event::Link(event),
+            Input::RoutingChanged {
+                instance,
+                index,
+                change,
+                outcome,
+            } => Event::RoutingChanged {
+                instance,
+                index,
+                change,
+                outcome,
+            },
+            Input::Routing(state) => Event::Routing(state),
             Input::Stop => Event::Stop,
             Input::Done { job, result } => Event::JobDone { job, result },
             Input::Reload(settings) => Event::Reload(settings),
@@ -236,6 +258,19 @@ impl Input {
                 format!("is told by {node}: {news} records, {:?}", message.words)
             }
             Input::Link(event) => format!("{event:?}"),
+            Input::RoutingChanged {
+                instance,
+                index,
+                change,
+                outcome,
+            } => format!(
+                "{change:?} of #{}.r{} done: {outcome:?}",
+                instance.0, index.0
+            ),
+            Input::Routing(state) => {
+                let items: Vec<String> = state.iter().map(ToString::to_string).collect();
+                format!("is shown the routes and rules [{}]", items.join("; "))
+            }
             Input::Stop => "is told to stop".to_owned(),
             Input::Done { job, result } => format!("job {} ended: {:?}", job.0, result.verdict),
             Input::Reload(_) => "is given a new configuration".to_owned(),

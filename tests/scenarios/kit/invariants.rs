@@ -13,6 +13,7 @@ use vipward::agent::status::StateName;
 use vipward::agent::time::Instant;
 use vipward::agent::values::{AddressIndex, InstanceId, InterfaceName};
 
+use super::routing::{self, RoutingLedger};
 use super::{HostId, Input, Lab};
 
 /// What the judge remembers of one agent.
@@ -35,6 +36,7 @@ pub struct Ledger {
     resigning: BTreeMap<InstanceId, Instant>,
     /// Wake-ups without effect in a row.
     idle_wakes: u32,
+    pub routing: RoutingLedger,
     /// How the last turn left the agent.
     pub last: Option<Seen>,
 }
@@ -60,6 +62,11 @@ impl Ledger {
         }
         let mut all = self.ordered.keys().filter(|(of, _)| *of == instance);
         all.find(|key| lives(key)).map_or(here, |(_, index)| *index)
+    }
+
+    /// Added, acknowledged, and not ordered about since.
+    pub fn is_acknowledged(&self, instance: InstanceId, address: AddressIndex) -> bool {
+        self.acknowledged.contains(&(instance, address))
     }
 
     /// An order about this address is not answered yet.
@@ -187,6 +194,9 @@ pub fn told(lab: &mut Lab, id: HostId, input: &Input) {
             });
             ledger.interfaces.insert(*interface, state.clone());
         }
+        Input::RoutingChanged { .. } | Input::Routing(_) => {
+            routing::told(&mut ledger.routing, input);
+        }
         Input::Wake
         | Input::Packet(_)
         | Input::Link(_)
@@ -222,6 +232,7 @@ pub fn action(lab: &mut Lab, turn: &Turn, action: &Action) {
             ordered(lab, id, order, Pending::Renew);
         }
         Action::RemoveAddress(order) => ordered(lab, id, order, Pending::Remove),
+        Action::ChangeRouting(order) => routing::ordered(lab, id, order),
         Action::Announce {
             instance,
             interface,
@@ -372,6 +383,9 @@ pub fn after_turn(lab: &mut Lab, turn: &Turn, input: &Input, actions: &[Action])
         .iter()
         .filter(|action| matches!(action, Action::Announce { .. }))
         .count();
+    if !routing::gone_first(actions) {
+        lab.fail("an address goes before a route that follows it");
+    }
     if announced > ANNOUNCEMENTS_PER_TURN {
         lab.fail(&format!("{announced} announcements in one turn"));
     }
@@ -453,11 +467,13 @@ pub fn held_where_it_belongs(lab: &Lab, id: HostId, seen: &Seen) {
     let late_max = host.clock.late_max * 2;
     let mut rightful = Vec::new();
     let mut suspects = Vec::new();
+    let mut holding = BTreeSet::new();
     for (instance, settings) in agent.instances() {
         let state = seen.state(instance);
         let resigning = host.ledger.resigning.get(&instance);
         let resigns = resigning.is_some_and(|until| now <= *until + late_max || host.catching_up);
         let holds = state == Some(StateName::Active) || resigns;
+        holding.extend(holds.then_some(instance));
         for (place, configured) in settings.addresses.iter().enumerate() {
             let address = configured.network.addr();
             let index = host.ledger.index_of(instance, place, configured);
@@ -477,6 +493,7 @@ pub fn held_where_it_belongs(lab: &Lab, id: HostId, seen: &Seen) {
             }
         }
     }
+    routing::held_where_it_belongs(lab, id, &holding, |instance| seen.state(instance));
     for (interface, address, state) in suspects {
         if host.kernel.may_be_ours(address) && !rightful.contains(&(interface, address)) {
             lab.fail(&format!(

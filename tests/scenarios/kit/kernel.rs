@@ -11,6 +11,7 @@ use vipward::agent::event::{Added, InterfaceAddress, InterfaceState, Removed};
 use vipward::agent::time::Instant;
 use vipward::agent::values::{InterfaceName, MacAddress};
 
+use super::routing::Tables;
 use super::settings::{interface, ms, own_ipv4, own_ipv6, own_link_local, us};
 
 #[derive(Clone, Debug)]
@@ -35,6 +36,8 @@ pub struct Kernel {
     pub refuse_lease: Option<String>,
     /// When an address goes by itself.
     leases: BTreeMap<(InterfaceName, IpNet), Instant>,
+    /// Routes and rules.
+    pub tables: Tables,
     /// IFA_PROTO is known: our addresses carry our mark.
     pub marks: bool,
     /// Orders are carried out one after the other.
@@ -66,6 +69,7 @@ impl Kernel {
             serves_some: false,
             refuse_lease: None,
             leases: BTreeMap::new(),
+            tables: Tables::default(),
             marks: true,
             busy_until: Instant::from_nanos(0),
             next_index: 2,

@@ -14,6 +14,7 @@ mod kernel;
 pub mod link;
 mod orders;
 mod queries;
+pub mod routing;
 pub mod settings;
 pub mod signing;
 mod story;
@@ -26,6 +27,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use vipward::agent::action::{Action, AddressOrder};
+use vipward::agent::routing::RoutingOrder;
 use vipward::agent::settings::{InstanceSettings, Settings};
 use vipward::agent::time::Instant;
 use vipward::agent::values::{InstanceId, InterfaceName};
@@ -51,6 +53,8 @@ enum Coming {
     News(u32, Input),
     /// The kernel carries out an order, for the agent of this generation.
     Order(u32, AddressOrder, Kind),
+    /// The same about a route or rule.
+    Routing(u32, RoutingOrder),
     /// A lease may have run out.
     Expiry(InterfaceName, IpNet),
     /// Does this host answer for an address?
@@ -262,6 +266,7 @@ impl Lab {
                 }
             }
             Coming::Order(generation, order, kind) => self.carry_out(host, generation, order, kind),
+            Coming::Routing(generation, order) => self.carry_out_routing(host, generation, order),
             Coming::Expiry(interface, network) => self.expire(host, interface, network),
             Coming::Question(by, interface, address) => self.asked(host, by, interface, address),
             Coming::Letter(letter) => self.letter(host, letter),
@@ -364,6 +369,10 @@ impl Lab {
             Action::RemoveAddress(order) => {
                 self.note(id, || What::Remove(order.clone()));
                 self.order(id, order, Kind::Remove);
+            }
+            Action::ChangeRouting(order) => {
+                self.note(id, || What::Routing(order.clone()));
+                self.order_routing(id, order);
             }
             Action::Announce {
                 instance,

@@ -146,5 +146,6 @@ impl Lab {
         let generation = host.generation;
         let input = Input::Interface { interface, state };
         self.later(after, id, Coming::News(generation, input));
+        self.settle_routing(id);
     }
 }

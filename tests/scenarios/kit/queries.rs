@@ -35,7 +35,7 @@ impl Lab {
         self.now.since(self.mark.0)
     }
 
-    fn record(&self, host: HostId) -> impl Iterator<Item = (Duration, &What)> {
+    pub(super) fn record(&self, host: HostId) -> impl Iterator<Item = (Duration, &What)> {
         let (zero, from) = self.mark;
         let entries = self.trace.entries.iter().skip(from);
         entries
@@ -127,6 +127,7 @@ impl Lab {
             What::Add(order) => Some((at, format!("add {}", order.network))),
             What::Remove(order) => Some((at, format!("remove {}", order.network))),
             What::Announced { address, .. } => Some((at, format!("announce {address}"))),
+            What::Routing(order) => Some((at, super::routing::words(order))),
             // Beside every advertisement; `probed` tells.
             What::Probed(_) | What::Renew(_) | What::Inquired(_) | What::Told(..) => None,
             What::Asked(target) => Some((at, format!("ask {target}"))),

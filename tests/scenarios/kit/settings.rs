@@ -69,6 +69,8 @@ pub fn web(value: u8) -> InstanceSettings {
         version: Version::V3,
         family: Family::Ipv4,
         addresses: vec![address("192.0.2.100/24")],
+        routes: Vec::new(),
+        rules: Vec::new(),
         advert_interval: centiseconds(100),
         down_after: 3,
         unicast_peers: Vec::new(),

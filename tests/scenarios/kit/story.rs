@@ -49,6 +49,11 @@ impl Lab {
             self.feed(id, Input::Interface { interface, state });
         }
         self.open_sockets(id);
+        let agent = self.at(id).agent.as_ref().expect("it runs");
+        if agent.wants_routing() {
+            let state = self.at(id).kernel.tables.ours.clone();
+            self.feed(id, Input::Routing(state));
+        }
     }
 
     /// The agent starts and hears of nothing yet.

@@ -8,6 +8,7 @@ use vipward::agent::action::AddressOrder;
 use vipward::agent::cluster::message::Word;
 use vipward::agent::jobs::Job;
 use vipward::agent::report::Report;
+use vipward::agent::routing::RoutingOrder;
 use vipward::agent::time::Instant;
 use vipward::agent::values::{InstanceId, InterfaceName, NodeName};
 
@@ -36,6 +37,8 @@ pub enum What {
     Add(AddressOrder),
     Renew(AddressOrder),
     Remove(AddressOrder),
+    /// About a route or rule.
+    Routing(RoutingOrder),
     /// For the hardware address of a peer.
     Asked(IpAddr),
     /// Who else answers for an address of ours.
@@ -96,6 +99,12 @@ impl fmt::Display for What {
                 f,
                 "  -> remove #{} {} from {}",
                 order.instance.0, order.network, order.interface
+            ),
+            What::Routing(order) => write!(
+                f,
+                "  -> #{} {}",
+                order.instance.0,
+                super::routing::words(order)
             ),
             What::Started(job) => write!(f, "  -> start {:?}", job.task),
             What::Probed(address) => write!(f, "  -> who else has {address}?"),
