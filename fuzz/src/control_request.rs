@@ -89,6 +89,7 @@ async fn protocol_loop(mut due: mpsc::Receiver<Request<String>>) {
                 let status = Status {
                     instances: Vec::new(),
                     checks: Vec::new(),
+                    groups: Vec::new(),
                     counters: Counters::default(),
                 };
                 let now = Instant::from_nanos(7);

@@ -10,6 +10,7 @@ mod checks;
 pub mod custody;
 pub mod election;
 pub mod event;
+mod groups;
 mod holdings;
 mod hooks;
 pub mod jobs;
@@ -34,6 +35,7 @@ use authentication::Mark;
 use checks::Checks;
 use custody::Custody;
 use event::{Event, Heard, InterfaceState};
+use groups::Groups;
 use jobs::{CheckName, JobId, JobResult};
 use ladder::Receiver;
 use quiet::Quiet;
@@ -59,6 +61,7 @@ pub struct Agent {
     /// No longer configured; they go when nothing of theirs is left.
     retired: BTreeSet<InstanceId>,
     checks: Checks,
+    groups: Groups,
     world: World,
     schedule: Schedule,
     check_deadline: Option<Instant>,
@@ -84,6 +87,7 @@ impl Agent {
             by_check: BTreeMap::new(),
             retired: BTreeSet::new(),
             checks: Checks::new(&settings.checks, now),
+            groups: Groups::default(),
             world: World::default(),
             schedule: Schedule::default(),
             check_deadline: None,
@@ -97,7 +101,7 @@ impl Agent {
         for instance in settings.instances {
             agent.adopt(instance, now);
         }
-        agent.index(&settings.checks);
+        agent.index(now, &settings.checks, &settings.groups);
         agent
     }
 
@@ -164,6 +168,10 @@ impl Agent {
                 if self.check_deadline.is_some_and(|at| at <= now) {
                     self.with_checks(now, actions, Checks::on_wake);
                 }
+                if self.groups.deadline().is_some_and(|at| at <= now) {
+                    let mut turn = Turn::new(now, &self.world, &mut self.jobs, actions);
+                    self.groups.on_wake(&mut turn);
+                }
                 let due = self.schedule.due(now);
                 self.each(now, actions, &due, VirtualRouter::on_wake);
             }
@@ -229,12 +237,20 @@ impl Agent {
     /// When [`Event::Wake`] is wanted next, and what for.
     pub fn deadline(&self) -> Option<(Instant, Timer)> {
         let checks = self.check_deadline.map(|at| (at, Timer::Check));
-        self.schedule.first().into_iter().chain(checks).min()
+        let groups = self.groups.deadline().map(|at| (at, Timer::Hook));
+        let own = checks.into_iter().chain(groups);
+        self.schedule.first().into_iter().chain(own).min()
     }
 
     /// Stopped, with nothing of ours left on the host.
     pub fn is_finished(&self) -> bool {
-        self.routers.values().all(VirtualRouter::is_finished)
+        self.routers.values().all(VirtualRouter::is_finished) && self.groups.hooks_are_given()
+    }
+
+    /// Until when planned releases may wait for their hooks.
+    pub fn departs_by(&self) -> Option<Instant> {
+        let routers = self.routers.values();
+        routers.filter_map(VirtualRouter::departs_by).max()
     }
 
     /// Whether [`Agent::take_custody_changes`] has something to tell.
@@ -262,6 +278,7 @@ impl Agent {
         Status {
             instances,
             checks: self.checks.status(),
+            groups: self.groups.status(&self.routers),
             counters: self.counters.clone(),
         }
     }
@@ -275,17 +292,52 @@ impl Agent {
         mut act: impl FnMut(&mut VirtualRouter, &mut Turn<'_>),
     ) {
         let mut turn = Turn::new(now, &self.world, &mut self.jobs, actions);
+        let mut moved = BTreeSet::new();
         for id in instances {
-            if let Some(router) = self.routers.get_mut(id) {
-                act(router, &mut turn);
-                router.tell(&mut turn);
-                self.schedule.set(*id, router.deadline());
-                if router.custody_moved() {
-                    self.custody_changes.insert(*id);
+            let Some(router) = self.routers.get_mut(id) else {
+                continue;
+            };
+            act(router, &mut turn);
+            match self.groups.of(*id) {
+                Some(group) => drop(moved.insert(group)),
+                None => {
+                    groups::settle(&mut turn, &mut [router]);
+                    router.tell(&mut turn);
+                    self.schedule.set(*id, router.deadline());
+                    if router.custody_moved() {
+                        self.custody_changes.insert(*id);
+                    }
                 }
             }
         }
+        for group in moved {
+            self.settle_group(now, actions, group);
+        }
         self.forget_retired();
+    }
+
+    /// The members of a group make something of what happened to some.
+    fn settle_group(&mut self, now: Instant, actions: &mut Vec<Action>, group: usize) {
+        let mut turn = Turn::new(now, &self.world, &mut self.jobs, actions);
+        let ids = self.groups.members(group).to_vec();
+        let members = ids.into_iter();
+        let mut members: Vec<(InstanceId, VirtualRouter)> = members
+            .filter_map(|id| Some((id, self.routers.remove(&id)?)))
+            .collect();
+        let mut routers: Vec<&mut VirtualRouter> =
+            members.iter_mut().map(|(_, router)| router).collect();
+        self.groups.settle(&mut turn, group, &mut routers);
+        for router in &mut routers {
+            router.tell(&mut turn);
+        }
+        self.groups.tell(&mut turn, group, &routers);
+        for (id, mut router) in members {
+            self.schedule.set(id, router.deadline());
+            if router.custody_moved() {
+                self.custody_changes.insert(id);
+            }
+            self.routers.insert(id, router);
+        }
     }
 
     /// Lets the checks act, and the instances that listen to them if the
@@ -324,6 +376,10 @@ impl Agent {
             self.with_checks(now, actions, |checks, turn| {
                 checks.on_result(turn, job, result.clone())
             });
+            return;
+        }
+        let mut turn = Turn::new(now, &self.world, &mut self.jobs, actions);
+        if self.groups.on_result(&mut turn, job, result) {
             return;
         }
         let owner = self.routers.iter().find(|(_, router)| router.awaits(job));

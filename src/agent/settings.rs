@@ -12,8 +12,8 @@ use super::jobs::{CheckName, HookKind};
 use super::ladder::group;
 use super::status::CheckState;
 use super::values::{
-    AdvertInterval, ChecksumForm, Family, InstanceName, InterfaceName, Lease, Priority, Version,
-    Vrid,
+    AdvertInterval, ChecksumForm, Family, GroupName, InstanceName, InterfaceName, Lease, Priority,
+    Version, Vrid,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,19 @@ pub struct Settings {
     pub instances: Vec<InstanceSettings>,
     /// Those that instances name; names are unique.
     pub checks: Vec<CheckSettings>,
+    /// Sorted by name; names are unique.
+    pub groups: Vec<GroupSettings>,
+}
+
+/// Instances that move together. Their priorities, intervals and `preempt`
+/// are equal, and none of them is in another group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupSettings {
+    pub name: GroupName,
+    /// Never empty; their order means nothing.
+    pub members: Vec<InstanceName>,
+    /// The hooks that there are, with their time-outs; none that is awaited.
+    pub hooks: BTreeMap<HookKind, Duration>,
 }
 
 /// A health check, as far as the core is concerned with it.

@@ -10,7 +10,8 @@ use ipnet::IpNet;
 use super::jobs::{CheckName, HookKind};
 use super::time::Instant;
 use super::values::{
-    ChecksumForm, Family, InstanceName, InterfaceName, Lease, MacAddress, Priority, Version, Vrid,
+    ChecksumForm, Family, GroupName, InstanceName, InterfaceName, Lease, MacAddress, Priority,
+    Version, Vrid,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct Status {
     pub instances: Vec<InstanceStatus>,
     /// Sorted by name.
     pub checks: Vec<CheckStatus>,
+    /// Sorted by name.
+    pub groups: Vec<GroupStatus>,
     /// Packets that belong to no instance.
     pub counters: Counters,
 }
@@ -53,6 +56,19 @@ pub struct InstanceStatus {
     /// Whose advertisements were not believed, and why.
     pub rejections: Vec<Rejected>,
     pub counters: Counters,
+}
+
+/// Instances that move together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupStatus {
+    pub name: GroupName,
+    /// Of every member; `Initialize` while they differ and none is in fault.
+    pub state: StateName,
+    pub since: Instant,
+    /// Sorted by name.
+    pub members: Vec<InstanceName>,
+    /// The last run of each hook that ran.
+    pub hooks: Vec<HookStatus>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,6 +170,8 @@ pub enum Reason {
     Obstacle,
     /// No advertisement could leave this host.
     CannotSend,
+    /// Its group took over, or gave way.
+    Group,
 }
 
 impl Reason {
@@ -167,6 +185,7 @@ impl Reason {
             Reason::Stalled => "stalled",
             Reason::Obstacle => "obstacle",
             Reason::CannotSend => "cannot-send",
+            Reason::Group => "group",
         }
     }
 }

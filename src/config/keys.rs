@@ -14,8 +14,8 @@ pub(super) struct Keys {
 
 pub(super) static TOP: Keys = Keys {
     within: "the top level",
-    known: &["node", "instances", "checks", "control", "log"],
-    later: &["groups", "cluster", "include", "metrics"],
+    known: &["node", "instances", "groups", "checks", "control", "log"],
+    later: &["cluster", "include", "metrics"],
 };
 
 pub(super) static INSTANCE: Keys = Keys {
@@ -115,9 +115,29 @@ pub(super) static USE: Keys = Keys {
 };
 
 pub(super) static HOOKS: Keys = Keys {
-    within: "`hooks`",
+    within: "an instance's `hooks`",
+    known: &[
+        "before_active",
+        "before_release",
+        "active",
+        "backup",
+        "fault",
+        "change",
+    ],
+    later: &[],
+};
+
+pub(super) static GROUP: Keys = Keys {
+    within: "a group",
+    known: &["members", "hooks"],
+    later: &[],
+};
+
+/// None that is awaited: what waits is an instance.
+pub(super) static GROUP_HOOKS: Keys = Keys {
+    within: "a group's `hooks`",
     known: &["active", "backup", "fault", "change"],
-    later: &["before_active", "before_release"],
+    later: &[],
 };
 
 pub(super) static HOOK: Keys = Keys {
@@ -138,15 +158,31 @@ pub(super) static LOG: Keys = Keys {
     later: &[],
 };
 
-static SECTIONS: [&Keys; 11] = [
-    &TOP, &INSTANCE, &ADDRESS, &ANNOUNCE, &AUTH, &CHECK, &USE, &HOOKS, &HOOK, &CONTROL, &LOG,
+static SECTIONS: [&Keys; 13] = [
+    &TOP,
+    &INSTANCE,
+    &ADDRESS,
+    &ANNOUNCE,
+    &AUTH,
+    &CHECK,
+    &USE,
+    &HOOKS,
+    &HOOK,
+    &GROUP,
+    &GROUP_HOOKS,
+    &CONTROL,
+    &LOG,
 ];
 
 /// What keepalived calls things, and what to write here.
-const KEEPALIVED: [(&str, &str); 30] = [
+const KEEPALIVED: [(&str, &str); 31] = [
     ("auth_pass", "write `auth: { password: ... }`"),
     ("auth_hmac", "write `auth: { keys: { 1: /path/to/key } }`"),
     ("vrrp_instance", "name it under `instances`"),
+    (
+        "vrrp_sync_group",
+        "name it under `groups`, as `gateway: { members: [inside, outside] }`",
+    ),
     ("router_id", "write `node` at the top level"),
     ("virtual_router_id", "write `vrid`"),
     ("virtual_ipaddress", "write `addresses`"),

@@ -8,6 +8,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::agent::jobs::HookOwner;
 use crate::agent::settings::{CheckSettings, InstanceSettings, Settings};
 use crate::agent::values::InstanceName;
 
@@ -23,6 +24,7 @@ mod duration;
 mod emit;
 mod fault;
 mod file;
+mod group;
 mod health;
 mod host;
 mod instance;
@@ -207,13 +209,19 @@ fn settings(source: SourceId, text: &str, host_name: &str, out: &mut Findings) -
         Field::Absent => check::checks(None, out),
         Field::Given(at) => check::checks(Some(at.value), out),
     };
+    let groups = group::drafts(&top, out);
     let (instances, drafts) = instances(&top, &root, &checks, out)?;
-    let (checks, work, scripts) = worked_out(&drafts, &checks);
+    let group_settings = group::judge(&groups, &drafts, &instances, out);
+    group::advice(&groups, out);
+    advice::hooks(group::hooks(&groups), out);
+    let (checks, mut work, mut scripts) = worked_out(&drafts, &checks);
+    group::work(&groups, &mut work, &mut scripts);
     Some(Sound {
         settings: Settings {
             node: node?,
             instances,
             checks,
+            groups: group_settings,
         },
         host: host?,
         work,
@@ -247,7 +255,7 @@ fn worked_out(
     for draft in drafts {
         let instance = &draft.name.value;
         for (kind, written) in &draft.hooks {
-            let key = (instance.clone(), *kind);
+            let key = (HookOwner::Instance(instance.clone()), *kind);
             work.hooks.insert(key, written.script.clone());
             let whose = format!("the hook `{}` of `{instance}`", kind.name());
             scripts.push((whose, written.clone()));

@@ -6,10 +6,10 @@ use std::ops::RangeInclusive;
 
 use serde::Serialize;
 
-use crate::agent::jobs::HookKind;
+use crate::agent::jobs::{HookKind, HookOwner};
 use crate::agent::settings::{
-    AddressSettings, Authentication, CheckSettings, CheckSource, CheckUse, InstanceSettings,
-    Preempt, Settings,
+    AddressSettings, Authentication, CheckSettings, CheckSource, CheckUse, GroupSettings,
+    InstanceSettings, Preempt, Settings,
 };
 use crate::agent::status::CheckState;
 use crate::agent::values::{ChecksumForm, Family, Version};
@@ -28,6 +28,8 @@ use super::work::probe::{ProbeKind, Trust};
 pub(super) struct Effective {
     node: String,
     instances: BTreeMap<String, EffectiveInstance>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    groups: BTreeMap<String, EffectiveGroup>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     checks: BTreeMap<String, EffectiveCheck>,
     control: EffectiveControl,
@@ -60,6 +62,14 @@ struct EffectiveInstance {
     ttl: u8,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     auth: Option<EffectiveAuth>,
+}
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(serde::Deserialize, PartialEq, Debug))]
+struct EffectiveGroup {
+    members: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    hooks: BTreeMap<String, EffectiveHook>,
 }
 
 /// A password, or keys with all that belongs to them.
@@ -199,9 +209,19 @@ pub(super) fn effective(
     };
     let check =
         |check: &CheckSettings| (check.name.as_str().to_owned(), effective_check(check, work));
+    let group = |group: &GroupSettings| {
+        let members = group.members.iter();
+        let owner = HookOwner::Group(group.name.clone());
+        let effective = EffectiveGroup {
+            members: members.map(|name| name.as_str().to_owned()).collect(),
+            hooks: effective_hooks(&owner, work),
+        };
+        (group.name.as_str().to_owned(), effective)
+    };
     Effective {
         node: settings.node.clone(),
         instances: settings.instances.iter().map(instance).collect(),
+        groups: settings.groups.iter().map(group).collect(),
         checks: settings.checks.iter().map(check).collect(),
         control: EffectiveControl {
             read_group: host.control.read_group.clone(),
@@ -272,9 +292,9 @@ fn effective_use(listed: &CheckUse) -> EffectiveUse {
     }
 }
 
-fn effective_hooks(instance: &InstanceSettings, work: &Work) -> BTreeMap<String, EffectiveHook> {
+fn effective_hooks(owner: &HookOwner, work: &Work) -> BTreeMap<String, EffectiveHook> {
     let hook = |kind: HookKind| {
-        let script = work.hooks.get(&(instance.name.clone(), kind))?;
+        let script = work.hooks.get(&(owner.clone(), kind))?;
         let hook = EffectiveHook {
             run: script.command.clone(),
             user: script.user.clone(),
@@ -319,7 +339,7 @@ fn effective_instance(
         checks: instance.checks.iter().map(effective_use).collect(),
         // `keep` acts as `release`, and a warning says so.
         on_all_fail: "release".to_owned(),
-        hooks: effective_hooks(instance, work),
+        hooks: effective_hooks(&HookOwner::Instance(instance.name.clone()), work),
         announce: EffectiveAnnounce {
             repeat: announce.repeat,
             delay: duration::print(announce.delay),

@@ -308,6 +308,7 @@ fn configuration() -> impl Strategy<Value = (Settings, HostSettings, Work)> {
             node,
             instances,
             checks,
+            groups: Vec::new(),
         };
         (settings, host, work)
     })

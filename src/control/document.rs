@@ -47,8 +47,7 @@ pub struct Document {
     pub config: Config,
     pub instances: Vec<Instance>,
     pub checks: Vec<Check>,
-    /// No agent of this version has any.
-    pub groups: Vec<Value>,
+    pub groups: Vec<Group>,
     /// No agent of this version has any.
     pub nodes: Vec<Value>,
     /// Packets that belong to no instance.
@@ -137,9 +136,24 @@ pub struct Check {
     pub output: String,
 }
 
+/// Instances that move together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    pub name: String,
+    /// Of every member; `initialize` while they differ and none is in fault.
+    pub state: String,
+    pub since: Time,
+    /// Sorted by name.
+    pub members: Vec<String>,
+    /// The last run of each of its hooks that ran.
+    #[serde(default)]
+    pub hooks: Vec<Hook>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hook {
-    /// `active`, `backup`, `fault` or `change`.
+    /// `before_active`, `before_release`, `active`, `backup`, `fault` or
+    /// `change`.
     pub hook: String,
     pub ended: Time,
     pub duration_ms: u64,
@@ -240,7 +254,11 @@ impl Document {
                 .iter()
                 .map(|check| Check::new(check, context.clock))
                 .collect(),
-            groups: Vec::new(),
+            groups: status
+                .groups
+                .iter()
+                .map(|group| Group::new(group, context.clock))
+                .collect(),
             nodes: Vec::new(),
             counters: Counters::new(&status.counters),
         }
@@ -305,6 +323,22 @@ impl Instance {
                 .map(|rejected| Rejection::new(rejected, clock))
                 .collect(),
             counters: Counters::new(&instance.counters),
+        }
+    }
+}
+
+impl Group {
+    fn new(group: &status::GroupStatus, clock: WallClock) -> Self {
+        Self {
+            name: group.name.to_string(),
+            state: group.state.to_string(),
+            since: clock.at(group.since),
+            members: group.members.iter().map(ToString::to_string).collect(),
+            hooks: group
+                .hooks
+                .iter()
+                .map(|hook| Hook::new(hook, clock))
+                .collect(),
         }
     }
 }

@@ -9,8 +9,7 @@ use super::catalog::{Catalog, Script};
 use super::crew::Name;
 use super::message::Call;
 use super::start::{Accounts, Launch};
-use crate::agent::jobs::{CheckName, HookKind, Verdict};
-use crate::agent::values::InstanceName;
+use crate::agent::jobs::{CheckName, HookKind, HookOwner, Verdict};
 
 /// Reads the configuration file: every program that may be started. Called
 /// on a thread of its own; it may block.
@@ -89,29 +88,43 @@ impl Book {
     /// that existing scripts know.
     pub fn hook(&self, call: &Call) -> Result<(Name, Launch), Verdict> {
         let catalog = self.catalog()?;
-        let instance = InstanceName::new(&call.instance);
+        let owner = call.owner.to_owner();
         let kind = HookKind::ALL
             .into_iter()
             .find(|kind| kind.name() == call.hook);
-        let script = kind.and_then(|kind| catalog.hooks.get(&(instance.clone(), kind)));
+        let script = kind.and_then(|kind| catalog.hooks.get(&(owner.clone(), kind)));
         let (Some(kind), Some(script)) = (kind, script) else {
-            let (hook, name) = (&call.hook, &call.instance);
-            return Err(unknown(format!("there is no hook {hook:?} of {name:?}")));
+            let (hook, name) = (&call.hook, owner.name());
+            let whose = match owner {
+                HookOwner::Instance(_) => "",
+                HookOwner::Group(_) => "group ",
+            };
+            return Err(unknown(format!(
+                "there is no hook {hook:?} of {whose}{name:?}"
+            )));
         };
         judge_words(call)?;
         let priority = call.priority.to_string();
         let arguments = match kind {
             HookKind::Change => vec![
-                "INSTANCE".to_owned(),
-                call.instance.clone(),
+                owner.word().to_owned(),
+                owner.name().to_owned(),
                 call.word.clone(),
                 priority.clone(),
             ],
-            HookKind::Active | HookKind::Backup | HookKind::Fault => Vec::new(),
+            HookKind::BeforeActive
+            | HookKind::BeforeRelease
+            | HookKind::Active
+            | HookKind::Backup
+            | HookKind::Fault => Vec::new(),
+        };
+        let named = match owner {
+            HookOwner::Instance(_) => "VIPWARD_INSTANCE",
+            HookOwner::Group(_) => "VIPWARD_GROUP",
         };
         let addresses: Vec<_> = call.addresses.iter().map(ToString::to_string).collect();
         let environment = vec![
-            ("VIPWARD_INSTANCE", call.instance.clone()),
+            (named, owner.name().to_owned()),
             ("VIPWARD_STATE", call.state.clone()),
             ("VIPWARD_PREVIOUS", call.previous.clone()),
             ("VIPWARD_REASON", call.reason.clone()),
@@ -119,7 +132,7 @@ impl Book {
             ("VIPWARD_ADDRESSES", addresses.join(" ")),
         ];
         Ok((
-            Name::Hook(instance),
+            Name::Hook(owner),
             self.launch(script, arguments, environment, true),
         ))
     }

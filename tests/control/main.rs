@@ -79,6 +79,7 @@ fn picture(instances: Vec<InstanceStatus>) -> StatusPicture {
         status: Status {
             instances,
             checks: Vec::new(),
+            groups: Vec::new(),
             counters: Counters::default(),
         },
         now: Instant::from_nanos(100_000_000_000),

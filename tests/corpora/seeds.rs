@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use vipward::agent::values::MacAddress;
 use vipward::runner::frame;
-use vipward::runner::message::{Answer, Call, Hello, PROTOCOL, Request, WireVerdict};
+use vipward::runner::message::{Answer, Call, Hello, Owner, PROTOCOL, Request, WireVerdict};
 use vipward::wire::announcement::unsolicited_neighbour_advertisement;
 
 pub struct Seed {
@@ -184,7 +184,7 @@ fn messages() -> Vec<Seed> {
         config: "/etc/vipward/config.yaml".to_owned(),
     };
     let call = Call {
-        instance: "web".to_owned(),
+        owner: Owner::Instance("web".to_owned()),
         hook: "change".to_owned(),
         word: "MASTER".to_owned(),
         state: "active".to_owned(),

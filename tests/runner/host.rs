@@ -17,7 +17,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
-use vipward::agent::jobs::{CheckName, HookCall, HookKind, Job, JobId, JobResult, Task, Verdict};
+use vipward::agent::jobs::{
+    CheckName, HookCall, HookKind, HookOwner, Job, JobId, JobResult, Task, Verdict,
+};
 use vipward::agent::values::InstanceName;
 use vipward::runner::catalog::{Catalog, Script};
 use vipward::runner::client::RunnerClient;
@@ -84,7 +86,10 @@ fn catalog(value: &Value) -> Catalog {
             .iter()
             .map(|value| {
                 let instance = InstanceName::new(value["instance"].as_str().unwrap());
-                ((instance, kind(&value["hook"])), script(value))
+                (
+                    (HookOwner::Instance(instance), kind(&value["hook"])),
+                    script(value),
+                )
             })
             .collect(),
     }
@@ -367,7 +372,7 @@ impl AgentSide {
 
     pub fn order_hook(&mut self, instance: &str, hook: HookKind) -> JobId {
         self.order(Task::Hook(HookCall {
-            instance: InstanceName::new(instance),
+            owner: HookOwner::Instance(InstanceName::new(instance)),
             hook,
             word: "BACKUP",
             state: "backup",

@@ -108,6 +108,7 @@ impl Plan {
             node: "lb1".to_owned(),
             instances,
             checks: self.check.settings(),
+            groups: Vec::new(),
         }
     }
 }

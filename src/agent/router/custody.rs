@@ -9,7 +9,7 @@ impl VirtualRouter {
     /// `None` where nothing would be left.
     pub fn custody(&self) -> Option<Custody> {
         let addresses: Vec<_> = self.holdings.in_custody().collect();
-        let speaks = self.holds();
+        let speaks = self.speaks();
         if addresses.is_empty() && !speaks {
             return None;
         }
@@ -40,7 +40,7 @@ impl VirtualRouter {
 
     fn mark(&self) -> u64 {
         let mut held = self.holdings.in_custody().peekable();
-        let speaks = self.holds();
+        let speaks = self.speaks();
         if held.peek().is_none() && !speaks {
             return 0;
         }

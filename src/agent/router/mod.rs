@@ -5,7 +5,9 @@
 mod addresses;
 mod adverts;
 mod authentication;
+mod awaiting;
 mod custody;
+mod group;
 mod health;
 mod picture;
 mod reload;
@@ -13,7 +15,10 @@ mod rivals;
 mod sending;
 mod timers;
 
-use health::Told;
+use awaiting::Awaited;
+pub(super) use group::Bond;
+use group::MateInFault;
+pub(super) use health::Told;
 use rivals::Rival;
 pub use timers::Timer;
 
@@ -28,6 +33,7 @@ use super::election::{active_down_interval, losing_priority, skew_time};
 use super::event::{Added, Claim, NotRenewed, NotSent, Removed};
 use super::holdings::{AddOutcome, Holdings};
 use super::hooks::Hooks;
+use super::jobs::HookOwner;
 use super::obstacles::Obstacles;
 use super::report::{Fact, StallOutcome};
 use super::settings::InstanceSettings;
@@ -35,7 +41,7 @@ use super::status::{
     ActiveRouter, Conflict, Counter, Counters, Drift, PriorityTerm, Reason, Rejected, StateName,
 };
 use super::time::Instant;
-use super::values::{AddressIndex, InstanceId, InterfaceName, Priority, Version};
+use super::values::{AddressIndex, InstanceId, InstanceName, InterfaceName, Priority, Version};
 use super::world::Turn;
 
 /// A resigning router answers for its addresses no longer than this.
@@ -55,6 +61,17 @@ pub(super) struct VirtualRouter {
     hooks: Hooks,
     /// What the hooks were told last.
     told: Option<Told>,
+    /// They are told once more: `before_active` ran and nothing came of it.
+    tell_again: bool,
+    awaited: Awaited,
+    /// Its place in its group.
+    bond: Bond,
+    mates_in_fault: Vec<MateInFault>,
+    /// It would claim, for this reason, were there no mates and no hooks.
+    wish: Option<Reason>,
+    /// The mate, and since when, that keeps the group from claiming while
+    /// nobody is heard here.
+    waits_for: Option<(Instant, InstanceName)>,
     /// What our advertisements list.
     advertised: Vec<IpAddr>,
     state: State,
@@ -106,6 +123,8 @@ enum State {
 struct Initialize {
     /// Able to take part, and listening first.
     settled_at: Option<Instant>,
+    /// That is over, and the mates are waited for.
+    ready: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -120,6 +139,11 @@ struct Backup {
     forgiven: bool,
     /// The preempt delay, while it runs.
     preempt_at: Option<Instant>,
+    /// When one was last heard that we respect: it outranks us, or `preempt`
+    /// is off.
+    better_heard_at: Option<Instant>,
+    /// When the Active resigned, until another is heard.
+    resigned_at: Option<Instant>,
     parting: Option<Parting>,
 }
 
@@ -160,6 +184,8 @@ struct Active {
     /// Another one that is owed, once the pause is over.
     reaffirm_at: Option<Instant>,
     rival: Rival,
+    /// The addresses wait for `before_active`, ours or a mate's.
+    barred: bool,
 }
 
 impl Active {
@@ -210,8 +236,14 @@ impl VirtualRouter {
             id,
             priority: settings.priority,
             terms: Vec::new(),
-            hooks: Hooks::new(&settings),
+            hooks: Hooks::new(owner(&settings), &settings.hooks),
             told: None,
+            tell_again: false,
+            awaited: Awaited::default(),
+            bond: Bond::default(),
+            mates_in_fault: Vec::new(),
+            wish: None,
+            waits_for: None,
             advertised: settings.advertised().collect(),
             state: State::Initialize(Initialize::default()),
             since: now,
@@ -251,7 +283,7 @@ impl VirtualRouter {
         self.counters.count(counter);
     }
 
-    fn state_name(&self) -> StateName {
+    pub fn state_name(&self) -> StateName {
         match self.state {
             State::Initialize(_) if self.obstacles.block() => StateName::Fault,
             State::Initialize(_) | State::Resigning(_) => StateName::Initialize,
@@ -263,6 +295,15 @@ impl VirtualRouter {
 
     /// Addresses belong on the host.
     fn holds(&self) -> bool {
+        match &self.state {
+            State::Active(active) => !active.barred,
+            State::Resigning(_) => true,
+            State::Initialize(_) | State::Backup(_) | State::Claiming(_) => false,
+        }
+    }
+
+    /// Others rely on its word.
+    fn speaks(&self) -> bool {
         matches!(self.state, State::Active(_) | State::Resigning(_))
     }
 
@@ -291,6 +332,8 @@ impl VirtualRouter {
     /// Enters `state`; reports it when its name is another.
     fn enter(&mut self, turn: &mut Turn<'_>, from: StateName, state: State, reason: Reason) {
         self.state = state;
+        self.end_waiting();
+        self.waits_for = None;
         let to = self.state_name();
         if from == to {
             return;
@@ -320,15 +363,22 @@ impl VirtualRouter {
         self.obstacles =
             self.obstacles
                 .survey(turn.now, turn.world, &self.settings, &self.holdings);
+        self.obstacles.share(&self.mates_in_fault);
+        self.show_awaited(turn.now);
+        self.show_mates();
         self.show_silence(turn.now);
         // What is not known yet keeps an instance from beginning, and takes
         // nothing from one that works.
         let blocked = self.obstacles.block();
         let may_begin = self.obstacles.allow() && !self.stopping;
         match &self.state {
-            State::Initialize(Initialize { settled_at: None }) if may_begin => {
-                let settled_at = Some(turn.now + self.settings.settle);
-                let state = State::Initialize(Initialize { settled_at });
+            State::Initialize(Initialize {
+                settled_at: None, ..
+            }) if may_begin => {
+                let state = State::Initialize(Initialize {
+                    settled_at: Some(turn.now + self.settings.settle),
+                    ready: false,
+                });
                 self.enter(turn, from, state, Reason::Startup);
                 self.start_if_settled(turn);
             }
@@ -337,6 +387,9 @@ impl VirtualRouter {
             State::Active(_) => {}
             State::Resigning(_) if !blocked => {}
             State::Backup(_) | State::Claiming(_) if !blocked && !self.stopping => {}
+            State::Backup(Backup {
+                parting: Some(_), ..
+            }) if !blocked => {}
             State::Initialize(_) | State::Backup(_) | State::Claiming(_) | State::Resigning(_) => {
                 self.active_router = None;
                 let reason = if self.stopping {
@@ -367,6 +420,7 @@ impl VirtualRouter {
     fn start_if_settled(&mut self, turn: &mut Turn<'_>) {
         let State::Initialize(Initialize {
             settled_at: Some(at),
+            ready: false,
         }) = self.state
         else {
             return;
@@ -374,11 +428,26 @@ impl VirtualRouter {
         if at > turn.now {
             return;
         }
-        if self.priority.is_owner() {
-            self.claim(turn, Reason::Startup);
-        } else {
-            self.become_backup(turn, Reason::Startup, self.own_interval(), None);
+        self.state = State::Initialize(Initialize {
+            settled_at: Some(at),
+            ready: true,
+        });
+        if !self.bond.grouped {
+            self.begin(turn);
         }
+    }
+
+    /// Takes part from now on.
+    pub fn begin(&mut self, turn: &mut Turn<'_>) {
+        let heard = self.active_router.is_some();
+        let owner = self.priority.is_owner();
+        if owner && !(heard && self.bond.awaits) {
+            self.claim(turn, Reason::Startup);
+            return;
+        }
+        self.become_backup(turn, Reason::Startup, self.own_interval(), None);
+        // Somebody is Active, and hooks come before an owner's claim, too.
+        self.wish = owner.then_some(Reason::Startup);
     }
 
     /// Rows 2 and 12.
@@ -396,6 +465,8 @@ impl VirtualRouter {
             claim_reason: Reason::NoResponse,
             forgiven: false,
             preempt_at: None,
+            better_heard_at: None,
+            resigned_at: None,
             parting,
         };
         self.holdings.count_deletions_anew();
@@ -409,7 +480,7 @@ impl VirtualRouter {
         for index in self.holdings.observe(turn, interface, renewed) {
             self.announcer.end(index);
         }
-        if renewed && interface == self.settings.interface && !self.holds() {
+        if renewed && interface == self.settings.interface && !self.speaks() {
             // Whatever was heard by another interface, or not heard, proves
             // nothing about this one: begin anew, as after a link's return.
             let from = self.state_name();
@@ -432,26 +503,34 @@ impl VirtualRouter {
         self.stopping = true;
         let from = self.state_name();
         match &self.state {
-            State::Active(_) => {
-                self.advertise(turn, 0);
-                self.announcer.end_all();
-                self.taken_over.clear();
-                let longest = self.own_interval().min(RESIGNATION_LONGEST);
-                let state = if planned {
-                    State::Resigning(Resigning {
-                        until: turn.now + longest,
-                    })
-                } else {
-                    State::Initialize(Initialize::default())
-                };
-                self.enter(turn, from, state, Reason::Shutdown);
-            }
+            State::Active(_) if planned && self.departs() => self.depart(turn, Told::Stop),
+            State::Active(_) => self.resign(turn, planned),
             State::Resigning(_) if planned => {}
             State::Initialize(_) | State::Backup(_) | State::Claiming(_) | State::Resigning(_) => {
                 let state = State::Initialize(Initialize::default());
                 self.enter(turn, from, state, Reason::Shutdown);
             }
         }
+        self.mend(turn);
+    }
+
+    /// Row 9.
+    pub fn resign(&mut self, turn: &mut Turn<'_>, planned: bool) {
+        let from = self.state_name();
+        self.advertise(turn, 0);
+        self.announcer.end_all();
+        self.taken_over.clear();
+        let longest = self.own_interval().min(RESIGNATION_LONGEST);
+        // What was not answered for yet is not missed.
+        let answers = planned && self.holds();
+        let state = if answers {
+            State::Resigning(Resigning {
+                until: turn.now + longest,
+            })
+        } else {
+            State::Initialize(Initialize::default())
+        };
+        self.enter(turn, from, state, Reason::Shutdown);
         self.mend(turn);
     }
 
@@ -470,4 +549,8 @@ impl VirtualRouter {
             && self.holdings.are_gone()
             && self.hooks.are_given()
     }
+}
+
+fn owner(settings: &InstanceSettings) -> HookOwner {
+    HookOwner::Instance(settings.name.clone())
 }

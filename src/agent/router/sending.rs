@@ -9,7 +9,7 @@ const QUIET: Duration = Duration::from_secs(60);
 impl VirtualRouter {
     /// Rows 1 and 5, up to the advertisement: who cannot be heard does not
     /// claim.
-    pub(super) fn claim(&mut self, turn: &mut Turn<'_>, reason: Reason) {
+    pub fn claim(&mut self, turn: &mut Turn<'_>, reason: Reason) {
         let active_interval = match &self.state {
             State::Backup(backup) => backup.active_interval,
             _ => self.own_interval(),
@@ -36,13 +36,18 @@ impl VirtualRouter {
             last_reaffirmed: None,
             reaffirm_at: None,
             rival: Rival::default(),
+            barred: self.bond.awaits,
         };
         self.active_router = None;
         self.drift.clear();
         self.conflicts.clear();
         self.enter(turn, from, State::Active(active), reason);
         self.holdings.renew(turn, turn.now + self.own_interval());
-        self.holdings.claim(turn);
+        if self.bond.awaits {
+            self.promote(turn);
+        } else {
+            self.holdings.claim(turn);
+        }
     }
 
     pub(super) fn advertise(&mut self, turn: &mut Turn<'_>, priority: u8) {

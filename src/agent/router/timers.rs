@@ -25,7 +25,8 @@ impl VirtualRouter {
     pub fn deadline(&self) -> Option<(Instant, Timer)> {
         let [first, second] = match &self.state {
             State::Initialize(initialize) => {
-                [initialize.settled_at.map(|at| (at, Timer::Settle)), None]
+                let settled_at = initialize.settled_at.filter(|_| !initialize.ready);
+                [settled_at.map(|at| (at, Timer::Settle)), None]
             }
             State::Backup(backup) => [
                 Some((backup.down_at, Timer::ActiveDown)),
@@ -45,7 +46,8 @@ impl VirtualRouter {
         let announcement = self.announcer.next().filter(|_| !doubts);
         let announcement = announcement.map(|at| (at, Timer::Announcement));
         let address = self.holdings.next().map(|at| (at, Timer::Address));
-        let hook = self.hooks.next().map(|at| (at, Timer::Hook));
+        let hook = self.hooks.next().into_iter().chain(self.awaited.next());
+        let hook = hook.min().map(|at| (at, Timer::Hook));
         [first, second, announcement, address, hook]
             .into_iter()
             .flatten()
@@ -74,7 +76,10 @@ impl VirtualRouter {
             self.holdings.expire(turn.now);
             self.refresh(turn);
         }
-        self.hooks.on_wake(turn);
+        if let Some(ended) = self.hooks.on_wake(turn) {
+            self.on_ended(turn, ended);
+        }
+        self.awaited_wakes(turn);
         self.announce_due(turn);
     }
 
@@ -92,9 +97,9 @@ impl VirtualRouter {
                 self.stalled(turn, Fact::LateDownTimer { late });
                 return;
             }
-            self.claim(turn, backup.claim_reason);
+            self.wish = Some(backup.claim_reason);
         } else if backup.preempt_at.is_some_and(|at| at <= turn.now) {
-            self.claim(turn, Reason::Preempted);
+            self.wish = Some(Reason::Preempted);
         }
     }
 

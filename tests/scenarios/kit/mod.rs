@@ -116,6 +116,7 @@ impl Lab {
             number,
             settings: Settings {
                 checks: Vec::new(),
+                groups: Vec::new(),
                 node: (*name).to_owned(),
                 instances,
             },
