@@ -409,14 +409,16 @@ fn claim(turn: &mut Turn<'_>, members: &mut [&mut VirtualRouter]) {
         // Those that could not send last time go first: only when they can,
         // the others follow.
         let mute = members.iter().any(|member| member.is_mute());
+        let other = match prepares {
+            true => Reason::Preempted,
+            false => Reason::Group,
+        };
         for (member, wish) in members.iter_mut().zip(wishes) {
-            if member.is_backup() && (member.is_mute() || !mute) {
-                let alone = if prepares {
-                    Reason::Preempted
-                } else {
-                    Reason::Group
-                };
-                member.claim(turn, wish.unwrap_or(alone));
+            if !mute || (member.is_mute() && wish.is_some()) {
+                member.follow(turn, wish.unwrap_or(other));
+            } else {
+                let until = turn.now + member.settings().advert_interval.as_duration();
+                member.postpone(turn, until, None);
             }
         }
     }

@@ -44,9 +44,9 @@ pub use router::Timer;
 use router::VirtualRouter;
 use schedule::Schedule;
 use settings::{CheckSettings, InstanceSettings, Settings};
-use status::{Counters, Status};
+use status::{Counters, StateName, Status};
 use time::Instant;
-use values::{Family, InstanceId, InstanceName, InterfaceName, Vrid};
+use values::{Family, InstanceId, InstanceName, InterfaceName, Priority, Vrid};
 use world::{Turn, World};
 
 /// All virtual routers of this host.
@@ -268,6 +268,13 @@ impl Agent {
     /// What a dead agent would leave of this instance, if anything.
     pub fn custody(&self, instance: InstanceId) -> Option<Custody> {
         self.routers.get(&instance)?.custody()
+    }
+
+    /// The state and the effective priority of an instance, of one that the
+    /// configuration no longer has too, for as long as it is leaving.
+    pub fn state(&self, instance: InstanceId) -> Option<(StateName, Priority)> {
+        let router = self.routers.get(&instance)?;
+        Some((router.state_name(), router.priority()))
     }
 
     pub fn status(&self) -> Status {

@@ -150,10 +150,22 @@ impl VirtualRouter {
         })
     }
 
+    /// Claims, unless it has done so already.
+    pub fn follow(&mut self, turn: &mut Turn<'_>, reason: Reason) {
+        if self.is_backup() {
+            self.claim(turn, reason);
+        }
+    }
+
     /// The group does not claim before `until`. What was prepared is undone.
     pub fn stand_back(&mut self, turn: &mut Turn<'_>, until: Instant, mate: Option<&InstanceName>) {
-        self.wish = None;
         self.abandon();
+        self.postpone(turn, until, mate);
+    }
+
+    /// Timers that have ended, and found it held up, end again at `until`.
+    pub fn postpone(&mut self, turn: &mut Turn<'_>, until: Instant, mate: Option<&InstanceName>) {
+        self.wish = None;
         let silence = self.silence_ends(turn.now);
         let State::Backup(backup) = &mut self.state else {
             return;

@@ -9,7 +9,7 @@ const QUIET: Duration = Duration::from_secs(60);
 impl VirtualRouter {
     /// Rows 1 and 5, up to the advertisement: who cannot be heard does not
     /// claim.
-    pub fn claim(&mut self, turn: &mut Turn<'_>, reason: Reason) {
+    pub(super) fn claim(&mut self, turn: &mut Turn<'_>, reason: Reason) {
         let active_interval = match &self.state {
             State::Backup(backup) => backup.active_interval,
             _ => self.own_interval(),

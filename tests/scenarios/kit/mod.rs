@@ -7,6 +7,7 @@ mod claims;
 mod clock;
 pub mod custody;
 pub mod foreign;
+pub mod groups;
 pub mod host;
 pub mod invariants;
 mod kernel;
@@ -306,6 +307,7 @@ impl Lab {
             before,
             after: invariants::Seen::of(agent),
             unsent,
+            takes_back: groups::take_back(&actions),
         };
         invariants::told(self, id, &input);
         custody::account(self, id, &actions);
@@ -314,6 +316,7 @@ impl Lab {
         }
         invariants::after_turn(self, &turn, &input, &actions);
         invariants::held_where_it_belongs(self, id, &turn.after);
+        groups::move_together(self, id, &turn.after);
         if let Some(mut observer) = self.observer.take() {
             observer.turn(self, &turn, &input, &actions);
             self.observer = Some(observer);
@@ -435,7 +438,8 @@ impl Lab {
         }
         for to in (0..self.hosts.len()).map(HostId) {
             let receiver = self.at(to);
-            if to == from || !up(receiver) {
+            let cut = self.wire.is_cut_on(interface, from, to);
+            if to == from || cut || !up(receiver) {
                 continue;
             }
             if let Some(coming) = for_whom(receiver) {
