@@ -340,6 +340,8 @@ pub(super) fn settle(turn: &mut Turn<'_>, members: &mut [&mut VirtualRouter]) {
         }
     }
     claim(turn, members);
+    let barred = members.iter_mut().filter(|member| member.is_barred());
+    barred.for_each(|member| member.promote(turn));
     if members.iter().all(|member| member.is_promoted()) {
         members.iter_mut().for_each(|member| member.open(turn));
     }
@@ -413,8 +415,14 @@ fn claim(turn: &mut Turn<'_>, members: &mut [&mut VirtualRouter]) {
             true => Reason::Preempted,
             false => Reason::Group,
         };
+        let tried = |(member, wish): (&&mut VirtualRouter, &Option<Reason>)| {
+            wish.is_some() && member.is_mute()
+        };
+        // Whom some respected has resigned everywhere, or is dead.
+        members.iter_mut().for_each(|m| m.respect_no_longer());
+        let try_mute = members.iter().zip(&wishes).any(tried);
         for (member, wish) in members.iter_mut().zip(wishes) {
-            if !mute || (member.is_mute() && wish.is_some()) {
+            if !mute || (member.is_mute() && try_mute) {
                 member.follow(turn, wish.unwrap_or(other));
             } else {
                 let until = turn.now + member.settings().advert_interval.as_duration();

@@ -271,6 +271,11 @@ impl Document {
         Ok(text)
     }
 
+    pub fn group_of(&self, instance: &str) -> Option<&Group> {
+        let mut groups = self.groups.iter();
+        groups.find(|group| group.members.iter().any(|member| member == instance))
+    }
+
     pub fn instance(&self, name: &str) -> Option<&Instance> {
         self.instances.iter().find(|instance| instance.name == name)
     }

@@ -3,10 +3,12 @@
 //! state, and never runs on the protocol thread.
 
 pub mod admin;
+mod checks;
 pub mod client;
 mod clock;
 pub mod document;
 mod findings;
+mod groups;
 pub mod listener;
 pub mod lock;
 pub mod reload;

@@ -125,17 +125,19 @@ impl VirtualRouter {
         }
     }
 
+    /// Active, and its addresses wait.
+    pub fn is_barred(&self) -> bool {
+        matches!(&self.state, State::Active(active) if active.barred)
+    }
+
     /// Every hook before the addresses has succeeded.
     pub fn open(&mut self, turn: &mut Turn<'_>) {
-        let State::Active(active) = &mut self.state else {
-            return;
-        };
-        if !active.barred {
-            return;
+        if let State::Active(active) = &mut self.state
+            && std::mem::take(&mut active.barred)
+        {
+            self.holdings.claim(turn);
+            self.refresh(turn);
         }
-        active.barred = false;
-        self.holdings.claim(turn);
-        self.refresh(turn);
     }
 
     pub(super) fn on_ended(&mut self, turn: &mut Turn<'_>, ended: Ended) {

@@ -150,6 +150,13 @@ impl VirtualRouter {
         })
     }
 
+    /// What was heard of an Active has been judged: the group claims.
+    pub fn respect_no_longer(&mut self) {
+        if let State::Backup(backup) = &mut self.state {
+            backup.better_heard_at = None;
+        }
+    }
+
     /// Claims, unless it has done so already.
     pub fn follow(&mut self, turn: &mut Turn<'_>, reason: Reason) {
         if self.is_backup() {
@@ -159,7 +166,9 @@ impl VirtualRouter {
 
     /// The group does not claim before `until`. What was prepared is undone.
     pub fn stand_back(&mut self, turn: &mut Turn<'_>, until: Instant, mate: Option<&InstanceName>) {
-        self.abandon();
+        if self.is_backup() {
+            self.abandon();
+        }
         self.postpone(turn, until, mate);
     }
 

@@ -55,6 +55,11 @@ impl VirtualRouter {
     }
 
     pub fn on_wake(&mut self, turn: &mut Turn<'_>) {
+        // First: what has failed is not advertised once more.
+        if let Some(ended) = self.hooks.on_wake(turn) {
+            self.on_ended(turn, ended);
+        }
+        self.awaited_wakes(turn);
         match self.state {
             State::Initialize(_) => self.start_if_settled(turn),
             State::Backup(backup) => self.backup_wakes(turn, backup),
@@ -76,10 +81,6 @@ impl VirtualRouter {
             self.holdings.expire(turn.now);
             self.refresh(turn);
         }
-        if let Some(ended) = self.hooks.on_wake(turn) {
-            self.on_ended(turn, ended);
-        }
-        self.awaited_wakes(turn);
         self.announce_due(turn);
     }
 

@@ -18,7 +18,7 @@ pub fn group(name: &str, members: &[&str]) -> GroupSettings {
 }
 
 /// After every turn of every agent: where one is Active, no mate is Backup
-/// or in fault.
+/// or in fault, unless it prepares to follow.
 pub fn move_together(lab: &Lab, id: HostId, seen: &Seen) {
     let Some(agent) = &lab.at(id).agent else {
         return;
@@ -34,7 +34,14 @@ pub fn move_together(lab: &Lab, id: HostId, seen: &Seen) {
         let behind = states
             .iter()
             .find(|(_, state)| matches!(state, StateName::Backup | StateName::Fault));
-        if let Some((instance, state)) = behind.filter(|_| active) {
+        let Some((instance, state)) = behind.filter(|_| active) else {
+            continue;
+        };
+        // Put together by a reload, some may wait for the hook of one.
+        let all = agent.status().instances;
+        let members = all.iter().filter(|one| group.members.contains(&one.name));
+        let mut obstacles = members.flat_map(|one| &one.obstacles);
+        if !obstacles.any(|one| one.code == "before-active") {
             lab.fail(&format!(
                 "{}: #{} is {state} while a mate in group {} is Active",
                 lab.at(id).name,
