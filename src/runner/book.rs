@@ -1,6 +1,7 @@
 //! What names stand for: the catalog as it was read last.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
@@ -20,6 +21,9 @@ pub struct Book {
     /// Nothing until the file was read for the first time, an error until it
     /// was good; a bad one later changes nothing.
     catalog: watch::Sender<Option<Result<Arc<Catalog>, String>>>,
+    /// The hooks of instances and groups that the last change took away: what
+    /// leaves is still told, and its `before_release` is awaited.
+    leaving: Mutex<BTreeMap<(HookOwner, HookKind), Script>>,
     accounts: Arc<Accounts>,
 }
 
@@ -29,6 +33,7 @@ impl Book {
         Self {
             loader,
             catalog: watch::Sender::new(None),
+            leaving: Mutex::default(),
             accounts: Arc::default(),
         }
     }
@@ -42,6 +47,7 @@ impl Book {
         self.accounts.forget();
         match outcome {
             Ok(catalog) => {
+                self.remember_leaving(&catalog);
                 let _ = self.catalog.send_replace(Some(Ok(Arc::new(catalog))));
                 Ok(())
             }
@@ -57,6 +63,25 @@ impl Book {
                 Err(error)
             }
         }
+    }
+
+    fn remember_leaving(&self, new: &Catalog) {
+        let Ok(before) = self.catalog() else {
+            return;
+        };
+        if before.hooks == new.hooks {
+            return;
+        }
+        let stay: BTreeSet<&HookOwner> = new.hooks.keys().map(|(owner, _)| owner).collect();
+        let hooks = before.hooks.iter();
+        let gone = hooks.filter(|((owner, _), _)| !stay.contains(owner));
+        let gone = gone.map(|(key, script)| (key.clone(), script.clone()));
+        *self.leaving.lock().unwrap_or_else(PoisonError::into_inner) = gone.collect();
+    }
+
+    fn leaving(&self, owner: &HookOwner, kind: HookKind) -> Option<Script> {
+        let leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        leaving.get(&(owner.clone(), kind)).cloned()
     }
 
     /// Waits for the file to be read for the first time, whatever comes of it.
@@ -92,7 +117,10 @@ impl Book {
         let kind = HookKind::ALL
             .into_iter()
             .find(|kind| kind.name() == call.hook);
-        let script = kind.and_then(|kind| catalog.hooks.get(&(owner.clone(), kind)));
+        let script = kind.and_then(|kind| {
+            let present = catalog.hooks.get(&(owner.clone(), kind)).cloned();
+            present.or_else(|| self.leaving(&owner, kind))
+        });
         let (Some(kind), Some(script)) = (kind, script) else {
             let (hook, name) = (&call.hook, owner.name());
             let whose = match owner {
@@ -133,7 +161,7 @@ impl Book {
         ];
         Ok((
             Name::Hook(owner),
-            self.launch(script, arguments, environment, true),
+            self.launch(&script, arguments, environment, true),
         ))
     }
 

@@ -139,7 +139,7 @@ fn hangs() {
 fn prints() {
     let lab = Lab::new();
     let [a] = lab.hosts(["a"]);
-    let text = "yes 'promoting, please wait' & until test -e FLAG; do sleep 0.02; done; kill $!";
+    let text = "yes 'promoting, please wait' & sleep 0.3; until test -e FLAG; do sleep 0.02; done; kill $!";
     let hook = hook(&lab, "before_active", "20s", text);
     let agent = lab.agent(&a, &[Router::new(200).with(&hook.line)]);
     agent.wait_state("web", "active", LONG);
