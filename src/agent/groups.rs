@@ -11,6 +11,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Agent;
+use super::action::Action;
 use super::hooks::Hooks;
 use super::jobs::{HookCall, HookKind, HookOwner, JobId, JobResult};
 use super::report::Fact;
@@ -18,7 +20,7 @@ use super::router::{Bond, Told, VirtualRouter};
 use super::settings::{CheckUse, GroupSettings};
 use super::status::{GroupStatus, Reason, StateName};
 use super::time::Instant;
-use super::values::{GroupName, InstanceId, InstanceName};
+use super::values::{GroupName, InstanceId, InstanceName, Priority};
 use super::world::Turn;
 
 #[derive(Clone, Debug, Default)]
@@ -37,6 +39,45 @@ struct Group {
     told: Option<Told>,
     state: StateName,
     since: Instant,
+}
+
+impl Agent {
+    /// The state and the effective priority of an instance, of one that the
+    /// configuration no longer has too, for as long as it is leaving.
+    pub fn state(&self, instance: InstanceId) -> Option<(StateName, Priority)> {
+        let router = self.routers.get(&instance)?;
+        Some((router.state_name(), router.priority()))
+    }
+
+    /// Until when planned releases may wait for their hooks.
+    pub fn departs_by(&self) -> Option<Instant> {
+        let routers = self.routers.values();
+        routers.filter_map(VirtualRouter::departs_by).max()
+    }
+
+    /// The members of a group make something of what happened to some.
+    pub(super) fn settle_group(&mut self, now: Instant, actions: &mut Vec<Action>, group: usize) {
+        let mut turn = Turn::new(now, &self.world, &mut self.jobs, actions);
+        let ids = self.groups.members(group).to_vec();
+        let members = ids.into_iter();
+        let mut members: Vec<(InstanceId, VirtualRouter)> = members
+            .filter_map(|id| Some((id, self.routers.remove(&id)?)))
+            .collect();
+        let mut routers: Vec<&mut VirtualRouter> =
+            members.iter_mut().map(|(_, router)| router).collect();
+        self.groups.settle(&mut turn, group, &mut routers);
+        for router in &mut routers {
+            router.tell(&mut turn);
+        }
+        self.groups.tell(&mut turn, group, &routers);
+        for (id, mut router) in members {
+            self.schedule.set(id, router.deadline());
+            if router.custody_moved() {
+                self.custody_changes.insert(id);
+            }
+            self.routers.insert(id, router);
+        }
+    }
 }
 
 impl Groups {

@@ -44,9 +44,9 @@ pub use router::Timer;
 use router::VirtualRouter;
 use schedule::Schedule;
 use settings::{CheckSettings, InstanceSettings, Settings};
-use status::{Counters, StateName, Status};
+use status::{Counters, Status};
 use time::Instant;
-use values::{Family, InstanceId, InstanceName, InterfaceName, Priority, Vrid};
+use values::{Family, InstanceId, InstanceName, InterfaceName, Vrid};
 use world::{Turn, World};
 
 /// All virtual routers of this host.
@@ -247,12 +247,6 @@ impl Agent {
         self.routers.values().all(VirtualRouter::is_finished) && self.groups.hooks_are_given()
     }
 
-    /// Until when planned releases may wait for their hooks.
-    pub fn departs_by(&self) -> Option<Instant> {
-        let routers = self.routers.values();
-        routers.filter_map(VirtualRouter::departs_by).max()
-    }
-
     /// Whether [`Agent::take_custody_changes`] has something to tell.
     pub fn custody_has_changed(&self) -> bool {
         !self.custody_changes.is_empty()
@@ -268,13 +262,6 @@ impl Agent {
     /// What a dead agent would leave of this instance, if anything.
     pub fn custody(&self, instance: InstanceId) -> Option<Custody> {
         self.routers.get(&instance)?.custody()
-    }
-
-    /// The state and the effective priority of an instance, of one that the
-    /// configuration no longer has too, for as long as it is leaving.
-    pub fn state(&self, instance: InstanceId) -> Option<(StateName, Priority)> {
-        let router = self.routers.get(&instance)?;
-        Some((router.state_name(), router.priority()))
     }
 
     pub fn status(&self) -> Status {
@@ -321,30 +308,6 @@ impl Agent {
             self.settle_group(now, actions, group);
         }
         self.forget_retired();
-    }
-
-    /// The members of a group make something of what happened to some.
-    fn settle_group(&mut self, now: Instant, actions: &mut Vec<Action>, group: usize) {
-        let mut turn = Turn::new(now, &self.world, &mut self.jobs, actions);
-        let ids = self.groups.members(group).to_vec();
-        let members = ids.into_iter();
-        let mut members: Vec<(InstanceId, VirtualRouter)> = members
-            .filter_map(|id| Some((id, self.routers.remove(&id)?)))
-            .collect();
-        let mut routers: Vec<&mut VirtualRouter> =
-            members.iter_mut().map(|(_, router)| router).collect();
-        self.groups.settle(&mut turn, group, &mut routers);
-        for router in &mut routers {
-            router.tell(&mut turn);
-        }
-        self.groups.tell(&mut turn, group, &routers);
-        for (id, mut router) in members {
-            self.schedule.set(id, router.deadline());
-            if router.custody_moved() {
-                self.custody_changes.insert(id);
-            }
-            self.routers.insert(id, router);
-        }
     }
 
     /// Lets the checks act, and the instances that listen to them if the

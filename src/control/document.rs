@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use super::clock::{Time, WallClock};
+pub use super::groups::Group;
 use crate::agent::status;
 use crate::agent::time::Instant;
 
@@ -134,20 +135,6 @@ pub struct Check {
     pub against: u8,
     /// The first line of the last run's output, or why it failed.
     pub output: String,
-}
-
-/// Instances that move together.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Group {
-    pub name: String,
-    /// Of every member; `initialize` while they differ and none is in fault.
-    pub state: String,
-    pub since: Time,
-    /// Sorted by name.
-    pub members: Vec<String>,
-    /// The last run of each of its hooks that ran.
-    #[serde(default)]
-    pub hooks: Vec<Hook>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -332,22 +319,6 @@ impl Instance {
     }
 }
 
-impl Group {
-    fn new(group: &status::GroupStatus, clock: WallClock) -> Self {
-        Self {
-            name: group.name.to_string(),
-            state: group.state.to_string(),
-            since: clock.at(group.since),
-            members: group.members.iter().map(ToString::to_string).collect(),
-            hooks: group
-                .hooks
-                .iter()
-                .map(|hook| Hook::new(hook, clock))
-                .collect(),
-        }
-    }
-}
-
 impl Obstacle {
     fn new(obstacle: &status::Obstacle, clock: WallClock) -> Self {
         Self {
@@ -440,7 +411,7 @@ impl Check {
 }
 
 impl Hook {
-    fn new(hook: &status::HookStatus, clock: WallClock) -> Self {
+    pub(super) fn new(hook: &status::HookStatus, clock: WallClock) -> Self {
         Self {
             hook: hook.hook.name().to_owned(),
             ended: clock.at(hook.ended),

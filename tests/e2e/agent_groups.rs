@@ -29,9 +29,7 @@ pub fn trials() -> Vec<Trial> {
         ("agent_is_better", Program::Agent, Program::Keepalived),
         ("keepalived_is_better", Program::Keepalived, Program::Agent),
     ] {
-        let both: [(&str, fn(Program, Program)); 2] =
-            [("moves_together", moves_together), ("half_cut", half_cut)];
-        for (scenario, run) in both {
+        for (scenario, run) in SCENARIOS {
             let name = format!("keepalived_sync_group_{scenario}_{name}");
             let run = move || run(best, second);
             trials.push(trial(name, Needs::Keepalived, run));
@@ -39,6 +37,12 @@ pub fn trials() -> Vec<Trial> {
     }
     trials
 }
+
+/// With the better one's program, then the other's.
+type Scenario = fn(Program, Program);
+
+const SCENARIOS: [(&str, Scenario); 2] =
+    [("moves_together", moves_together), ("half_cut", half_cut)];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Program {

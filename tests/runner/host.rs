@@ -315,7 +315,7 @@ impl Wire {
 }
 
 pub fn call(instance: &str, hook: &str) -> Value {
-    json!({"instance": instance, "hook": hook, "word": "MASTER", "state": "active",
+    json!({"owner": {"instance": instance}, "hook": hook, "word": "MASTER", "state": "active",
         "previous": "backup", "reason": "no-response", "priority": 150,
         "addresses": ["192.0.2.10", "2001:db8::10"]})
 }

@@ -11,6 +11,8 @@ mod awaited_hooks;
 mod double_claim;
 mod drift;
 mod election;
+mod group_changes;
+mod group_hooks;
 mod groups;
 mod health;
 mod interfaces;

@@ -5,7 +5,7 @@
 use super::health::Told;
 use super::*;
 use crate::agent::hooks::{ANSWER_MARGIN, Ended};
-use crate::agent::jobs::HookKind;
+use crate::agent::jobs::{HookKind, HookOwner};
 use crate::agent::report::Consequence;
 
 /// From one failure to the next try; doubled with each, up to the longest.
@@ -306,4 +306,29 @@ impl VirtualRouter {
     pub fn departs_by(&self) -> Option<Instant> {
         self.awaited.departure.map(|departure| departure.until)
     }
+
+    /// Row 9, the second step of a planned release.
+    pub fn resign(&mut self, turn: &mut Turn<'_>, planned: bool) {
+        let from = self.state_name();
+        self.advertise(turn, 0);
+        self.announcer.end_all();
+        self.taken_over.clear();
+        let longest = self.own_interval().min(RESIGNATION_LONGEST);
+        // What was not answered for yet is not missed.
+        let answers = planned && self.holds();
+        let state = if answers {
+            State::Resigning(Resigning {
+                until: turn.now + longest,
+            })
+        } else {
+            State::Initialize(Initialize::default())
+        };
+        self.enter(turn, from, state, Reason::Shutdown);
+        self.mend(turn);
+    }
+}
+
+/// Whose hooks they are.
+pub(super) fn owner(settings: &InstanceSettings) -> HookOwner {
+    HookOwner::Instance(settings.name.clone())
 }

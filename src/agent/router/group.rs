@@ -64,6 +64,19 @@ impl VirtualRouter {
         )
     }
 
+    /// Takes part from now on.
+    pub fn begin(&mut self, turn: &mut Turn<'_>) {
+        let heard = self.active_router.is_some();
+        let owner = self.priority.is_owner();
+        if owner && !(heard && self.bond.awaits) {
+            self.claim(turn, Reason::Startup);
+            return;
+        }
+        self.become_backup(turn, Reason::Startup, self.own_interval(), None);
+        // Somebody is Active, and hooks come before an owner's claim, too.
+        self.wish = owner.then_some(Reason::Startup);
+    }
+
     pub fn takes_part(&self) -> bool {
         matches!(
             self.state,

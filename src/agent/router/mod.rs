@@ -4,6 +4,7 @@
 
 mod addresses;
 mod adverts;
+mod allowance;
 mod authentication;
 mod awaiting;
 mod custody;
@@ -15,7 +16,8 @@ mod rivals;
 mod sending;
 mod timers;
 
-use awaiting::Awaited;
+use allowance::Allowance;
+use awaiting::{Awaited, owner};
 pub(super) use group::Bond;
 use group::MateInFault;
 pub(super) use health::Told;
@@ -33,7 +35,6 @@ use super::election::{active_down_interval, losing_priority, skew_time};
 use super::event::{Added, Claim, NotRenewed, NotSent, Removed};
 use super::holdings::{AddOutcome, Holdings};
 use super::hooks::Hooks;
-use super::jobs::HookOwner;
 use super::obstacles::Obstacles;
 use super::report::{Fact, StallOutcome};
 use super::settings::InstanceSettings;
@@ -200,36 +201,6 @@ struct Resigning {
     until: Instant,
 }
 
-/// A bound on answers and lines: a few at once, then one for each `every`.
-#[derive(Clone, Copy, Debug)]
-struct Allowance {
-    left: u8,
-    refilled: Instant,
-}
-
-impl Allowance {
-    const FULL: u8 = 4;
-
-    fn new(now: Instant) -> Self {
-        Self {
-            left: Self::FULL,
-            refilled: now,
-        }
-    }
-
-    fn take(&mut self, now: Instant, every: Duration) -> bool {
-        let spans = now.since(self.refilled).as_nanos() / every.as_nanos().max(1);
-        if spans > 0 {
-            let spans = u8::try_from(spans).unwrap_or(u8::MAX);
-            self.left = self.left.saturating_add(spans).min(Self::FULL);
-            self.refilled = now;
-        }
-        let allowed = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        allowed
-    }
-}
-
 impl VirtualRouter {
     pub fn new(id: InstanceId, settings: InstanceSettings, now: Instant) -> Self {
         Self {
@@ -375,8 +346,9 @@ impl VirtualRouter {
             State::Initialize(Initialize {
                 settled_at: None, ..
             }) if may_begin => {
+                let settled_at = Some(turn.now + self.settings.settle);
                 let state = State::Initialize(Initialize {
-                    settled_at: Some(turn.now + self.settings.settle),
+                    settled_at,
                     ready: false,
                 });
                 self.enter(turn, from, state, Reason::Startup);
@@ -435,19 +407,6 @@ impl VirtualRouter {
         if !self.bond.grouped {
             self.begin(turn);
         }
-    }
-
-    /// Takes part from now on.
-    pub fn begin(&mut self, turn: &mut Turn<'_>) {
-        let heard = self.active_router.is_some();
-        let owner = self.priority.is_owner();
-        if owner && !(heard && self.bond.awaits) {
-            self.claim(turn, Reason::Startup);
-            return;
-        }
-        self.become_backup(turn, Reason::Startup, self.own_interval(), None);
-        // Somebody is Active, and hooks come before an owner's claim, too.
-        self.wish = owner.then_some(Reason::Startup);
     }
 
     /// Rows 2 and 12.
@@ -514,26 +473,6 @@ impl VirtualRouter {
         self.mend(turn);
     }
 
-    /// Row 9.
-    pub fn resign(&mut self, turn: &mut Turn<'_>, planned: bool) {
-        let from = self.state_name();
-        self.advertise(turn, 0);
-        self.announcer.end_all();
-        self.taken_over.clear();
-        let longest = self.own_interval().min(RESIGNATION_LONGEST);
-        // What was not answered for yet is not missed.
-        let answers = planned && self.holds();
-        let state = if answers {
-            State::Resigning(Resigning {
-                until: turn.now + longest,
-            })
-        } else {
-            State::Initialize(Initialize::default())
-        };
-        self.enter(turn, from, state, Reason::Shutdown);
-        self.mend(turn);
-    }
-
     /// A resigning router is done.
     fn relieved(&mut self, turn: &mut Turn<'_>) {
         let from = self.state_name();
@@ -549,8 +488,4 @@ impl VirtualRouter {
             && self.holdings.are_gone()
             && self.hooks.are_given()
     }
-}
-
-fn owner(settings: &InstanceSettings) -> HookOwner {
-    HookOwner::Instance(settings.name.clone())
 }
