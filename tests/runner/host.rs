@@ -23,6 +23,7 @@ use vipward::agent::jobs::{
 use vipward::agent::values::InstanceName;
 use vipward::runner::catalog::{Catalog, Script};
 use vipward::runner::client::RunnerClient;
+use vipward::runner::message::PROTOCOL;
 use vipward::runner::server::{self, ALONE_MAX, Options};
 
 /// More than any step here takes on a busy machine.
@@ -220,7 +221,7 @@ impl Host {
 
     pub fn wire(&self) -> Wire {
         let mut wire = Wire::connect(self);
-        wire.send(&json!({"ask": "hello", "protocol": 1,
+        wire.send(&json!({"ask": "hello", "protocol": PROTOCOL,
             "version": env!("CARGO_PKG_VERSION"), "config": self.config()}));
         let hello = wire.receive().expect("a greeting");
         assert_eq!(hello["answer"], "hello");
