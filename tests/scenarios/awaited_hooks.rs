@@ -428,3 +428,23 @@ fn a_reload_that_removes_the_instance_runs_it() {
     lab.run(secs(2));
     assert_eq!(lab.holds(a, WEB), None);
 }
+
+/// A run that was given up for a fault still runs when the next claim comes:
+/// the next one waits for its end, and its result means nothing.
+#[test]
+fn a_run_of_an_earlier_claim_counts_for_nothing() {
+    let (mut lab, a) = alone(PROMOTE);
+    lab.run_until(a, ACTIVE, secs(5));
+    lab.link(a, "eth0", false);
+    lab.run(ms(10));
+    lab.link(a, "eth0", true);
+    lab.run_until(a, ACTIVE, secs(5));
+    lab.mark();
+    answer(&mut lab, a, Verdict::Passed);
+    lab.run(ms(10));
+    assert_eq!(lab.holds(a, WEB), None);
+    assert_eq!(ordered(&lab, a), [(ms(0), HookKind::BeforeActive)]);
+    answer(&mut lab, a, Verdict::Passed);
+    lab.run(ms(10));
+    assert!(lab.holds(a, WEB).is_some());
+}
