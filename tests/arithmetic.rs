@@ -152,6 +152,7 @@ fn settings(version: Version, value: u8, interval: AdvertInterval) -> Settings {
         node: "lb1".to_owned(),
         instances: vec![instance],
         checks: Vec::new(),
+        groups: Vec::new(),
     }
 }
 

@@ -312,6 +312,7 @@ fn listener(heard: &Heard<'_>) -> Option<(Agent, Instant)> {
         node: "lb1".to_owned(),
         instances: vec![instance],
         checks: Vec::new(),
+        groups: Vec::new(),
     };
     let start = Instant::from_nanos(1_000_000_000);
     let mut agent = Agent::new(settings, start);

@@ -91,6 +91,7 @@ async fn protocol_loop(mut due: mpsc::Receiver<Request<String>>) {
                     link_refusals: Default::default(),
                     instances: Vec::new(),
                     checks: Vec::new(),
+                    groups: Vec::new(),
                     counters: Counters::default(),
                 };
                 let now = Instant::from_nanos(7);

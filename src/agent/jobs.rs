@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::values::InstanceName;
+use super::values::{GroupName, InstanceName};
 
 /// Name of a check: the key under `checks`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,9 +28,14 @@ impl fmt::Display for CheckName {
     }
 }
 
-/// Which of an instance's hooks.
+/// Which of the hooks of an instance or a group; a group has none that is
+/// awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HookKind {
+    /// Awaited: the addresses, or the claim itself, wait for its success.
+    BeforeActive,
+    /// Awaited on planned moves: the resignation waits for its end.
+    BeforeRelease,
     Active,
     Backup,
     Fault,
@@ -39,7 +44,9 @@ pub enum HookKind {
 }
 
 impl HookKind {
-    pub const ALL: [HookKind; 4] = [
+    pub const ALL: [HookKind; 6] = [
+        HookKind::BeforeActive,
+        HookKind::BeforeRelease,
         HookKind::Active,
         HookKind::Backup,
         HookKind::Fault,
@@ -49,10 +56,36 @@ impl HookKind {
     /// As in the configuration.
     pub fn name(self) -> &'static str {
         match self {
+            HookKind::BeforeActive => "before_active",
+            HookKind::BeforeRelease => "before_release",
             HookKind::Active => "active",
             HookKind::Backup => "backup",
             HookKind::Fault => "fault",
             HookKind::Change => "change",
+        }
+    }
+}
+
+/// Whose hook it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HookOwner {
+    Instance(InstanceName),
+    Group(GroupName),
+}
+
+impl HookOwner {
+    /// As `change` is told, which is keepalived's way.
+    pub fn word(&self) -> &'static str {
+        match self {
+            HookOwner::Instance(_) => "INSTANCE",
+            HookOwner::Group(_) => "GROUP",
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        match self {
+            HookOwner::Instance(name) => name.as_str(),
+            HookOwner::Group(name) => name.as_str(),
         }
     }
 }
@@ -78,7 +111,7 @@ pub enum Task {
 /// scripts; the environment has ours as well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HookCall {
-    pub instance: InstanceName,
+    pub owner: HookOwner,
     pub hook: HookKind,
     /// MASTER, BACKUP, FAULT or STOP.
     pub word: &'static str,

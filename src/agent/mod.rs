@@ -12,6 +12,7 @@ pub mod custody;
 pub mod digest;
 pub mod election;
 pub mod event;
+mod groups;
 mod holdings;
 mod hooks;
 pub mod jobs;
@@ -38,6 +39,7 @@ use checks::Checks;
 use cluster::Link;
 use custody::Custody;
 use event::{Event, Heard, InterfaceState};
+use groups::Groups;
 use jobs::{CheckName, JobId, JobResult};
 use ladder::Receiver;
 use quiet::Quiet;
@@ -63,6 +65,7 @@ pub struct Agent {
     /// No longer configured; they go when nothing of theirs is left.
     retired: BTreeSet<InstanceId>,
     checks: Checks,
+    groups: Groups,
     world: World,
     schedule: Schedule,
     check_deadline: Option<Instant>,
@@ -90,6 +93,7 @@ impl Agent {
             by_check: BTreeMap::new(),
             retired: BTreeSet::new(),
             checks: Checks::new(&settings.checks, now),
+            groups: Groups::default(),
             world: World::default(),
             schedule: Schedule::default(),
             check_deadline: None,
@@ -105,7 +109,7 @@ impl Agent {
         for instance in settings.instances {
             agent.adopt(instance, now);
         }
-        agent.index(&settings.checks);
+        agent.index(now, &settings.checks, &settings.groups);
         agent.configure_link(now, settings.cluster);
         agent
     }
@@ -172,6 +176,10 @@ impl Agent {
             Event::Wake => {
                 if self.check_deadline.is_some_and(|at| at <= now) {
                     self.with_checks(now, actions, Checks::on_wake);
+                }
+                if self.groups.deadline().is_some_and(|at| at <= now) {
+                    let mut turn = Turn::new(now, &self.world, &mut self.errands, actions);
+                    self.groups.on_wake(&mut turn);
                 }
                 let due = self.schedule.due(now);
                 self.each(now, actions, &due, VirtualRouter::on_wake);
@@ -250,14 +258,15 @@ impl Agent {
     /// When [`Event::Wake`] is wanted next, and what for.
     pub fn deadline(&self) -> Option<(Instant, Timer)> {
         let checks = self.check_deadline.map(|at| (at, Timer::Check));
+        let groups = self.groups.deadline().map(|at| (at, Timer::Hook));
         let link = self.link_deadline().map(|at| (at, Timer::Link));
-        let first = self.schedule.first().into_iter();
-        first.chain(checks).chain(link).min()
+        let own = checks.into_iter().chain(groups).chain(link);
+        self.schedule.first().into_iter().chain(own).min()
     }
 
     /// Stopped, with nothing of ours left on the host.
     pub fn is_finished(&self) -> bool {
-        self.routers.values().all(VirtualRouter::is_finished)
+        self.routers.values().all(VirtualRouter::is_finished) && self.groups.hooks_are_given()
     }
 
     /// Whether [`Agent::take_custody_changes`] has something to tell.
@@ -285,6 +294,7 @@ impl Agent {
         Status {
             instances,
             checks: self.checks.status(),
+            groups: self.groups.status(&self.routers),
             counters: self.counters.clone(),
             nodes: self.nodes(),
             link_refusals: self.link.refusals().clone(),
@@ -300,16 +310,27 @@ impl Agent {
         mut act: impl FnMut(&mut VirtualRouter, &mut Turn<'_>),
     ) {
         let mut turn = Turn::new(now, &self.world, &mut self.errands, actions);
+        let mut moved = BTreeSet::new();
         for id in instances {
-            if let Some(router) = self.routers.get_mut(id) {
-                act(router, &mut turn);
-                router.tell(&mut turn);
-                self.schedule.set(*id, router.deadline());
-                self.link.note(*id);
-                if router.custody_moved() {
-                    self.custody_changes.insert(*id);
+            let Some(router) = self.routers.get_mut(id) else {
+                continue;
+            };
+            act(router, &mut turn);
+            self.link.note(*id);
+            match self.groups.of(*id) {
+                Some(group) => drop(moved.insert(group)),
+                None => {
+                    groups::settle(&mut turn, &mut [router]);
+                    router.tell(&mut turn);
+                    self.schedule.set(*id, router.deadline());
+                    if router.custody_moved() {
+                        self.custody_changes.insert(*id);
+                    }
                 }
             }
+        }
+        for group in moved {
+            self.settle_group(now, actions, group);
         }
         self.forget_retired();
     }
@@ -351,6 +372,10 @@ impl Agent {
             self.with_checks(now, actions, |checks, turn| {
                 checks.on_result(turn, job, result.clone())
             });
+            return;
+        }
+        let mut turn = Turn::new(now, &self.world, &mut self.errands, actions);
+        if self.groups.on_result(&mut turn, job, result) {
             return;
         }
         let owner = self.routers.iter().find(|(_, router)| router.awaits(job));

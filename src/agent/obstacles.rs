@@ -8,6 +8,7 @@ use super::routing::Routing;
 use super::settings::InstanceSettings;
 use super::status::{CheckState, Obstacle};
 use super::time::Instant;
+use super::values::InstanceName;
 use super::world::World;
 
 #[derive(Clone, Debug, Default)]
@@ -21,6 +22,8 @@ pub(super) struct Obstacles {
 enum Gravity {
     /// Puts the instance in fault.
     Blocks,
+    /// The same, for a mate's sake.
+    Shared,
     /// Is shown, and costs only what it names.
     Shows,
 }
@@ -35,7 +38,7 @@ impl Obstacles {
     pub fn block(&self) -> bool {
         self.list
             .iter()
-            .any(|(_, gravity)| *gravity == Gravity::Blocks)
+            .any(|(_, gravity)| *gravity != Gravity::Shows)
     }
 
     pub fn status(&self) -> Vec<Obstacle> {
@@ -49,7 +52,7 @@ impl Obstacles {
     pub fn blocking_texts(&self) -> Vec<String> {
         self.list
             .iter()
-            .filter(|(_, gravity)| *gravity == Gravity::Blocks)
+            .filter(|(_, gravity)| *gravity != Gravity::Shows)
             .map(|(obstacle, _)| format!("{}: {}", obstacle.source, obstacle.text))
             .collect()
     }
@@ -68,8 +71,33 @@ impl Obstacles {
         self.waiting.hash(hasher);
     }
 
+    /// Those that block and are not a mate's: since when, and in words.
+    pub fn own(&self) -> Option<(Instant, String)> {
+        let own = self.list.iter();
+        let own = own.filter(|(_, gravity)| *gravity == Gravity::Blocks);
+        let texts = own
+            .clone()
+            .map(|(obstacle, _)| format!("{}: {}", obstacle.source, obstacle.text));
+        let text = texts.collect::<Vec<_>>().join("; ");
+        let since = own.map(|(obstacle, _)| obstacle.since).min()?;
+        Some((since, text))
+    }
+
+    /// What stands in the way of mates stands in ours.
+    pub fn share(&mut self, mates: &[(InstanceName, Instant, String)]) {
+        for (mate, since, text) in mates {
+            let obstacle = Obstacle {
+                code: "group-member",
+                source: format!("instance {mate}"),
+                since: *since,
+                text: format!("is in fault, and its group with it: {text}"),
+            };
+            self.list.push((obstacle, Gravity::Shared));
+        }
+    }
+
     /// One more that puts the instance in fault.
-    pub fn block_by(&mut self, since: Instant, code: &'static str, source: String, text: String) {
+    pub fn add_fault(&mut self, since: Instant, code: &'static str, source: String, text: String) {
         let obstacle = Obstacle {
             code,
             source,

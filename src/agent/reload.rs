@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Agent;
 use super::action::Action;
 use super::router::VirtualRouter;
-use super::settings::{CheckSettings, CheckSource, Settings};
+use super::settings::{CheckSettings, CheckSource, GroupSettings, Settings};
 use super::time::Instant;
 use super::values::{Family, InstanceId, InterfaceName, Vrid};
 
@@ -50,7 +50,7 @@ impl Agent {
         for instance in arriving {
             self.adopt(instance, now);
         }
-        self.index(&settings.checks);
+        self.index(now, &settings.checks, &settings.groups);
         self.configure_link(now, settings.cluster);
         self.with_checks(now, actions, |checks, turn| {
             checks.reconfigure(&settings.checks, turn.now);
@@ -64,7 +64,14 @@ impl Agent {
     }
 
     /// Finds again who belongs to what.
-    pub(super) fn index(&mut self, checks: &[CheckSettings]) {
+    pub(super) fn index(
+        &mut self,
+        now: Instant,
+        checks: &[CheckSettings],
+        groups: &[GroupSettings],
+    ) {
+        self.groups
+            .reconfigure(now, groups, &mut self.routers, &self.retired);
         self.by_vrid.clear();
         self.by_name.clear();
         self.by_interface.clear();
@@ -83,9 +90,12 @@ impl Agent {
                     users.push(*id);
                 }
             }
-            for check in &settings.checks {
+            // Those of its mates count for it, too.
+            for check in settings.checks.iter().chain(router.weights()) {
                 let listeners = self.by_check.entry(check.name.clone()).or_default();
-                listeners.push(*id);
+                if listeners.last() != Some(id) {
+                    listeners.push(*id);
+                }
             }
         }
         for check in checks {
@@ -120,6 +130,7 @@ impl Agent {
         }
         let routers = &mut self.routers;
         let schedule = &mut self.schedule;
+        let groups = &mut self.groups;
         let by_vrid = &mut self.by_vrid;
         self.retired.retain(|id| {
             let Some(router) = routers.get(id) else {
@@ -130,6 +141,7 @@ impl Agent {
             }
             by_vrid.remove(&key(router));
             routers.remove(id);
+            groups.forget(*id);
             schedule.set(*id, None);
             false
         });

@@ -11,7 +11,7 @@ use super::event::Claim;
 use super::jobs::{CheckName, HookKind};
 use super::routing::RoutingFact;
 use super::status::{CheckState, Counter, Reason, StateName};
-use super::values::{Family, InstanceName, InterfaceName, NodeName};
+use super::values::{Family, GroupName, InstanceName, InterfaceName, NodeName};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
@@ -44,6 +44,38 @@ pub enum StallOutcome {
     ListensFirst,
     /// This one had taken over meanwhile, and we are Backup.
     AnotherIsActive(IpAddr),
+}
+
+/// What a hook's failure means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consequence {
+    /// The election does not depend on it.
+    None,
+    /// The incumbent stays Active.
+    NotClaimed { retry_in: Duration },
+    /// Whoever was advertising sends priority 0 and holds no address.
+    Resigned { retry_in: Duration },
+    /// The planned release goes on.
+    ReleasedAllTheSame,
+}
+
+impl fmt::Display for Consequence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Consequence::None => f.write_str("the election is unaffected"),
+            Consequence::NotClaimed { retry_in } => write!(
+                f,
+                "not claimed, the Active stays what it is; next try in {} ms",
+                retry_in.as_millis()
+            ),
+            Consequence::Resigned { retry_in } => write!(
+                f,
+                "resigned, the addresses are not held; next try in {} ms",
+                retry_in.as_millis()
+            ),
+            Consequence::ReleasedAllTheSame => f.write_str("the release goes on"),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,9 +159,19 @@ pub enum Fact {
     /// Failing checks changed an instance's priority.
     Priority { from: u8, to: u8 },
     HookFailed {
+        /// Absent for a hook of the instance itself.
+        group: Option<GroupName>,
         hook: HookKind,
         error: String,
         output: String,
+        /// What it means.
+        consequence: Consequence,
+    },
+    /// Every member of a group has come to another state.
+    Group {
+        group: GroupName,
+        from: StateName,
+        to: StateName,
     },
     /// A new configuration was applied to an instance.
     Reconfigured,
@@ -201,7 +243,15 @@ impl Fact {
                 to: CheckState::Down,
                 ..
             } => Level::Error,
-            Fact::Check { .. } | Fact::Reconfigured => Level::Info,
+            Fact::Group {
+                to: StateName::Fault,
+                ..
+            } => Level::Error,
+            Fact::HookFailed {
+                consequence: Consequence::NotClaimed { .. } | Consequence::Resigned { .. },
+                ..
+            } => Level::Error,
+            Fact::Check { .. } | Fact::Reconfigured | Fact::Group { .. } => Level::Info,
             Fact::Transition { .. } => Level::Info,
             Fact::Drift { theirs: None, .. } => Level::Info,
             Fact::Discarded { .. }
@@ -431,16 +481,23 @@ impl fmt::Display for Fact {
                 write!(f, "checks changed the priority from {from} to {to}")
             }
             Fact::HookFailed {
+                group,
                 hook,
                 error,
                 output,
+                consequence,
             } => {
-                write!(f, "hook {} failed: {error}", hook.name())?;
+                write!(f, "hook {}", hook.name())?;
+                if let Some(group) = group {
+                    write!(f, " of group {group}")?;
+                }
+                write!(f, " failed: {error}")?;
                 if !output.is_empty() {
                     write!(f, ": {output}")?;
                 }
-                f.write_str("; the election is unaffected")
+                write!(f, "; {consequence}")
             }
+            Fact::Group { group, from, to } => write!(f, "group {group}: {from} -> {to}"),
             Fact::Reconfigured => f.write_str("the new configuration was applied"),
             Fact::Stalled { late, outcome } => {
                 let late = late.as_millis();

@@ -13,8 +13,8 @@ use super::ladder::group;
 use super::routing::{RouteSettings, RuleSettings};
 use super::status::CheckState;
 use super::values::{
-    AdvertInterval, ChecksumForm, Family, InstanceName, InterfaceName, Lease, NodeName, Priority,
-    Version, Vrid,
+    AdvertInterval, ChecksumForm, Family, GroupName, InstanceName, InterfaceName, Lease, NodeName,
+    Priority, Version, Vrid,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct Settings {
     pub checks: Vec<CheckSettings>,
     /// The peer link, where there is one.
     pub cluster: Option<ClusterSettings>,
+    /// Sorted by name; names are unique.
+    pub groups: Vec<GroupSettings>,
 }
 
 /// Which nodes there are, and by which addresses they reach each other.
@@ -77,6 +79,17 @@ impl OnAllFail {
             OnAllFail::Keep => "keep",
         }
     }
+}
+
+/// Instances that move together. Their priorities, intervals and `preempt`
+/// are equal, and none of them is in another group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupSettings {
+    pub name: GroupName,
+    /// Never empty; their order means nothing.
+    pub members: Vec<InstanceName>,
+    /// The hooks that there are, with their time-outs; none that is awaited.
+    pub hooks: BTreeMap<HookKind, Duration>,
 }
 
 /// A health check, as far as the core is concerned with it.

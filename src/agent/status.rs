@@ -14,8 +14,8 @@ use super::jobs::{CheckName, HookKind};
 use super::routing::{RouteStatus, RuleStatus};
 use super::time::Instant;
 use super::values::{
-    ChecksumForm, Family, InstanceName, InterfaceName, Lease, MacAddress, NodeName, Priority,
-    Version, Vrid,
+    ChecksumForm, Family, GroupName, InstanceName, InterfaceName, Lease, MacAddress, NodeName,
+    Priority, Version, Vrid,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct Status {
     pub instances: Vec<InstanceStatus>,
     /// Sorted by name.
     pub checks: Vec<CheckStatus>,
+    /// Sorted by name.
+    pub groups: Vec<GroupStatus>,
     /// Packets that belong to no instance.
     pub counters: Counters,
     /// The other nodes, sorted by name; empty without a peer link.
@@ -100,6 +102,19 @@ pub struct InstanceStatus {
     /// Whose advertisements were not believed, and why.
     pub rejections: Vec<Rejected>,
     pub counters: Counters,
+}
+
+/// Instances that move together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupStatus {
+    pub name: GroupName,
+    /// Of every member; `Initialize` while they differ and none is in fault.
+    pub state: StateName,
+    pub since: Instant,
+    /// Sorted by name.
+    pub members: Vec<InstanceName>,
+    /// The last run of each hook that ran.
+    pub hooks: Vec<HookStatus>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -203,6 +218,8 @@ pub enum Reason {
     CannotSend,
     /// Another node showed a working segment, and we could not.
     SegmentLost,
+    /// Its group took over, or gave way.
+    Group,
 }
 
 impl Reason {
@@ -217,6 +234,7 @@ impl Reason {
             Reason::Obstacle => "obstacle",
             Reason::CannotSend => "cannot-send",
             Reason::SegmentLost => "segment-lost",
+            Reason::Group => "group",
         }
     }
 }

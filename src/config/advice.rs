@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::agent::jobs::HookKind;
 use crate::agent::settings::{InstanceSettings, OnAllFail, Preempt};
 use crate::agent::values::{Family, InstanceName, Version};
 
 use super::address;
 use super::auth;
 use super::check::{Checks, Sound, Task};
-use super::command;
+use super::command::{self, Written};
 use super::duration;
 use super::fault::{Finding, Findings, Place, quoted};
 use super::health;
@@ -71,7 +72,14 @@ pub(super) fn checks(drafts: &[Draft], checks: &Checks, out: &mut Findings) {
             }
         }
     }
-    for hook in drafts.iter().flat_map(|draft| draft.hooks.values()) {
+    hooks(drafts.iter().flat_map(|draft| &draft.hooks), out);
+}
+
+pub(super) fn hooks<'a>(
+    hooks: impl Iterator<Item = (&'a HookKind, &'a Written)>,
+    out: &mut Findings,
+) {
+    for (_, hook) in hooks {
         command::advice(&hook.words, out);
     }
 }

@@ -16,7 +16,7 @@ use super::properties::interface;
 use super::work::probe::{HostPort, HttpProbe, Probe, ProbeKind, Trust};
 use super::work::{self, Script, Work};
 use super::{check, yaml};
-use crate::agent::jobs::{CheckName, HookKind};
+use crate::agent::jobs::{CheckName, HookKind, HookOwner};
 use crate::agent::settings::{CheckSettings, CheckSource, CheckUse, InstanceSettings};
 use crate::agent::status::CheckState;
 use crate::agent::values::InterfaceName;
@@ -229,7 +229,8 @@ pub(super) fn wired(
     for (instance, hooks) in instances.iter_mut().zip(hooks) {
         for (kind, script) in hooks {
             instance.hooks.insert(kind, script.timeout);
-            work.hooks.insert((instance.name.clone(), kind), script);
+            let owner = HookOwner::Instance(instance.name.clone());
+            work.hooks.insert((owner, kind), script);
         }
     }
     (instances, settings, work)

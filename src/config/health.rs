@@ -12,7 +12,7 @@ use super::check::Checks;
 use super::command::{self, Written};
 use super::fault::{Finding, Findings, Place, quoted};
 use super::instance::{Draft, Items, absent_or_bad};
-use super::keys::{self, nearest};
+use super::keys::{self, Keys, nearest};
 use super::read::{self, At, Field, Read, Section};
 use super::work::Script;
 use super::yaml::{Node, Value};
@@ -118,11 +118,11 @@ pub(super) fn on_all_fail(section: &Section, out: &mut Findings) -> Field<OnAllF
     })
 }
 
-/// The hooks that could be read.
-pub(super) fn hooks(section: &Section, out: &mut Findings) -> Hooks {
+/// The hooks that could be read, of those that `keys` knows.
+pub(super) fn hooks(section: &Section, keys: &'static Keys, out: &mut Findings) -> Hooks {
     let mut hooks = Hooks::new();
     let section = section.node("hooks");
-    let section = section.and_then(|node| Section::open(node, &keys::HOOKS, out));
+    let section = section.and_then(|node| Section::open(node, keys, out));
     let Some(section) = section else {
         return hooks;
     };

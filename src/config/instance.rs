@@ -121,7 +121,7 @@ pub(super) fn draft(name: &str, place: Place, node: &Node, out: &mut Findings) -
         on_all_fail: health::on_all_fail(&section, out),
         on_conflict: section.field("on_conflict", out, on_conflict),
         witnesses: witness::draft(&section, out),
-        hooks: health::hooks(&section, out),
+        hooks: health::hooks(&section, &keys::HOOKS, out),
         announce: announce(&section, out),
         address_lease: section.field("address_lease", out, lease::choice),
         checksum: section.field("checksum", out, checksum),

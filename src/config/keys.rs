@@ -14,8 +14,16 @@ pub(super) struct Keys {
 
 pub(super) static TOP: Keys = Keys {
     within: "the top level",
-    known: &["node", "instances", "checks", "cluster", "control", "log"],
-    later: &["groups", "include", "metrics"],
+    known: &[
+        "node",
+        "instances",
+        "groups",
+        "checks",
+        "cluster",
+        "control",
+        "log",
+    ],
+    later: &["include", "metrics"],
 };
 
 pub(super) static INSTANCE: Keys = Keys {
@@ -135,9 +143,29 @@ pub(super) static USE: Keys = Keys {
 };
 
 pub(super) static HOOKS: Keys = Keys {
-    within: "`hooks`",
+    within: "an instance's `hooks`",
+    known: &[
+        "before_active",
+        "before_release",
+        "active",
+        "backup",
+        "fault",
+        "change",
+    ],
+    later: &[],
+};
+
+pub(super) static GROUP: Keys = Keys {
+    within: "a group",
+    known: &["members", "hooks"],
+    later: &[],
+};
+
+/// None that is awaited: what waits is an instance.
+pub(super) static GROUP_HOOKS: Keys = Keys {
+    within: "a group's `hooks`",
     known: &["active", "backup", "fault", "change"],
-    later: &["before_active", "before_release"],
+    later: &[],
 };
 
 pub(super) static HOOK: Keys = Keys {
@@ -164,16 +192,34 @@ pub(super) static LOG: Keys = Keys {
     later: &[],
 };
 
-static SECTIONS: [&Keys; 14] = [
-    &TOP, &INSTANCE, &ADDRESS, &ROUTE, &RULE, &ANNOUNCE, &AUTH, &CHECK, &USE, &HOOKS, &HOOK,
-    &CLUSTER, &CONTROL, &LOG,
+static SECTIONS: [&Keys; 16] = [
+    &TOP,
+    &INSTANCE,
+    &ADDRESS,
+    &ROUTE,
+    &RULE,
+    &ANNOUNCE,
+    &AUTH,
+    &CHECK,
+    &USE,
+    &HOOKS,
+    &HOOK,
+    &GROUP,
+    &GROUP_HOOKS,
+    &CLUSTER,
+    &CONTROL,
+    &LOG,
 ];
 
 /// What keepalived calls things, and what to write here.
-const KEEPALIVED: [(&str, &str); 35] = [
+const KEEPALIVED: [(&str, &str); 36] = [
     ("auth_pass", "write `auth: { password: ... }`"),
     ("auth_hmac", "write `auth: { keys: { 1: /path/to/key } }`"),
     ("vrrp_instance", "name it under `instances`"),
+    (
+        "vrrp_sync_group",
+        "name it under `groups`, as `gateway: { members: [inside, outside] }`",
+    ),
     ("router_id", "write `node` at the top level"),
     ("virtual_router_id", "write `vrid`"),
     ("virtual_ipaddress", "write `addresses`"),

@@ -8,6 +8,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::agent::jobs::HookOwner;
 use crate::agent::settings::{CheckSettings, InstanceSettings, Settings};
 
 mod across;
@@ -23,6 +24,7 @@ mod duration;
 mod emit;
 mod fault;
 mod file;
+mod group;
 mod health;
 mod host;
 mod instance;
@@ -218,7 +220,11 @@ fn settings(source: SourceId, text: &str, host_name: &str, out: &mut Findings) -
         Field::Given(at) => check::checks(Some(at.value), out),
     };
     let cluster = cluster::draft(&top, out);
+    let groups = group::drafts(&top, out);
     let (instances, drafts) = instances(&top, &root, &checks, &cluster, out)?;
+    let group_settings = group::judge(&groups, &drafts, &instances, out);
+    group::advice(&groups, out);
+    advice::hooks(group::hooks(&groups), out);
     let node = node?;
     let own = cluster::Own {
         name: &node,
@@ -226,13 +232,15 @@ fn settings(source: SourceId, text: &str, host_name: &str, out: &mut Findings) -
     };
     let peers = cluster::settings(&cluster, own, &drafts, out);
     cluster::advice(&cluster, &node, &drafts, out);
-    let (checks, work, scripts) = worked_out(&drafts, &checks);
+    let (checks, mut work, mut scripts) = worked_out(&drafts, &checks);
+    group::work(&groups, &mut work, &mut scripts);
     Some(Sound {
         settings: Settings {
             cluster: peers?,
             node,
             instances,
             checks,
+            groups: group_settings,
         },
         host: host?,
         work,
@@ -266,7 +274,7 @@ fn worked_out(
     for draft in drafts {
         let instance = &draft.name.value;
         for (kind, written) in &draft.hooks {
-            let key = (instance.clone(), *kind);
+            let key = (HookOwner::Instance(instance.clone()), *kind);
             work.hooks.insert(key, written.script.clone());
             let whose = format!("the hook `{}` of `{instance}`", kind.name());
             scripts.push((whose, written.clone()));

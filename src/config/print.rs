@@ -8,10 +8,10 @@ use std::ops::RangeInclusive;
 use serde::Serialize;
 
 use crate::agent::digest::fnv1a;
-use crate::agent::jobs::HookKind;
+use crate::agent::jobs::{HookKind, HookOwner};
 use crate::agent::settings::{
     AddressSettings, Authentication, CheckSettings, CheckSource, CheckUse, ClusterSettings,
-    InstanceSettings, Preempt, Settings,
+    GroupSettings, InstanceSettings, Preempt, Settings,
 };
 use crate::agent::status::CheckState;
 use crate::agent::values::{ChecksumForm, Family, NodeName, Version};
@@ -31,6 +31,8 @@ use super::work::probe::{ProbeKind, Trust};
 pub(super) struct Effective {
     node: String,
     instances: BTreeMap<String, EffectiveInstance>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    groups: BTreeMap<String, EffectiveGroup>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     checks: BTreeMap<String, EffectiveCheck>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,6 +73,14 @@ struct EffectiveInstance {
     ttl: u8,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     auth: Option<EffectiveAuth>,
+}
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(serde::Deserialize, PartialEq, Debug))]
+struct EffectiveGroup {
+    members: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    hooks: BTreeMap<String, EffectiveHook>,
 }
 
 /// A password, or keys with all that belongs to them.
@@ -218,9 +228,19 @@ pub(super) fn effective(
     };
     let check =
         |check: &CheckSettings| (check.name.as_str().to_owned(), effective_check(check, work));
+    let group = |group: &GroupSettings| {
+        let members = group.members.iter();
+        let owner = HookOwner::Group(group.name.clone());
+        let effective = EffectiveGroup {
+            members: members.map(|name| name.as_str().to_owned()).collect(),
+            hooks: effective_hooks(&owner, work),
+        };
+        (group.name.as_str().to_owned(), effective)
+    };
     Effective {
         node: settings.node.clone(),
         instances: settings.instances.iter().map(instance).collect(),
+        groups: settings.groups.iter().map(group).collect(),
         checks: settings.checks.iter().map(check).collect(),
         cluster: settings
             .cluster
@@ -308,9 +328,9 @@ fn effective_use(listed: &CheckUse) -> EffectiveUse {
     }
 }
 
-fn effective_hooks(instance: &InstanceSettings, work: &Work) -> BTreeMap<String, EffectiveHook> {
+fn effective_hooks(owner: &HookOwner, work: &Work) -> BTreeMap<String, EffectiveHook> {
     let hook = |kind: HookKind| {
-        let script = work.hooks.get(&(instance.name.clone(), kind))?;
+        let script = work.hooks.get(&(owner.clone(), kind))?;
         let hook = EffectiveHook {
             run: script.command.clone(),
             user: script.user.clone(),
@@ -358,7 +378,7 @@ fn effective_instance(
         on_all_fail: instance.on_all_fail.name().to_owned(),
         on_conflict: instance.on_conflict.name().to_owned(),
         witnesses: instance.witnesses.iter().map(ToString::to_string).collect(),
-        hooks: effective_hooks(instance, work),
+        hooks: effective_hooks(&HookOwner::Instance(instance.name.clone()), work),
         announce: EffectiveAnnounce {
             repeat: announce.repeat,
             delay: duration::print(announce.delay),

@@ -390,6 +390,7 @@ fn configuration() -> impl Strategy<Value = (Settings, HostSettings, Work)> {
             node,
             instances,
             checks,
+            groups: Vec::new(),
         };
         (settings, host, work)
     })

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 pub use super::clock::{Time, WallClock};
+pub use super::groups::Group;
 pub use super::nodes::{Link, Node};
 pub use super::routing::{Route, Rule};
 use crate::agent::status;
@@ -49,8 +49,7 @@ pub struct Document {
     pub config: Config,
     pub instances: Vec<Instance>,
     pub checks: Vec<Check>,
-    /// No agent of this version has any.
-    pub groups: Vec<Value>,
+    pub groups: Vec<Group>,
     /// The other nodes; empty without a peer link.
     #[serde(default)]
     pub nodes: Vec<Node>,
@@ -149,7 +148,8 @@ pub struct Check {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hook {
-    /// `active`, `backup`, `fault` or `change`.
+    /// `before_active`, `before_release`, `active`, `backup`, `fault` or
+    /// `change`.
     pub hook: String,
     pub ended: Time,
     pub duration_ms: u64,
@@ -251,7 +251,11 @@ impl Document {
                 .iter()
                 .map(|check| Check::new(check, context.clock))
                 .collect(),
-            groups: Vec::new(),
+            groups: status
+                .groups
+                .iter()
+                .map(|group| Group::new(group, context.clock))
+                .collect(),
             nodes: status
                 .nodes
                 .iter()
@@ -267,6 +271,11 @@ impl Document {
         let mut text = serde_json::to_string_pretty(self)?;
         text.push('\n');
         Ok(text)
+    }
+
+    pub fn group_of(&self, instance: &str) -> Option<&Group> {
+        let mut groups = self.groups.iter();
+        groups.find(|group| group.members.iter().any(|member| member == instance))
     }
 
     pub fn instance(&self, name: &str) -> Option<&Instance> {
@@ -425,7 +434,7 @@ impl Check {
 }
 
 impl Hook {
-    fn new(hook: &status::HookStatus, clock: WallClock) -> Self {
+    pub(super) fn new(hook: &status::HookStatus, clock: WallClock) -> Self {
         Self {
             hook: hook.hook.name().to_owned(),
             ended: clock.at(hook.ended),

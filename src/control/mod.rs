@@ -3,10 +3,12 @@
 //! nodes tell each other, never through its state, and never runs on the protocol thread.
 
 pub mod admin;
+mod checks;
 pub mod client;
 mod clock;
 pub mod document;
 mod findings;
+mod groups;
 mod layout;
 pub mod listener;
 pub mod lock;

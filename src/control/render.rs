@@ -8,16 +8,13 @@ use std::time::Duration;
 use comfy_table::{ColumnConstraint, Width};
 use jiff::Timestamp;
 
-use super::document::{Address, Check, Counters, Document, Instance, Time};
+use super::document::{Address, Counters, Document, Instance, Time};
 use super::findings::{
     ADDRESSES_SHOWN, Row, conflicts, drift, errors, last_run, obstacles, problems, rejections,
 };
 pub use super::layout::{COLUMNS, Colour};
 use super::layout::{marked, paint, pairs, plain_table, wrapped};
-use super::{node_findings, picture, routing, words};
-
-/// Of a check's name; longer ones are cut, since each check has one line.
-const CHECK_NAME_SHOWN: usize = 30;
+use super::{checks, groups, node_findings, picture, routing, words};
 
 /// Every instance on a line, then what is wrong with which.
 pub fn overview(document: &Document, now: Timestamp, colour: Colour) -> String {
@@ -32,8 +29,11 @@ pub fn overview(document: &Document, now: Timestamp, colour: Colour) -> String {
     if !document.instances.is_empty() {
         let _ = writeln!(text, "\n{}", instances(document, now, colour));
     }
+    if !document.groups.is_empty() {
+        let _ = writeln!(text, "\n{}", groups::table(document, now, colour));
+    }
     if !document.checks.is_empty() {
-        let _ = writeln!(text, "\n{}", checks(document, now, colour));
+        let _ = writeln!(text, "\n{}", checks::table(document, now, colour));
     }
     let mut quiet = document.checks.iter().all(|check| check.state == "up");
     for instance in &document.instances {
@@ -41,6 +41,13 @@ pub fn overview(document: &Document, now: Timestamp, colour: Colour) -> String {
         if !problems.is_empty() {
             quiet = false;
             let _ = writeln!(text, "\n{}:\n{}", instance.name, pairs(&problems));
+        }
+    }
+    for group in &document.groups {
+        let problems = groups::problems(group, now);
+        if !problems.is_empty() {
+            quiet = false;
+            let _ = writeln!(text, "\ngroup {}:\n{}", group.name, pairs(&problems));
         }
     }
     let strays = errors(&document.counters);
@@ -92,6 +99,8 @@ pub fn detail(document: &Document, instance: &Instance, now: Timestamp, colour: 
     rows.extend(or_none("drift", drift(document, instance)));
     rows.extend(or_none("conflict", conflicts(instance, now)));
     rows.extend(rejections(document, instance, now));
+    let group = document.group_of(&instance.name);
+    rows.extend(group.map(|group| Row::new("group", groups::in_words(group))));
     let hooks = instance.hooks.iter();
     rows.extend(hooks.map(|hook| Row::new("hook", last_run(hook, now))));
     rows.extend(counts(&instance.counters));
@@ -166,61 +175,6 @@ fn instances(document: &Document, now: Timestamp, colour: Colour) -> String {
         column.set_padding((0, 1));
     }
     table.trim_fmt()
-}
-
-/// One line each; what they printed is cut to what room there is.
-fn checks(document: &Document, now: Timestamp, colour: Colour) -> String {
-    let header = ["CHECK", "STATE", "FOR", "LAST RESULT"];
-    let names = document.checks.iter().map(|check| &check.name);
-    let names: Vec<String> = names.map(|n| words::cut(n, CHECK_NAME_SHOWN)).collect();
-    let ages = document.checks.iter().map(|check| check.since.age(now));
-    let ages: Vec<String> = ages.map(words::span).collect();
-    let states: Vec<&String> = document.checks.iter().map(|check| &check.state).collect();
-    let room = usize::from(COLUMNS)
-        .saturating_sub(column_width("CHECK", &names))
-        .saturating_sub(column_width("STATE", &states))
-        .saturating_sub(column_width("FOR", &ages));
-    let mut table = plain_table();
-    table.set_header(header);
-    for ((check, name), age) in document.checks.iter().zip(names).zip(ages) {
-        let state = marked(&check.state, colour);
-        table.add_row([name, state, age, words::cut(&last_result(check), room)]);
-    }
-    let whole = ColumnConstraint::ContentWidth;
-    table.set_constraints([whole; 3]);
-    for (column, padding) in [(0, (0, 1)), (3, (1, 0))] {
-        if let Some(column) = table.column_mut(column) {
-            column.set_padding(padding);
-        }
-    }
-    table.trim_fmt()
-}
-
-/// What the last run said, with how many speak against the state so far.
-fn last_result(check: &Check) -> String {
-    if check.state == "unknown" && check.output.is_empty() {
-        return "waiting for the first result".to_owned();
-    }
-    let kind = match check.state.as_str() {
-        "up" => "failed",
-        _ => "passed",
-    };
-    let run = match check.against {
-        0 => return check.output.clone(),
-        1 => kind.to_owned(),
-        times => format!("{kind} {times} times"),
-    };
-    if check.output.is_empty() {
-        run
-    } else {
-        format!("{run}: {}", check.output)
-    }
-}
-
-/// With the two columns of padding to the next.
-fn column_width(title: &str, cells: &[impl AsRef<str>]) -> usize {
-    let cells = cells.iter().map(|cell| cell.as_ref().chars().count());
-    cells.max().unwrap_or_default().max(title.len()) + 2
 }
 
 fn state_in_words(instance: &Instance, now: Timestamp, colour: Colour) -> String {
@@ -366,6 +320,7 @@ mod tests {
         document.instances[0].priority.effective = 150;
         document.instances[0].priority.terms.clear();
         document.checks.retain(|check| check.state == "up");
+        document.groups[0].hooks.clear();
         let text = overview(&document, sample::wall(), Colour::Off);
         fits(&text);
         insta::assert_snapshot!(text);
@@ -432,7 +387,7 @@ mod tests {
             check.state = state.to_owned();
             check.against = against;
             check.output = output.to_owned();
-            last_result(&check)
+            checks::last_result(&check)
         };
         assert_eq!(shown("up", 0, "200"), "200");
         assert_eq!(shown("up", 1, "500"), "failed: 500");

@@ -12,12 +12,13 @@ use crate::agent::jobs::{CheckName, HookKind};
 use crate::agent::routing::{Route, RouteStatus, Rule, RuleStatus, TABLE_MAIN};
 use crate::agent::status::{
     ActiveRouter, AddressStatus, CheckState, CheckStatus, Conflict, Counter, Counters, Drift,
-    HookStatus, InstanceStatus, Known, NodeStatus, Obstacle, PathStatus, PriorityTerm, Reason,
-    Rejected, Rejection, StateName, Status,
+    GroupStatus, HookStatus, InstanceStatus, Known, NodeStatus, Obstacle, PathStatus, PriorityTerm,
+    Reason, Rejected, Rejection, StateName, Status,
 };
 use crate::agent::time::Instant;
 use crate::agent::values::{
-    ChecksumForm, Family, InstanceName, Lease, MacAddress, NodeName, Priority, Version, Vrid,
+    ChecksumForm, Family, GroupName, InstanceName, Lease, MacAddress, NodeName, Priority, Version,
+    Vrid,
 };
 
 /// The moment of the picture.
@@ -213,6 +214,13 @@ fn status() -> Status {
             check("smtp", CheckState::Up, 11_520_000, "220 mail.example ESMTP"),
             check("uplink", CheckState::Down, 95_000, "it has no carrier"),
         ],
+        groups: vec![GroupStatus {
+            name: GroupName::new("front"),
+            state: StateName::Active,
+            since: ago(11_520_000),
+            members: vec![InstanceName::new("api"), InstanceName::new("web")],
+            hooks: vec![hook(HookKind::Change, Some("exit code 2"), "no route")],
+        }],
         instances: vec![api(), cache(), db(), fresh(), mail(), web()],
         counters,
     }

@@ -40,8 +40,9 @@ const REPORTS_PER_TURN: usize = 256;
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 /// How old the kept marks may be, nearly: they are written a moment later.
 const KEEPING: Duration = Duration::from_millis(900);
-/// A stop that is not finished after this is given up: some address could
-/// not be removed. Longer than the longest resignation.
+/// A stop that is not finished this long after the last `before_release` is
+/// given up: some address could not be removed. Longer than the longest
+/// resignation.
 const STOP_LONGEST: Duration = Duration::from_secs(10);
 /// A packet of protocol 112 is at most an MTU long; what is longer is cut
 /// off, and counted by the ladder.
@@ -378,8 +379,12 @@ impl ProtocolLoop {
             (Signal::Stop, None) => {
                 tracing::info!("stopping: resigning, and answering until relieved");
                 self.service.stopping();
-                turns.stop_by = Some(timer::now() + STOP_LONGEST);
                 self.handle(Event::Stop, turns);
+                let now = timer::now();
+                let departed = self.agent.departs_by().unwrap_or(now).max(now);
+                turns.stop_by = Some(departed + STOP_LONGEST);
+                self.service
+                    .needs_to_stop(departed.since(now) + STOP_LONGEST);
             }
             (Signal::Stop, Some(_)) => {
                 tracing::info!("told to stop again: releasing everything at once");

@@ -9,6 +9,8 @@ use sd_notify::NotifyState;
 /// Messages that may wait; more are dropped, and a watchdog that is not fed
 /// for that reason is right to bite.
 const WAITING: usize = 4;
+/// For the guardian to end after us, and for what the manager does itself.
+const STOP_MARGIN: Duration = Duration::from_secs(5);
 
 /// Does nothing where no service manager listens.
 pub struct Service {
@@ -60,6 +62,14 @@ impl Service {
 
     pub fn stopping(&self) {
         self.tell(NotifyState::Stopping);
+    }
+
+    /// However short the unit's TimeoutStopSec is: the configuration knows
+    /// better how long its hooks may take.
+    pub fn needs_to_stop(&self, longest: Duration) {
+        let longest = longest + STOP_MARGIN;
+        let micros = u32::try_from(longest.as_micros()).unwrap_or(u32::MAX);
+        self.tell(NotifyState::ExtendTimeoutUsec(micros));
     }
 
     fn tell(&self, message: NotifyState<'static>) {

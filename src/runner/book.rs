@@ -1,6 +1,7 @@
 //! What names stand for: the catalog as it was read last.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
@@ -9,8 +10,7 @@ use super::catalog::{Catalog, Script};
 use super::crew::Name;
 use super::message::Call;
 use super::start::{Accounts, Launch};
-use crate::agent::jobs::{CheckName, HookKind, Verdict};
-use crate::agent::values::InstanceName;
+use crate::agent::jobs::{CheckName, HookKind, HookOwner, Verdict};
 
 /// Reads the configuration file: every program that may be started. Called
 /// on a thread of its own; it may block.
@@ -21,6 +21,9 @@ pub struct Book {
     /// Nothing until the file was read for the first time, an error until it
     /// was good; a bad one later changes nothing.
     catalog: watch::Sender<Option<Result<Arc<Catalog>, String>>>,
+    /// The hooks of instances and groups that the last change took away: what
+    /// leaves is still told, and its `before_release` is awaited.
+    leaving: Mutex<BTreeMap<(HookOwner, HookKind), Script>>,
     accounts: Arc<Accounts>,
 }
 
@@ -30,6 +33,7 @@ impl Book {
         Self {
             loader,
             catalog: watch::Sender::new(None),
+            leaving: Mutex::default(),
             accounts: Arc::default(),
         }
     }
@@ -43,6 +47,7 @@ impl Book {
         self.accounts.forget();
         match outcome {
             Ok(catalog) => {
+                self.remember_leaving(&catalog);
                 let _ = self.catalog.send_replace(Some(Ok(Arc::new(catalog))));
                 Ok(())
             }
@@ -58,6 +63,25 @@ impl Book {
                 Err(error)
             }
         }
+    }
+
+    fn remember_leaving(&self, new: &Catalog) {
+        let Ok(before) = self.catalog() else {
+            return;
+        };
+        if before.hooks == new.hooks {
+            return;
+        }
+        let stay: BTreeSet<&HookOwner> = new.hooks.keys().map(|(owner, _)| owner).collect();
+        let hooks = before.hooks.iter();
+        let gone = hooks.filter(|((owner, _), _)| !stay.contains(owner));
+        let gone = gone.map(|(key, script)| (key.clone(), script.clone()));
+        *self.leaving.lock().unwrap_or_else(PoisonError::into_inner) = gone.collect();
+    }
+
+    fn leaving(&self, owner: &HookOwner, kind: HookKind) -> Option<Script> {
+        let leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        leaving.get(&(owner.clone(), kind)).cloned()
     }
 
     /// Waits for the file to be read for the first time, whatever comes of it.
@@ -89,29 +113,46 @@ impl Book {
     /// that existing scripts know.
     pub fn hook(&self, call: &Call) -> Result<(Name, Launch), Verdict> {
         let catalog = self.catalog()?;
-        let instance = InstanceName::new(&call.instance);
+        let owner = call.owner.to_owner();
         let kind = HookKind::ALL
             .into_iter()
             .find(|kind| kind.name() == call.hook);
-        let script = kind.and_then(|kind| catalog.hooks.get(&(instance.clone(), kind)));
+        let script = kind.and_then(|kind| {
+            let present = catalog.hooks.get(&(owner.clone(), kind)).cloned();
+            present.or_else(|| self.leaving(&owner, kind))
+        });
         let (Some(kind), Some(script)) = (kind, script) else {
-            let (hook, name) = (&call.hook, &call.instance);
-            return Err(unknown(format!("there is no hook {hook:?} of {name:?}")));
+            let (hook, name) = (&call.hook, owner.name());
+            let whose = match owner {
+                HookOwner::Instance(_) => "",
+                HookOwner::Group(_) => "group ",
+            };
+            return Err(unknown(format!(
+                "there is no hook {hook:?} of {whose}{name:?}"
+            )));
         };
         judge_words(call)?;
         let priority = call.priority.to_string();
         let arguments = match kind {
             HookKind::Change => vec![
-                "INSTANCE".to_owned(),
-                call.instance.clone(),
+                owner.word().to_owned(),
+                owner.name().to_owned(),
                 call.word.clone(),
                 priority.clone(),
             ],
-            HookKind::Active | HookKind::Backup | HookKind::Fault => Vec::new(),
+            HookKind::BeforeActive
+            | HookKind::BeforeRelease
+            | HookKind::Active
+            | HookKind::Backup
+            | HookKind::Fault => Vec::new(),
+        };
+        let named = match owner {
+            HookOwner::Instance(_) => "VIPWARD_INSTANCE",
+            HookOwner::Group(_) => "VIPWARD_GROUP",
         };
         let addresses: Vec<_> = call.addresses.iter().map(ToString::to_string).collect();
         let environment = vec![
-            ("VIPWARD_INSTANCE", call.instance.clone()),
+            (named, owner.name().to_owned()),
             ("VIPWARD_STATE", call.state.clone()),
             ("VIPWARD_PREVIOUS", call.previous.clone()),
             ("VIPWARD_REASON", call.reason.clone()),
@@ -119,8 +160,8 @@ impl Book {
             ("VIPWARD_ADDRESSES", addresses.join(" ")),
         ];
         Ok((
-            Name::Hook(instance),
-            self.launch(script, arguments, environment, true),
+            Name::Hook(owner),
+            self.launch(&script, arguments, environment, true),
         ))
     }
 

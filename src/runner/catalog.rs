@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::agent::jobs::{CheckName, HookKind};
-use crate::agent::values::InstanceName;
+use crate::agent::jobs::{CheckName, HookKind, HookOwner};
 pub use crate::config::work::Script;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Catalog {
     pub checks: BTreeMap<CheckName, Script>,
-    pub hooks: BTreeMap<(InstanceName, HookKind), Script>,
+    pub hooks: BTreeMap<(HookOwner, HookKind), Script>,
 }

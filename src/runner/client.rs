@@ -104,13 +104,13 @@ impl RunnerClient {
 
     /// Never blocks. Gives the job back when [`ORDERS_MAX`] wait already, or
     /// when the thread is gone; it is then not answered.
-    pub fn submit(&self, job: Job) -> Result<(), Job> {
+    pub fn submit(&self, job: Job) -> Result<(), Box<Job>> {
         match self.orders.as_ref().map(mpsc::Sender::try_reserve) {
             Some(Ok(place)) => {
                 place.send(Order::Job(job));
                 Ok(())
             }
-            Some(Err(_)) | None => Err(job),
+            Some(Err(_)) | None => Err(Box::new(job)),
         }
     }
 

@@ -11,8 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::message::{Answer, unstarted};
 use super::process::{self, Exits};
 use super::start::Launch;
-use crate::agent::jobs::{CheckName, JobResult, Verdict};
-use crate::agent::values::InstanceName;
+use crate::agent::jobs::{CheckName, HookOwner, JobResult, Verdict};
 
 /// Programs at once, whatever they are.
 pub const RUNNING_MAX: usize = 64;
@@ -34,9 +33,9 @@ pub struct Order {
 #[derive(Clone, Debug)]
 pub enum Name {
     Check(CheckName),
-    /// The hooks of one instance run one after the other, in the order in
+    /// The hooks of one instance or group run one after the other, in the order in
     /// which they came, even when an agent was replaced between them.
-    Hook(InstanceName),
+    Hook(HookOwner),
 }
 
 /// Running as far as a second order of the same check is concerned.
@@ -64,7 +63,7 @@ struct Shared {
     waiting: Arc<Semaphore>,
     checks: Mutex<BTreeMap<CheckName, Phase>>,
     /// Those with a hook under way; as many as there are orders.
-    instances: Mutex<BTreeMap<InstanceName, Arc<AsyncMutex<()>>>>,
+    owners: Mutex<BTreeMap<HookOwner, Arc<AsyncMutex<()>>>>,
     exits: Exits,
     stop: watch::Receiver<StopAt>,
     /// Hooks that were ordered and have no result.
@@ -113,7 +112,7 @@ impl Crew {
                 places_of_checks: Arc::new(Semaphore::new(CHECKS_RUNNING_MAX)),
                 waiting: Arc::new(Semaphore::new(WAITING_MAX)),
                 checks: Mutex::default(),
-                instances: Mutex::default(),
+                owners: Mutex::default(),
                 exits: Exits::listen()?,
                 stop,
                 hooks: watch::Sender::new(0),
@@ -145,8 +144,8 @@ impl Crew {
                     tokio::spawn(check(shared, registered, order.launch, waiting, reply));
                 }
             }
-            Name::Hook(instance) => {
-                let queue = queue_of(&shared, &instance);
+            Name::Hook(owner) => {
+                let queue = queue_of(&shared, &owner);
                 // Before the task has its first turn.
                 let counted = Counted::new(&shared, |shared| &shared.hooks);
                 tokio::spawn(hook(counted, queue, order.launch, waiting, reply));
@@ -214,11 +213,11 @@ fn register(shared: &Arc<Shared>, name: CheckName, reply: &Reply) -> Option<Regi
 }
 
 /// Those without an order behind them are forgotten on this occasion.
-fn queue_of(shared: &Shared, instance: &InstanceName) -> Arc<AsyncMutex<()>> {
-    let instances = shared.instances.lock();
-    let mut instances = instances.unwrap_or_else(PoisonError::into_inner);
-    instances.retain(|_, queue| Arc::strong_count(queue) > 1);
-    Arc::clone(instances.entry(instance.clone()).or_default())
+fn queue_of(shared: &Shared, owner: &HookOwner) -> Arc<AsyncMutex<()>> {
+    let owners = shared.owners.lock();
+    let mut owners = owners.unwrap_or_else(PoisonError::into_inner);
+    owners.retain(|_, queue| Arc::strong_count(queue) > 1);
+    Arc::clone(owners.entry(owner.clone()).or_default())
 }
 
 async fn check(

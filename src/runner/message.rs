@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::agent::jobs::{Job, JobId, JobResult, Task, Verdict};
+use crate::agent::jobs::{HookOwner, Job, JobId, JobResult, Task, Verdict};
+use crate::agent::values::{GroupName, InstanceName};
 
 /// Raised when either side would misunderstand the other.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// The agent's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,11 +44,35 @@ pub struct Hello {
     pub config: String,
 }
 
+/// Whose hook it is, by its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Owner {
+    Instance(String),
+    Group(String),
+}
+
+impl Owner {
+    fn of(owner: &HookOwner) -> Self {
+        match owner {
+            HookOwner::Instance(name) => Owner::Instance(name.as_str().to_owned()),
+            HookOwner::Group(name) => Owner::Group(name.as_str().to_owned()),
+        }
+    }
+
+    pub fn to_owner(&self) -> HookOwner {
+        match self {
+            Owner::Instance(name) => HookOwner::Instance(InstanceName::new(name)),
+            Owner::Group(name) => HookOwner::Group(GroupName::new(name)),
+        }
+    }
+}
+
 /// [`crate::agent::jobs::HookCall`], as it travels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Call {
-    pub instance: String,
+    pub owner: Owner,
     pub hook: String,
     pub word: String,
     pub state: String,
@@ -96,7 +121,7 @@ impl Request {
             Task::Hook(call) => Request::Hook {
                 id,
                 call: Call {
-                    instance: call.instance.as_str().to_owned(),
+                    owner: Owner::of(&call.owner),
                     hook: call.hook.name().to_owned(),
                     word: call.word.to_owned(),
                     state: call.state.to_owned(),

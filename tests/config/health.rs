@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use vipward::agent::jobs::{CheckName, HookKind};
+use vipward::agent::jobs::{CheckName, HookKind, HookOwner};
 use vipward::agent::settings::{CheckSettings, CheckSource, CheckUse};
 use vipward::agent::status::CheckState;
 use vipward::agent::values::InstanceName;
@@ -104,7 +104,7 @@ fn what_is_written_arrives() {
     let (two, ten) = (Duration::from_secs(2), Duration::from_secs(10));
     let timeouts = [(HookKind::Active, two), (HookKind::Change, ten)];
     assert_eq!(web.hooks, timeouts.into_iter().collect());
-    let instance = InstanceName::new("web");
+    let instance = HookOwner::Instance(InstanceName::new("web"));
     let hooks = [
         (
             (instance.clone(), HookKind::Active),

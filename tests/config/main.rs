@@ -159,7 +159,7 @@ fn the_example_is_sound_and_says_the_true_defaults() {
     whole.unicast_peers = shipped.unicast_peers.clone();
     whole.source = shipped.source;
     whole.witnesses = shipped.witnesses.clone();
-    assert_eq!((whole.checks.len(), whole.hooks.len()), (2, 4));
+    assert_eq!((whole.checks.len(), whole.hooks.len()), (2, 6));
     let keys_alone = "instances: { web: { interface: eth0, vrid: 51, addresses: [192.0.2.10/24], \
                       auth: { keys: { 1: /etc/vipward/keys/web } } } }";
     let defaults = config::parse(&path, keys_alone, "lb1").unwrap();

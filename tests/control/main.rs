@@ -129,6 +129,7 @@ fn picture(instances: Vec<InstanceStatus>) -> StatusPicture {
             link_refusals: [(Refusal::Forged, 2)].into(),
             instances,
             checks: Vec::new(),
+            groups: Vec::new(),
             counters: Counters::default(),
         },
         now: Instant::from_nanos(100_000_000_000),

@@ -12,7 +12,7 @@ use vipward::agent::jobs::CheckName;
 use vipward::agent::status::{CheckState, StateName};
 use vipward::agent::values::{Family, InstanceName, MacAddress, Version, Vrid};
 use vipward::runner::frame;
-use vipward::runner::message::{Answer, Call, Hello, PROTOCOL, Request, WireVerdict};
+use vipward::runner::message::{Answer, Call, Hello, Owner, PROTOCOL, Request, WireVerdict};
 use vipward::wire::announcement::unsolicited_neighbour_advertisement;
 use vipward::wire::link::encode;
 
@@ -192,7 +192,7 @@ fn messages() -> Vec<Seed> {
         config: "/etc/vipward/config.yaml".to_owned(),
     };
     let call = Call {
-        instance: "web".to_owned(),
+        owner: Owner::Instance("web".to_owned()),
         hook: "change".to_owned(),
         word: "MASTER".to_owned(),
         state: "active".to_owned(),

@@ -67,6 +67,7 @@ impl Node {
             node: self.number.to_string(),
             instances: vec![self.settings.clone()],
             checks: Vec::new(),
+            groups: Vec::new(),
         }
     }
 

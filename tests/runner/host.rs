@@ -17,10 +17,13 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
-use vipward::agent::jobs::{CheckName, HookCall, HookKind, Job, JobId, JobResult, Task, Verdict};
+use vipward::agent::jobs::{
+    CheckName, HookCall, HookKind, HookOwner, Job, JobId, JobResult, Task, Verdict,
+};
 use vipward::agent::values::InstanceName;
 use vipward::runner::catalog::{Catalog, Script};
 use vipward::runner::client::RunnerClient;
+use vipward::runner::message::PROTOCOL;
 use vipward::runner::server::{self, ALONE_MAX, Options};
 
 /// More than any step here takes on a busy machine.
@@ -84,7 +87,10 @@ fn catalog(value: &Value) -> Catalog {
             .iter()
             .map(|value| {
                 let instance = InstanceName::new(value["instance"].as_str().unwrap());
-                ((instance, kind(&value["hook"])), script(value))
+                (
+                    (HookOwner::Instance(instance), kind(&value["hook"])),
+                    script(value),
+                )
             })
             .collect(),
     }
@@ -215,7 +221,7 @@ impl Host {
 
     pub fn wire(&self) -> Wire {
         let mut wire = Wire::connect(self);
-        wire.send(&json!({"ask": "hello", "protocol": 1,
+        wire.send(&json!({"ask": "hello", "protocol": PROTOCOL,
             "version": env!("CARGO_PKG_VERSION"), "config": self.config()}));
         let hello = wire.receive().expect("a greeting");
         assert_eq!(hello["answer"], "hello");
@@ -310,7 +316,7 @@ impl Wire {
 }
 
 pub fn call(instance: &str, hook: &str) -> Value {
-    json!({"instance": instance, "hook": hook, "word": "MASTER", "state": "active",
+    json!({"owner": {"instance": instance}, "hook": hook, "word": "MASTER", "state": "active",
         "previous": "backup", "reason": "no-response", "priority": 150,
         "addresses": ["192.0.2.10", "2001:db8::10"]})
 }
@@ -367,7 +373,7 @@ impl AgentSide {
 
     pub fn order_hook(&mut self, instance: &str, hook: HookKind) -> JobId {
         self.order(Task::Hook(HookCall {
-            instance: InstanceName::new(instance),
+            owner: HookOwner::Instance(InstanceName::new(instance)),
             hook,
             word: "BACKUP",
             state: "backup",

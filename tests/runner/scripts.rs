@@ -259,7 +259,11 @@ fn environment_of_hooks() {
             HookKind::Change => {
                 assert_eq!(arguments, ["--own", "INSTANCE", "web", "MASTER", "150"]);
             }
-            HookKind::Active | HookKind::Backup | HookKind::Fault => {
+            HookKind::BeforeActive
+            | HookKind::BeforeRelease
+            | HookKind::Active
+            | HookKind::Backup
+            | HookKind::Fault => {
                 assert_eq!(arguments, ["--own"]);
             }
         }

@@ -358,6 +358,7 @@ fn settings(groups: &[Group], host: usize, hosts: usize, unit: Duration) -> Sett
             .map(|group| group.instance(host, hosts))
             .collect(),
         checks: [SERVICE, LOAD].map(check).to_vec(),
+        groups: Vec::new(),
     }
 }
 

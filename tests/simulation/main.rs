@@ -17,6 +17,7 @@ mod cast;
 mod deeds;
 mod dice;
 mod fault;
+mod groups;
 mod judge;
 mod keepalived;
 // The stories use it too, each of them not all of it.
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
     let trials = vec![
         Trial::test("every_seed_holds", seeds::every_seed_holds),
         Trial::test("a_seed_is_one_run", seeds::a_seed_is_one_run),
+        Trial::test("groups_and_hooks_hold", groups::groups_and_hooks_hold),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
 }

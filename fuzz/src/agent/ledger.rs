@@ -253,14 +253,10 @@ impl Ledger {
     }
 
     fn look(&self, agent: &Agent, now: Instant) -> BTreeMap<InstanceId, Known> {
-        let status = agent.status().instances;
         let known = agent.instances().map(|(id, settings)| {
-            let shown = status.iter().find(|shown| {
-                (shown.interface, shown.family, shown.vrid)
-                    == (settings.interface, settings.family, settings.vrid)
-            });
+            let shown = agent.state(id);
             let before = self.instances.get(&id);
-            let state = shown.map(|shown| shown.state);
+            let state = shown.map(|(state, _)| state);
             let was = before.and_then(|before| before.state);
             let lost = was == Some(StateName::Active) && state == Some(StateName::Backup);
             let owed = before.is_some_and(|before| before.parts);
@@ -270,7 +266,7 @@ impl Ledger {
                     None => Rc::new(settings.clone()),
                 },
                 state,
-                priority: shown.map_or(0, |shown| shown.effective_priority.get()),
+                priority: shown.map_or(0, |(_, priority)| priority.get()),
                 left: match state {
                     Some(StateName::Active) => None,
                     _ => before.and_then(|before| before.left).or(Some(now)),
@@ -317,7 +313,10 @@ impl Ledger {
         } else {
             let lost_now = was == active && state == backup;
             let owed = self.instances.get_mut(&id).is_some_and(|known| known.parts);
-            assert!(lost_now || owed, "{id:?} advertises in {state:?}");
+            // Its last, in the very turn in which its release begins.
+            let resigns = was == active && state != backup;
+            let may = lost_now || owed || resigns;
+            assert!(may, "{id:?} advertises in {state:?}");
         }
     }
 

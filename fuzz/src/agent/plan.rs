@@ -109,6 +109,7 @@ impl Plan {
             node: "lb1".to_owned(),
             instances,
             checks: self.check.settings(),
+            groups: Vec::new(),
         }
     }
 }

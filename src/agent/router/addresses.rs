@@ -26,6 +26,16 @@ impl VirtualRouter {
             self.solicit_peers(turn);
             self.advertise(turn, parting.priority);
         }
+        self.leave_if_stopping(turn, gone);
+    }
+
+    /// A Backup that stops stays only for what it owes.
+    fn leave_if_stopping(&mut self, turn: &mut Turn<'_>, gone: bool) {
+        if gone && self.stopping && matches!(self.state, State::Backup(_)) {
+            let from = self.state_name();
+            let state = State::Initialize(Initialize::default());
+            self.enter(turn, from, state, Reason::Shutdown);
+        }
     }
 
     /// A unicast peer that was out of reach may stand in the kernel's table

@@ -70,10 +70,14 @@ impl VirtualRouter {
             backup.down_at = turn.now + wait;
             backup.claim_reason = Reason::Priority;
             backup.preempt_at = None;
+            backup.better_heard_at = None;
+            backup.resigned_at = Some(turn.now);
             backup.forgiven = false;
             self.state = State::Backup(backup);
             return;
         }
+        backup.resigned_at = None;
+        self.waits_for = None;
         let ours = self.priority;
         let losing = advert.priority < ours.get();
         let preempt = if ours.is_owner() {
@@ -82,16 +86,26 @@ impl VirtualRouter {
             self.settings.preempt
         };
         match preempt {
+            Preempt::Immediately if losing && self.is_patient(turn.now) => {
+                backup.better_heard_at = None;
+            }
             Preempt::Immediately if losing => {
                 // Discarded: the timer keeps running.
                 backup.claim_reason = Reason::Preempted;
+                backup.better_heard_at = None;
                 self.state = State::Backup(backup);
                 return;
             }
             Preempt::After(delay) if losing => {
-                backup.preempt_at.get_or_insert(turn.now + delay);
+                backup.better_heard_at = None;
+                if !self.is_preparing() {
+                    backup.preempt_at.get_or_insert(turn.now + delay);
+                }
             }
-            Preempt::Immediately | Preempt::After(_) | Preempt::Never => backup.preempt_at = None,
+            Preempt::Immediately | Preempt::After(_) | Preempt::Never => {
+                backup.preempt_at = None;
+                backup.better_heard_at = Some(turn.now);
+            }
         }
         self.look_for_drift(turn, advert);
         backup.active_interval = self.learned_interval(advert);
@@ -140,6 +154,12 @@ impl VirtualRouter {
             self.remember(turn, advert);
             let interval = self.learned_interval(advert);
             self.become_backup(turn, reason, interval, parting);
+            if let State::Backup(backup) = &mut self.state {
+                backup.better_heard_at = Some(turn.now);
+            }
+            if theirs.0 == ours.0 {
+                self.stand_behind();
+            }
             self.look_for_drift(turn, advert);
             return;
         }

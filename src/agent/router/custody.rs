@@ -9,7 +9,7 @@ impl VirtualRouter {
     /// `None` where nothing would be left.
     pub fn custody(&self) -> Option<Custody> {
         let addresses: Vec<_> = self.holdings.in_custody().collect();
-        let speaks = self.holds();
+        let speaks = self.speaks();
         let routing: Vec<_> = self.routing_left().collect();
         if addresses.is_empty() && routing.is_empty() && !speaks {
             return None;
@@ -42,7 +42,7 @@ impl VirtualRouter {
 
     fn mark(&self) -> u64 {
         let mut held = self.holdings.in_custody().peekable();
-        let speaks = self.holds();
+        let speaks = self.speaks();
         let mut routing = self.routing.left().peekable();
         if held.peek().is_none() && routing.peek().is_none() && !speaks {
             return 0;

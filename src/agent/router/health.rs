@@ -6,8 +6,8 @@ use crate::agent::settings::CheckUse;
 use crate::agent::status::CheckState;
 
 /// The words that hooks know, which are keepalived's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::agent) enum Told {
     Master,
     Backup,
     Fault,
@@ -15,7 +15,7 @@ pub(super) enum Told {
 }
 
 impl Told {
-    fn word(self) -> &'static str {
+    pub fn word(self) -> &'static str {
         match self {
             Told::Master => "MASTER",
             Told::Backup => "BACKUP",
@@ -25,7 +25,7 @@ impl Told {
     }
 
     /// The hook of its own beside `change`. One that stops demotes.
-    fn hook(self) -> HookKind {
+    pub fn hook(self) -> HookKind {
         match self {
             Told::Master => HookKind::Active,
             Told::Backup | Told::Stop => HookKind::Backup,
@@ -33,7 +33,7 @@ impl Told {
         }
     }
 
-    fn state(self) -> StateName {
+    pub fn state(self) -> StateName {
         match self {
             Told::Master => StateName::Active,
             Told::Backup => StateName::Backup,
@@ -59,7 +59,12 @@ impl VirtualRouter {
             let verdict = turn.world.check(&check.name);
             verdict.is_some_and(|verdict| verdict.state == CheckState::Down)
         };
-        let terms = self.settings.checks.iter().filter(failing);
+        // In a group those of every member count, so that all stay equal.
+        let listed = match self.bond.grouped {
+            true => &self.bond.weights,
+            false => &self.settings.checks,
+        };
+        let terms = listed.iter().filter(failing);
         let terms = terms.filter_map(|check| {
             Some(PriorityTerm {
                 source: format!("check {}", check.name),
@@ -111,6 +116,7 @@ impl VirtualRouter {
         let now = match self.state {
             // It is told in a moment what this led to.
             State::Claiming(_) => return,
+            State::Active(Active { barred: true, .. }) => return,
             State::Active(_) | State::Resigning(_) => Told::Master,
             State::Backup(_) => Told::Backup,
             State::Initialize(_) if self.stopping => Told::Stop,
@@ -118,30 +124,52 @@ impl VirtualRouter {
             State::Initialize(_) if self.told.is_none() => return,
             State::Initialize(_) => Told::Backup,
         };
+        let again = std::mem::take(&mut self.tell_again);
         match self.told.replace(now) {
-            None => self.call_hooks(turn, now, StateName::Initialize),
-            Some(before) if before != now => self.call_hooks(turn, now, before.state()),
+            None => self.call_hooks(turn, now, StateName::Initialize, again),
+            Some(before) if before != now || again => {
+                self.call_hooks(turn, now, before.state(), again);
+            }
             Some(_) => {}
         }
     }
 
-    fn call_hooks(&mut self, turn: &mut Turn<'_>, now: Told, previous: StateName) {
-        let demoted_already = now == Told::Stop && previous == StateName::Backup;
+    /// What the hooks were told last.
+    pub fn told(&self) -> Option<Told> {
+        self.told
+    }
+
+    fn call_hooks(&mut self, turn: &mut Turn<'_>, now: Told, previous: StateName, again: bool) {
+        let demoted_already = now == Told::Stop && previous == StateName::Backup && !again;
         let own = (!demoted_already).then(|| now.hook());
-        let settings = &self.settings;
-        let addresses = settings.addresses.iter();
-        let addresses: Vec<IpAddr> = addresses.map(|a| a.network.addr()).collect();
-        let (reason, priority) = (self.reason.name(), self.priority.get());
+        let call = self.hook_call(now.hook(), now, previous);
         self.hooks.on_transition(turn, own, |hook| HookCall {
-            instance: settings.name.clone(),
+            hook,
+            ..call.clone()
+        });
+    }
+
+    /// What a hook is told of a change to `now`.
+    pub(super) fn hook_call(&self, hook: HookKind, now: Told, previous: StateName) -> HookCall {
+        let addresses = self.settings.addresses.iter();
+        HookCall {
+            owner: owner(&self.settings),
             hook,
             word: now.word(),
             state: now.state().name(),
             previous: previous.name(),
-            reason,
-            priority,
-            addresses: addresses.clone(),
-        });
+            reason: self.reason.name(),
+            priority: self.priority.get(),
+            addresses: addresses.map(|a| a.network.addr()).collect(),
+        }
+    }
+
+    pub fn priority(&self) -> Priority {
+        self.priority
+    }
+
+    pub fn reason(&self) -> Reason {
+        self.reason
     }
 
     /// The job is a hook of ours that runs.
@@ -150,7 +178,9 @@ impl VirtualRouter {
     }
 
     pub fn on_hook_done(&mut self, turn: &mut Turn<'_>, job: JobId, result: &JobResult) {
-        self.hooks.on_result(turn, job, result);
+        if let Some(ended) = self.hooks.on_result(turn, job, result) {
+            self.on_ended(turn, ended);
+        }
     }
 }
 

@@ -149,7 +149,7 @@ impl VirtualRouter {
                 left.hardware_address
             );
             self.obstacles
-                .block_by(left.since, "address-conflict", source, text);
+                .add_fault(left.since, "address-conflict", source, text);
         }
     }
 }

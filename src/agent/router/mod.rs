@@ -4,9 +4,12 @@
 
 mod addresses;
 mod adverts;
+mod allowance;
 mod authentication;
+mod awaiting;
 mod custody;
 mod divergence;
+mod group;
 mod haste;
 mod health;
 mod inquiry;
@@ -20,8 +23,12 @@ mod routes;
 mod sending;
 mod timers;
 
+use allowance::Allowance;
+use awaiting::{Awaited, owner};
+pub(super) use group::Bond;
+use group::MateInFault;
 use haste::Haste;
-use health::Told;
+pub(super) use health::Told;
 use inquiry::{Inquiry, Left};
 use proof::Proof;
 use rivals::Rival;
@@ -49,7 +56,8 @@ use super::status::{
 };
 use super::time::Instant;
 use super::values::{
-    AddressIndex, Family, InstanceId, InterfaceName, MacAddress, NodeName, Priority, Version, Vrid,
+    AddressIndex, Family, InstanceId, InstanceName, InterfaceName, MacAddress, NodeName, Priority,
+    Version, Vrid,
 };
 use super::world::{Turn, World};
 
@@ -70,6 +78,17 @@ pub(super) struct VirtualRouter {
     hooks: Hooks,
     /// What the hooks were told last.
     told: Option<Told>,
+    /// They are told once more: `before_active` ran and nothing came of it.
+    tell_again: bool,
+    awaited: Awaited,
+    /// Its place in its group.
+    bond: Bond,
+    mates_in_fault: Vec<MateInFault>,
+    /// It would claim, for this reason, were there no mates and no hooks.
+    wish: Option<Reason>,
+    /// The mate, and since when, that keeps the group from claiming while
+    /// nobody is heard here.
+    waits_for: Option<(Instant, InstanceName)>,
     /// What our advertisements list.
     advertised: Vec<IpAddr>,
     state: State,
@@ -136,6 +155,8 @@ enum State {
 struct Initialize {
     /// Able to take part, and listening first.
     settled_at: Option<Instant>,
+    /// That is over, and the mates are waited for.
+    ready: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -150,6 +171,11 @@ struct Backup {
     forgiven: bool,
     /// The preempt delay, while it runs.
     preempt_at: Option<Instant>,
+    /// When one was last heard that we respect: it outranks us, or `preempt`
+    /// is off.
+    better_heard_at: Option<Instant>,
+    /// When the Active resigned, until another is heard.
+    resigned_at: Option<Instant>,
     parting: Option<Parting>,
 }
 
@@ -190,6 +216,8 @@ struct Active {
     /// Another one that is owed, once the pause is over.
     reaffirm_at: Option<Instant>,
     rival: Rival,
+    /// The addresses wait for `before_active`, ours or a mate's.
+    barred: bool,
 }
 
 impl Active {
@@ -204,44 +232,20 @@ struct Resigning {
     until: Instant,
 }
 
-/// A bound on answers and lines: a few at once, then one for each `every`.
-#[derive(Clone, Copy, Debug)]
-struct Allowance {
-    left: u8,
-    refilled: Instant,
-}
-
-impl Allowance {
-    const FULL: u8 = 4;
-
-    fn new(now: Instant) -> Self {
-        Self {
-            left: Self::FULL,
-            refilled: now,
-        }
-    }
-
-    fn take(&mut self, now: Instant, every: Duration) -> bool {
-        let spans = now.since(self.refilled).as_nanos() / every.as_nanos().max(1);
-        if spans > 0 {
-            let spans = u8::try_from(spans).unwrap_or(u8::MAX);
-            self.left = self.left.saturating_add(spans).min(Self::FULL);
-            self.refilled = now;
-        }
-        let allowed = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        allowed
-    }
-}
-
 impl VirtualRouter {
     pub fn new(id: InstanceId, settings: InstanceSettings, now: Instant) -> Self {
         Self {
             id,
             priority: settings.priority,
             terms: Vec::new(),
-            hooks: Hooks::new(&settings),
+            hooks: Hooks::new(owner(&settings), &settings.hooks),
             told: None,
+            tell_again: false,
+            awaited: Awaited::default(),
+            bond: Bond::default(),
+            mates_in_fault: Vec::new(),
+            wish: None,
+            waits_for: None,
             advertised: settings.advertised().collect(),
             state: State::Initialize(Initialize::default()),
             since: now,
@@ -291,7 +295,7 @@ impl VirtualRouter {
         self.counters.count(counter);
     }
 
-    fn state_name(&self) -> StateName {
+    pub fn state_name(&self) -> StateName {
         match self.state {
             State::Initialize(_) if self.obstacles.block() => StateName::Fault,
             State::Initialize(_) | State::Resigning(_) => StateName::Initialize,
@@ -303,6 +307,15 @@ impl VirtualRouter {
 
     /// Addresses belong on the host.
     fn holds(&self) -> bool {
+        match &self.state {
+            State::Active(active) => !active.barred,
+            State::Resigning(_) => true,
+            State::Initialize(_) | State::Backup(_) | State::Claiming(_) => false,
+        }
+    }
+
+    /// Others rely on its word.
+    fn speaks(&self) -> bool {
         matches!(self.state, State::Active(_) | State::Resigning(_))
     }
 
@@ -333,6 +346,8 @@ impl VirtualRouter {
             self.inquiry = Inquiry::default();
             self.proof.forget();
         }
+        self.end_waiting();
+        self.waits_for = None;
         let to = self.state_name();
         if from == to {
             return;
@@ -363,6 +378,9 @@ impl VirtualRouter {
         self.obstacles = self
             .obstacles
             .survey(turn.now, turn.world, &self.settings, held);
+        self.obstacles.share(&self.mates_in_fault);
+        self.show_awaited(turn.now);
+        self.show_mates();
         self.show_silence(turn.now);
         self.show_findings(turn);
         self.show_left();
@@ -371,9 +389,14 @@ impl VirtualRouter {
         let blocked = self.obstacles.block() && !self.stays_degraded(turn);
         let may_begin = self.obstacles.allow() && !self.stopping;
         match &self.state {
-            State::Initialize(Initialize { settled_at: None }) if may_begin => {
+            State::Initialize(Initialize {
+                settled_at: None, ..
+            }) if may_begin => {
                 let settled_at = Some(turn.now + self.settings.settle);
-                let state = State::Initialize(Initialize { settled_at });
+                let state = State::Initialize(Initialize {
+                    settled_at,
+                    ready: false,
+                });
                 self.enter(turn, from, state, Reason::Startup);
                 self.start_if_settled(turn);
             }
@@ -382,6 +405,9 @@ impl VirtualRouter {
             State::Active(_) => {}
             State::Resigning(_) if !blocked => {}
             State::Backup(_) | State::Claiming(_) if !blocked && !self.stopping => {}
+            State::Backup(Backup {
+                parting: Some(_), ..
+            }) if !blocked => {}
             State::Initialize(_) | State::Backup(_) | State::Claiming(_) | State::Resigning(_) => {
                 self.active_router = None;
                 let reason = if self.stopping {
@@ -423,6 +449,7 @@ impl VirtualRouter {
     fn start_if_settled(&mut self, turn: &mut Turn<'_>) {
         let State::Initialize(Initialize {
             settled_at: Some(at),
+            ready: false,
         }) = self.state
         else {
             return;
@@ -430,10 +457,12 @@ impl VirtualRouter {
         if at > turn.now {
             return;
         }
-        if self.priority.is_owner() {
-            self.claim(turn, Reason::Startup);
-        } else {
-            self.become_backup(turn, Reason::Startup, self.own_interval(), None);
+        self.state = State::Initialize(Initialize {
+            settled_at: Some(at),
+            ready: true,
+        });
+        if !self.bond.grouped {
+            self.begin(turn);
         }
     }
 
@@ -454,6 +483,8 @@ impl VirtualRouter {
             claim_reason: Reason::NoResponse,
             forgiven: false,
             preempt_at: None,
+            better_heard_at: None,
+            resigned_at: None,
             parting,
         };
         self.holdings.count_deletions_anew();
@@ -470,7 +501,7 @@ impl VirtualRouter {
         if renewed {
             self.routing.renew(interface);
         }
-        if renewed && interface == self.settings.interface && !self.holds() {
+        if renewed && interface == self.settings.interface && !self.speaks() {
             // Whatever was heard by another interface, or not heard, proves
             // nothing about this one: begin anew, as after a link's return.
             let from = self.state_name();
@@ -493,20 +524,8 @@ impl VirtualRouter {
         self.stopping = true;
         let from = self.state_name();
         match &self.state {
-            State::Active(_) => {
-                self.advertise(turn, 0);
-                self.announcer.end_all();
-                self.taken_over.clear();
-                let longest = self.own_interval().min(RESIGNATION_LONGEST);
-                let state = if planned {
-                    State::Resigning(Resigning {
-                        until: turn.now + longest,
-                    })
-                } else {
-                    State::Initialize(Initialize::default())
-                };
-                self.enter(turn, from, state, Reason::Shutdown);
-            }
+            State::Active(_) if planned && self.departs() => self.depart(turn, Told::Stop),
+            State::Active(_) => self.resign(turn, planned),
             State::Resigning(_) if planned => {}
             State::Initialize(_) | State::Backup(_) | State::Claiming(_) | State::Resigning(_) => {
                 let state = State::Initialize(Initialize::default());

@@ -130,7 +130,7 @@ impl VirtualRouter {
     }
 
     /// Loses to an Active that only the peer link tells of.
-    pub(super) fn give_way(&mut self, turn: &mut Turn<'_>, node: &NodeName) {
+    pub(super) fn give_way_to(&mut self, turn: &mut Turn<'_>, node: &NodeName) {
         let name = &self.settings.name;
         let peer = turn.world.nodes.get(node);
         let news = peer.and_then(|peer| peer.instance_now(turn.now, name));
@@ -149,8 +149,19 @@ impl VirtualRouter {
             Version::V2 => self.own_interval(),
             Version::V3 => news.advert_interval,
         };
-        self.active_router = None;
+        // Its mates, if it has any, follow as they do after an advertisement.
+        self.active_router = Some(ActiveRouter {
+            address: theirs.1,
+            priority: theirs.0,
+            last_advert: turn.now,
+            ourselves: false,
+            checksum: None,
+            node: Some(node.clone()),
+        });
         self.become_backup(turn, Reason::Preempted, interval, parting);
+        if let State::Backup(backup) = &mut self.state {
+            backup.better_heard_at = Some(turn.now);
+        }
         self.refresh(turn);
     }
 }

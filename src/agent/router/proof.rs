@@ -196,7 +196,7 @@ impl VirtualRouter {
         };
         match self.silent_active(turn, &backup) {
             Some(node) => self.begin_proof(turn, node),
-            None => self.claim(turn, Reason::NoResponse),
+            None => self.wish = Some(Reason::NoResponse),
         }
     }
 
@@ -384,11 +384,11 @@ impl VirtualRouter {
                 self.proof.claimed_over = Some((node, turn.now));
                 self.proof.found = None;
                 if !active {
-                    self.claim(turn, Reason::NoResponse);
+                    self.wish = Some(Reason::NoResponse);
                 }
             }
             Finding::SplitHeartbeatPath | Finding::Undecided if active => {
-                self.give_way(turn, &node);
+                self.give_way_to(turn, &node);
             }
             Finding::SplitHeartbeatPath | Finding::Undecided => {
                 if let State::Backup(mut backup) = self.state {

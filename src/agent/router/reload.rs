@@ -17,7 +17,8 @@ impl VirtualRouter {
         let patience = self.own_down_interval();
         self.settings = settings;
         self.advertised = self.settings.advertised().collect();
-        self.hooks.reconfigure(&self.settings);
+        self.hooks
+            .reconfigure(owner(&self.settings), &self.settings.hooks);
         self.announcer.reconfigure(self.settings.announce);
         for index in self.holdings.reconfigure(&self.settings) {
             self.announcer.end(index);
@@ -52,6 +53,7 @@ impl VirtualRouter {
     pub fn on_reconfigured(&mut self, turn: &mut Turn<'_>) {
         self.holdings.discover(turn.world);
         self.look_for_divergence(turn);
+        self.end_pause(turn.now);
         self.refresh(turn);
     }
 }

@@ -36,14 +36,19 @@ impl VirtualRouter {
             last_reaffirmed: None,
             reaffirm_at: None,
             rival: Rival::default(),
+            barred: self.bond.awaits,
         };
         self.active_router = None;
         self.drift.clear();
         self.forget_conflicts(turn.now);
         self.enter(turn, from, State::Active(active), reason);
         self.holdings.renew(turn, turn.now + self.own_interval());
-        self.holdings.claim(turn);
-        self.routing.claim_anew();
+        if self.bond.awaits {
+            self.promote(turn);
+        } else {
+            self.holdings.claim(turn);
+            self.routing.claim_anew();
+        }
     }
 
     pub(super) fn advertise(&mut self, turn: &mut Turn<'_>, priority: u8) {

@@ -31,7 +31,8 @@ impl VirtualRouter {
     pub fn deadline(&self) -> Option<(Instant, Timer)> {
         let [first, second] = match &self.state {
             State::Initialize(initialize) => {
-                [initialize.settled_at.map(|at| (at, Timer::Settle)), None]
+                let settled_at = initialize.settled_at.filter(|_| !initialize.ready);
+                [settled_at.map(|at| (at, Timer::Settle)), None]
             }
             State::Backup(backup) => [
                 Some((backup.down_at, Timer::ActiveDown)),
@@ -51,7 +52,8 @@ impl VirtualRouter {
         let announcement = self.announcer.next().filter(|_| !doubts);
         let announcement = announcement.map(|at| (at, Timer::Announcement));
         let address = self.next_mending().map(|at| (at, Timer::Address));
-        let hook = self.hooks.next().map(|at| (at, Timer::Hook));
+        let hook = self.hooks.next().into_iter().chain(self.awaited.next());
+        let hook = hook.min().map(|at| (at, Timer::Hook));
         let proof = self.proof.next().map(|at| (at, Timer::Proof));
         let left = self.left_until().map(|at| (at, Timer::Address));
         let inquiry = match &self.state {
@@ -76,6 +78,11 @@ impl VirtualRouter {
     }
 
     pub fn on_wake(&mut self, turn: &mut Turn<'_>) {
+        // First: what has failed is not advertised once more.
+        if let Some(ended) = self.hooks.on_wake(turn) {
+            self.on_ended(turn, ended);
+        }
+        self.awaited_wakes(turn);
         match self.state {
             State::Initialize(_) => self.start_if_settled(turn),
             State::Backup(backup) => {
@@ -105,7 +112,6 @@ impl VirtualRouter {
             self.proof_wakes(turn);
         }
         self.take_again(turn);
-        self.hooks.on_wake(turn);
         self.announce_due(turn);
     }
 
@@ -129,9 +135,9 @@ impl VirtualRouter {
                 self.begin_proof(turn, node);
                 return;
             }
-            self.claim(turn, backup.claim_reason);
+            self.wish = Some(backup.claim_reason);
         } else if backup.preempt_at.is_some_and(|at| at <= turn.now) {
-            self.claim(turn, Reason::Preempted);
+            self.wish = Some(Reason::Preempted);
         }
     }
 

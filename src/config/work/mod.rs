@@ -7,8 +7,7 @@ pub mod probe;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::agent::jobs::{CheckName, HookKind};
-use crate::agent::values::InstanceName;
+use crate::agent::jobs::{CheckName, HookKind, HookOwner};
 
 use probe::Probe;
 
@@ -30,5 +29,5 @@ pub struct Script {
 pub struct Work {
     pub scripts: BTreeMap<CheckName, Script>,
     pub probes: BTreeMap<CheckName, Probe>,
-    pub hooks: BTreeMap<(InstanceName, HookKind), Script>,
+    pub hooks: BTreeMap<(HookOwner, HookKind), Script>,
 }

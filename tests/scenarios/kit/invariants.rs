@@ -113,13 +113,9 @@ pub struct Seen {
 
 impl Seen {
     pub fn of(agent: &Agent) -> Self {
-        let shown = agent.status().instances;
-        // One that the configuration no longer has is about to go, unseen.
-        let leaving = (StateName::Initialize, 0);
-        let all = agent.instances().map(|(id, settings)| {
-            let status = shown.iter().find(|status| status.name == settings.name);
-            let seen = status.map(|status| (status.state, status.effective_priority.get()));
-            (id, seen.unwrap_or(leaving))
+        let all = agent.instances().filter_map(|(id, _)| {
+            let (state, priority) = agent.state(id)?;
+            Some((id, (state, priority.get())))
         });
         Self {
             deadline: agent.deadline().map(|(at, _)| at),
@@ -145,6 +141,8 @@ pub struct Turn {
     pub due: [Option<Instant>; 2],
     /// Whose advertisements could not leave.
     pub unsent: Vec<InstanceId>,
+    /// Who claimed and took it back at once.
+    pub takes_back: Vec<InstanceId>,
 }
 
 /// Keeps the ledger: the agent was just told this.
@@ -321,7 +319,9 @@ fn advert_is_due(lab: &mut Lab, turn: &Turn, instance: InstanceId, priority: u8)
         lab.fail("an advertisement of nobody");
     };
     if priority == 0 {
-        if was != Some(StateName::Active) || is == StateName::Active {
+        // One that has just claimed takes it back when a mate cannot follow.
+        let claimed = turn.takes_back.contains(&instance);
+        if !(was == Some(StateName::Active) || claimed) || is == StateName::Active {
             lab.fail("priority 0 from one that does not leave");
         }
         return;
@@ -330,6 +330,9 @@ fn advert_is_due(lab: &mut Lab, turn: &Turn, instance: InstanceId, priority: u8)
         if priority != own {
             lab.fail("the Active advertises a priority that is not its own");
         }
+        return;
+    }
+    if turn.takes_back.contains(&instance) {
         return;
     }
     let lost_now = was == Some(StateName::Active) && is == StateName::Backup;
@@ -424,6 +427,11 @@ pub fn after_turn(lab: &mut Lab, turn: &Turn, input: &Input, actions: &[Action])
             }
             Input::StopNow => {
                 ledger.resigning.remove(&instance);
+            }
+            // Its hook before the release has ended.
+            _ if was == Some(StateName::Active) && is == Some(StateName::Initialize) => {
+                let until = now + interval.min(RESIGNATION_LONGEST);
+                ledger.resigning.insert(instance, until);
             }
             _ => {}
         }

@@ -30,6 +30,8 @@ pub struct Kernel {
     pub refuse_renew: Option<String>,
     /// Why no packet can leave.
     pub refuse_send: Option<String>,
+    /// The same on one interface alone.
+    pub refuse_send_on: Option<InterfaceName>,
     /// ... to some destinations; the others are served.
     pub serves_some: bool,
     /// Why no address can have a lease.
@@ -66,6 +68,7 @@ impl Kernel {
             refuse_remove: None,
             refuse_renew: None,
             refuse_send: None,
+            refuse_send_on: None,
             serves_some: false,
             refuse_lease: None,
             leases: BTreeMap::new(),

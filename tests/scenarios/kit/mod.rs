@@ -8,6 +8,7 @@ mod claims;
 mod clock;
 pub mod custody;
 pub mod foreign;
+pub mod groups;
 pub mod host;
 pub mod invariants;
 mod kernel;
@@ -131,6 +132,7 @@ impl Lab {
             settings: Settings {
                 cluster: None,
                 checks: Vec::new(),
+                groups: Vec::new(),
                 node: (*name).to_owned(),
                 instances,
             },
@@ -327,6 +329,7 @@ impl Lab {
             after: invariants::Seen::of(agent),
             due: [due, agent.deadline().map(|(at, _)| at)],
             unsent,
+            takes_back: groups::take_back(&actions),
         };
         invariants::told(self, id, &input);
         custody::account(self, id, &actions);
@@ -335,6 +338,7 @@ impl Lab {
         }
         invariants::after_turn(self, &turn, &input, &actions);
         invariants::held_where_it_belongs(self, id, &turn.after);
+        groups::move_together(self, id, &turn.after);
         if let Some(mut observer) = self.observer.take() {
             observer.turn(self, &turn, &input, &actions);
             self.observer = Some(observer);
@@ -479,7 +483,8 @@ impl Lab {
         }
         for to in (0..self.hosts.len()).map(HostId) {
             let receiver = self.at(to);
-            if to == from || !up(receiver) {
+            let cut = self.wire.is_cut_on(interface, from, to);
+            if to == from || cut || !up(receiver) {
                 continue;
             }
             if let Some(coming) = for_whom(receiver) {

@@ -18,6 +18,9 @@ impl Kernel {
         let missing = |interface| self.state(interface).is_none();
         let error = match settings {
             Some((_, settings)) if missing(settings.interface) => "No such device".to_owned(),
+            Some((_, settings)) if self.refuse_send_on == Some(settings.interface) => {
+                "Operation not permitted".to_owned()
+            }
             _ => match &self.refuse_send {
                 Some(error) => error.clone(),
                 None => return Ok(()),

@@ -12,7 +12,7 @@ use vipward::agent::time::Instant;
 use vipward::agent::values::{ChecksumForm, Family, InstanceId, InterfaceName, Version};
 
 use super::HostId;
-use super::settings::ms;
+use super::settings::{interface, ms};
 
 /// A packet of protocol 112 that owns its bytes. Every field can be bent.
 #[derive(Clone, Debug)]
@@ -178,6 +178,8 @@ pub struct Wire {
     pub eats_adverts: bool,
     /// Nothing passes from the first to the second.
     cuts: BTreeSet<(HostId, HostId)>,
+    /// The same on one segment alone.
+    cuts_on: BTreeSet<(InterfaceName, HostId, HostId)>,
     /// The next so many packets from the first to the second are lost.
     losses: BTreeMap<(HostId, HostId), u32>,
 }
@@ -189,6 +191,7 @@ impl Wire {
             delay: ms(1),
             eats_adverts: false,
             cuts: BTreeSet::new(),
+            cuts_on: BTreeSet::new(),
             losses: BTreeMap::new(),
         }
     }
@@ -206,7 +209,24 @@ impl Wire {
         self.losses.insert((from, to), packets);
     }
 
+    /// Nothing passes between the two on this segment.
+    pub fn part_on(&mut self, segment: &str, one: HostId, other: HostId) {
+        let segment = interface(segment);
+        self.cuts_on.insert((segment, one, other));
+        self.cuts_on.insert((segment, other, one));
+    }
+
+    pub fn heal_on(&mut self, segment: &str) {
+        let segment = interface(segment);
+        self.cuts_on.retain(|(on, _, _)| *on != segment);
+    }
+
+    pub fn is_cut_on(&self, segment: InterfaceName, from: HostId, to: HostId) -> bool {
+        self.cuts_on.contains(&(segment, from, to))
+    }
+
     pub fn heal_all(&mut self) {
+        self.cuts_on.clear();
         self.cuts.clear();
     }
 
