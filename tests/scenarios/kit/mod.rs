@@ -421,11 +421,14 @@ impl Lab {
         if self.wire.eats_adverts {
             return;
         }
+        let eaten = self.wire.eaten.iter().filter(|(from, _)| *from == id);
+        let deaf: Vec<usize> = eaten.map(|(_, to)| to.0 + 1).collect();
+        let deaf = |receiver: &Host| deaf.contains(&usize::from(receiver.number));
         if settings.unicast_peers.is_empty() {
             let packet = std::rc::Rc::new(packet);
             self.overhear(&packet);
-            self.transmit(id, settings.interface, |_| {
-                Some(Input::Packet(packet.clone()))
+            self.transmit(id, settings.interface, |receiver| {
+                (!deaf(receiver)).then(|| Input::Packet(packet.clone()))
             });
             return;
         }
@@ -436,7 +439,7 @@ impl Lab {
             self.overhear(&packet);
             self.transmit(id, settings.interface, |receiver| {
                 let there = receiver.kernel.holds(peer) == Some(packet.interface);
-                there.then(|| Input::Packet(packet.clone()))
+                (there && !deaf(receiver)).then(|| Input::Packet(packet.clone()))
             });
         }
     }
