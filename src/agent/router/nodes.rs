@@ -140,6 +140,10 @@ impl VirtualRouter {
         let Some(theirs) = news.source.map(|source| (news.priority, source)) else {
             return;
         };
+        // Either may be another than when the look began.
+        if !(news.is_active() && outranks(theirs, (self.priority.get(), source))) {
+            return;
+        }
         let parting =
             losing_priority(theirs, (self.priority.get(), source)).map(|priority| Parting {
                 priority,

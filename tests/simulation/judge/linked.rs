@@ -5,7 +5,7 @@
 
 use vipward::agent::settings::OnAllFail;
 
-use super::agreement::{is_whole, may_hear, parts};
+use super::agreement::{is_whole, parts};
 use super::*;
 use crate::cluster::witness;
 use crate::kit::link;

@@ -64,9 +64,11 @@ impl Told {
             last: now,
             records: BTreeMap::new(),
         });
+        let mut former = BTreeMap::new();
         if known.session != *session {
+            // Of a start that is over; what it was is none any more.
             known.session = *session;
-            known.records.clear();
+            former = std::mem::take(&mut known.records);
         }
         known.pace = message.pace;
         known.last = now;
@@ -80,6 +82,7 @@ impl Told {
                     if old.is_some_and(|(at, _)| *at >= up_to) {
                         continue;
                     }
+                    let old = old.or_else(|| former.get(&news.name));
                     let was = old.filter(|(_, old)| old.state == StateName::Active);
                     if let Some((_, old)) = was
                         && news.state != StateName::Active
