@@ -76,6 +76,10 @@ impl VirtualRouter {
     }
 
     pub fn on_wake(&mut self, turn: &mut Turn<'_>) {
+        // One that gives way by what it found advertises no more.
+        if self.proof.next().is_some_and(|at| at <= turn.now) {
+            self.proof_wakes(turn);
+        }
         match self.state {
             State::Initialize(_) => self.start_if_settled(turn),
             State::Backup(backup) => {
@@ -99,9 +103,6 @@ impl VirtualRouter {
         if self.holdings.next().is_some_and(|at| at <= turn.now) {
             self.holdings.expire(turn.now);
             self.refresh(turn);
-        }
-        if self.proof.next().is_some_and(|at| at <= turn.now) {
-            self.proof_wakes(turn);
         }
         self.take_again(turn);
         self.hooks.on_wake(turn);
