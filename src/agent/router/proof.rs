@@ -78,6 +78,10 @@ impl Look {
 
     /// Whether to ask now; sets when to ask or look next.
     fn ask(&mut self, now: Instant) -> bool {
+        if self.until <= now {
+            // Woken late: there is no time left for an answer.
+            self.rounds = ROUNDS;
+        }
         let due = self.rounds < ROUNDS && self.next_at <= now;
         if due {
             self.rounds += 1;

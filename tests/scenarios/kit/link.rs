@@ -28,6 +28,8 @@ pub struct Link {
     cuts: BTreeSet<(HostId, HostId, u8)>,
     /// Which start of the second the first has a session with.
     knows: BTreeMap<(HostId, HostId), u32>,
+    /// What came for hosts that stand still.
+    waiting: Vec<(HostId, Letter)>,
     /// Messages that left, of every host.
     pub told: u64,
     /// Those of nobody's that answer on a segment for ever, and to whom none
@@ -149,6 +151,17 @@ impl Lab {
         self.link.cuts.clear();
     }
 
+    /// What came while a host stood still.
+    pub(super) fn letters(&mut self, host: HostId) {
+        let all = std::mem::take(&mut self.link.waiting);
+        let (here, rest) = all.into_iter().partition(|(to, _)| *to == host);
+        self.link.waiting = rest;
+        let here: Vec<(HostId, Letter)> = here;
+        for (to, letter) in here {
+            self.letter(to, letter);
+        }
+    }
+
     fn pairs(&self) -> Vec<(HostId, HostId)> {
         let all = 0..self.hosts.len();
         all.clone()
@@ -196,6 +209,10 @@ impl Lab {
     pub(super) fn letter(&mut self, to: HostId, letter: Letter) {
         let receiver = self.at(to);
         if receiver.agent.is_none() || !receiver.powered {
+            return;
+        }
+        if receiver.paused {
+            self.link.waiting.push((to, letter));
             return;
         }
         let generation = receiver.generation;

@@ -421,8 +421,7 @@ impl Lab {
         if self.wire.eats_adverts {
             return;
         }
-        let eaten = self.wire.eaten.iter().filter(|(from, _)| *from == id);
-        let deaf: Vec<usize> = eaten.map(|(_, to)| to.0 + 1).collect();
+        let deaf = self.wire.deaf_to(id);
         let deaf = |receiver: &Host| deaf.contains(&usize::from(receiver.number));
         if settings.unicast_peers.is_empty() {
             let packet = std::rc::Rc::new(packet);

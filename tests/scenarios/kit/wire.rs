@@ -220,7 +220,13 @@ impl Wire {
         self.cuts.contains(&(from, to)) || self.dead.contains(&from) || self.dead.contains(&to)
     }
 
-    /// Neither is advertisement that the first sends heard by the second.
+    /// The numbers of those that do not hear the advertisements of a host.
+    pub fn deaf_to(&self, from: HostId) -> Vec<usize> {
+        let eaten = self.eaten.iter().filter(|(of, _)| *of == from);
+        eaten.map(|(_, to)| to.0 + 1).collect()
+    }
+
+    /// No advertisement that the first sends heard by the second.
     pub fn is_deaf(&self, from: HostId, to: HostId) -> bool {
         self.is_cut(from, to) || self.eats_adverts || self.eaten.contains(&(from, to))
     }

@@ -68,7 +68,9 @@ pub(super) fn agreement(sim: &Sim, group: usize) {
                 "{name}: Active of {names:?}: {actives:?}, not one"
             ));
         }
-        for part in &union {
+        // Where not all are told of all, an Active elsewhere may hold back
+        // the better one.
+        for part in union.iter().filter(|_| certain) {
             is_the_right_one(sim, &able, part, &name);
         }
         if let ([active], true) = (actives.as_slice(), certain) {
