@@ -104,8 +104,8 @@ pub const MUTATIONS: &[Mutation] = &[
     fault(
         "priority 0 ignored by a Backup",
         ADVERTS,
-        "        if advert.priority == 0 {\n            backup.down_at",
-        "        if advert.priority == 0 && advert.source.is_loopback() {\n            backup.down_at",
+        "        if advert.priority == 0 {\n            let best",
+        "        if advert.priority == 0 && advert.source.is_loopback() {\n            let best",
     ),
     fault(
         "priority 0 not answered by the Active",

@@ -6,6 +6,7 @@
 //! prints which layer caught which; one that none catches is a failure.
 
 mod authentication;
+mod link;
 mod list;
 
 use std::collections::BTreeMap;
@@ -30,7 +31,8 @@ const LAYERS: &[(&str, &[&str])] = &[
 const SEEDS: &str = "1000";
 
 fn mutations() -> impl Iterator<Item = &'static Mutation> {
-    list::MUTATIONS.iter().chain(authentication::MUTATIONS)
+    let all = list::MUTATIONS.iter().chain(authentication::MUTATIONS);
+    all.chain(link::MUTATIONS)
 }
 
 /// For one layer; a fault may make it run for ever.

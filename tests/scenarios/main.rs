@@ -20,6 +20,7 @@ mod interfaces;
 mod ladder;
 mod leases;
 mod leftovers;
+mod looks;
 mod many;
 mod nodes;
 mod preempt;

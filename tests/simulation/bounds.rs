@@ -5,6 +5,7 @@ use std::time::Duration;
 use vipward::agent::settings::{InstanceSettings, Preempt};
 
 use crate::cast::Cast;
+use crate::cluster::BEAT;
 use crate::fault::Fault;
 
 /// A wake-up or an answer costs no time in the laboratory; this much is for
@@ -74,6 +75,7 @@ impl Bounds {
         let restored = if lost { second * 2 } else { Duration::ZERO };
         let sum = checks + settle + silence + (unit + delay) + preempting;
         let sum = sum + kernel * 2 + unit + restored + cast.late_max * 10;
+        let sum = sum + Self::linked(cast, silence);
         Self {
             // Two clocks, each wrong by 1 %.
             agreement: sum * 102 / 100,
@@ -82,6 +84,30 @@ impl Bounds {
             double: (unit + delay + kernel + cast.late_max * 4) * 102 / 100,
             stop: (unit.min(second * 2) + delay + kernel + cast.late_max * 4) * 102 / 100,
         }
+    }
+
+    /// What the peer link adds, with B its beat (its fastest instance's
+    /// interval, 200 ms at most):
+    ///
+    /// - what was told last is stale after 3 x B; a Backup that was told of
+    ///   an Active just before waits its whole silence once more, and looks
+    ///   at the segment at the end of it (100 ms, and 150 ms for the answer);
+    /// - a link that heals, with a new session: a greeting, its answer, all
+    ///   records, what was lost again, B each and 5 ms between batches;
+    /// - two Actives: the one that loses looks once (250 ms). If it claimed
+    ///   over the other it gives that one 1 s to go, and looks again;
+    /// - a message that was held up (fault `link-delay`): 2 s.
+    fn linked(cast: &Cast, silence: Duration) -> Duration {
+        if cast.cluster.is_none() {
+            return Duration::ZERO;
+        }
+        let beat = BEAT.min(cast.unit);
+        let look = Duration::from_millis(250);
+        let held_up = match cast.faults.has(Fault::LinkDelay) {
+            true => Duration::from_secs(2),
+            false => Duration::ZERO,
+        };
+        beat * 7 + silence + look * 3 + Duration::from_secs(1) + held_up
     }
 
     /// Fault `delay` adds no more.

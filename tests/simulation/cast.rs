@@ -10,6 +10,7 @@ use vipward::agent::settings::{
 use vipward::agent::values::{Family, InstanceName, Lease, Version, Vrid};
 
 use crate::auth::{Auth, with_authentication};
+use crate::cluster::Cluster;
 use crate::dice::Dice;
 use crate::fault::{Fault, Faults};
 use crate::kit::{Way, centiseconds, interface, own_ipv4, own_ipv6, own_link_local, web_by};
@@ -36,6 +37,7 @@ pub struct Cast {
     pub late_max: Duration,
     /// The host that runs keepalived's rules.
     pub keepalived: Option<usize>,
+    pub cluster: Option<Cluster>,
     /// One-way, undisturbed.
     pub delay: Duration,
     /// What can go wrong, for the bounds.
@@ -74,7 +76,7 @@ impl Cast {
         let groups = with_leases(seed, groups);
         let groups = with_authentication(seed, faults, hosts, groups);
         let settings = (0..hosts).map(|host| settings(&groups, host, hosts, unit));
-        let settings: Vec<Settings> = settings.collect();
+        let mut settings: Vec<Settings> = settings.collect();
         let delay = dice.span(
             Duration::from_micros(50),
             (unit / 20).min(Duration::from_millis(2)),
@@ -85,12 +87,18 @@ impl Cast {
             if faults.has(Fault::Skew) { value } else { 0 }
         });
         let foreign = Dice::new(seed, "keepalived").index(hosts);
+        let keepalived = faults.has(Fault::Keepalived).then_some(foreign);
+        let cluster = Cluster::new(seed, faults, hosts, keepalived);
+        if let Some(cluster) = &cluster {
+            cluster.configure(&mut settings);
+        }
         let late = faults.has(Fault::Late);
         Self {
             unit,
             ppm: ppm.collect(),
             late_max: if late { unit / 20 } else { Duration::ZERO },
-            keepalived: faults.has(Fault::Keepalived).then_some(foreign),
+            keepalived,
+            cluster,
             delay,
             faults: faults.clone(),
             groups,
@@ -101,6 +109,9 @@ impl Cast {
     /// For the head of a trace.
     pub fn describe(&self) -> String {
         let mut text = String::new();
+        if let Some(cluster) = &self.cluster {
+            text.push_str(&cluster.describe());
+        }
         for group in &self.groups {
             if let Some(auth) = &group.auth {
                 text.push_str(&format!("vrid {}: {}\n", group.vrid, auth.describe()));

@@ -46,6 +46,12 @@ impl Sim {
             Deed::Reload(host, group, change) => self.reload(host, group, change),
             Deed::Clock(host, off) => self.lab.set_clock(HostId(host), off),
             Deed::Attack(attack, seed) => self.attack(attack, seed),
+            Deed::LinkLoss(_)
+            | Deed::LinkDelay(..)
+            | Deed::LinkCuts(_)
+            | Deed::Eaten(_)
+            | Deed::Port(..)
+            | Deed::Witness(..) => self.link_deed(deed),
             Deed::Pause(_)
             | Deed::Resume(_)
             | Deed::PowerOff(_)
@@ -150,6 +156,9 @@ impl Sim {
             }
             host.foreign = Some(Box::new(peer));
             return;
+        }
+        if let Some(cluster) = &self.cast.cluster {
+            cluster.route(&mut self.lab, id);
         }
         self.lab.start(id);
     }

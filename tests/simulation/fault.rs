@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use crate::cluster::Cluster;
 use crate::dice::Dice;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,13 +61,25 @@ pub enum Fault {
     Replay,
     /// One host runs a program of keepalived's rules.
     Keepalived,
+    /// Messages of the peer link are lost.
+    LinkLoss,
+    /// They come late, twice, in another order.
+    LinkDelay,
+    /// None pass between some nodes, on some paths or all.
+    LinkPartition,
+    /// Advertisements are eaten between some hosts, and nothing else is.
+    Firewall,
+    /// A host's switch port is dead although its own link is up; or only the
+    /// way to the witnesses is.
+    Port,
     // The place for what the core does not have yet: a drain and its end, a
-    // hand-over, the loss of the peer link. Each is a variant here, deeds in
-    // `plan`, and its effect in `deeds`.
+    // hand-over. Each is a variant here, deeds in `plan`, and its effect in
+    // `deeds`.
 }
 
 impl Fault {
-    pub const ALL: [Fault; 26] = [
+    /// Those that a seed chooses from whether or not it has a peer link.
+    const USUAL: [Fault; 26] = [
         Fault::Loss,
         Fault::Bursts,
         Fault::Delay,
@@ -94,6 +107,19 @@ impl Fault {
         Fault::Replay,
         Fault::Keepalived,
     ];
+
+    /// Those that are worth their time only with a peer link.
+    pub const LINK: [Fault; 5] = [
+        Fault::LinkLoss,
+        Fault::LinkDelay,
+        Fault::LinkPartition,
+        Fault::Firewall,
+        Fault::Port,
+    ];
+
+    fn all() -> impl Iterator<Item = Fault> {
+        Fault::USUAL.into_iter().chain(Fault::LINK)
+    }
 
     pub fn name(self) -> &'static str {
         match self {
@@ -123,6 +149,11 @@ impl Fault {
             Fault::Clock => "clock",
             Fault::Replay => "replay",
             Fault::Keepalived => "keepalived",
+            Fault::LinkLoss => "link-loss",
+            Fault::LinkDelay => "link-delay",
+            Fault::LinkPartition => "link-partition",
+            Fault::Firewall => "firewall",
+            Fault::Port => "port",
         }
     }
 }
@@ -132,25 +163,35 @@ impl Fault {
 pub struct Faults(pub BTreeSet<Fault>);
 
 impl Faults {
-    /// Every eighth seed goes undisturbed; the others have one to six faults.
+    /// Every eighth seed goes undisturbed; the others have one to six faults,
+    /// and up to three of the peer link if there is one.
     pub fn of_seed(seed: u64) -> Self {
         let mut dice = Dice::new(seed, "faults");
         if seed.is_multiple_of(8) {
             return Self(BTreeSet::new());
         }
         let count = dice.between(1, 6);
-        Self((0..count).map(|_| dice.pick(&Fault::ALL)).collect())
+        let usual = (0..count).map(|_| dice.pick(&Fault::USUAL));
+        let usual: BTreeSet<Fault> = usual.collect();
+        let mut dice = Dice::new(seed, "link faults");
+        let count = if Cluster::is_of(seed) {
+            dice.below(4)
+        } else {
+            0
+        };
+        let link = (0..count).map(|_| dice.pick(&Fault::LINK));
+        Self(usual.into_iter().chain(link).collect())
     }
 
     /// Names with commas between them; `none`; `all`.
     pub fn parse(text: &str) -> Result<Self, String> {
         match text {
             "none" | "" => return Ok(Self(BTreeSet::new())),
-            "all" => return Ok(Self(Fault::ALL.into_iter().collect())),
+            "all" => return Ok(Self(Fault::all().collect())),
             _ => {}
         }
         let named = text.split(',').map(|name| {
-            let mut all = Fault::ALL.into_iter();
+            let mut all = Fault::all();
             all.find(|fault| fault.name() == name.trim())
                 .ok_or_else(|| format!("no fault is called {name:?}; there are: {}", names()))
         });
@@ -163,7 +204,7 @@ impl Faults {
 }
 
 fn names() -> String {
-    let names: Vec<&str> = Fault::ALL.iter().map(|fault| fault.name()).collect();
+    let names: Vec<&str> = Fault::all().map(Fault::name).collect();
     names.join(", ")
 }
 

@@ -11,12 +11,16 @@ use vipward::agent::time::Instant;
 use vipward::agent::values::InstanceId;
 
 use crate::bounds::Bounds;
-use crate::cast::{Cast, speak_alike};
+use crate::cast::Cast;
 use crate::kit::{HostId, START};
 use crate::plan::Health;
 use crate::sim::Sim;
 
+mod agreement;
+mod linked;
 mod trust;
+
+use agreement::{agreement, hears, outsiders};
 
 #[derive(Debug)]
 pub struct Judge {
@@ -145,11 +149,7 @@ fn nobody_moves(sim: &Sim) {
         };
         let group = sim.cast.groups.iter().position(|group| group.vrid == vrid);
         let able = able(sim, group.expect("a group"));
-        let parts = parts(sim, &able);
-        let whole = parts
-            .iter()
-            .find(|part| part.iter().any(|one| able[*one].host == change.host));
-        if whole.is_some_and(|part| is_whole(sim, &able, part)) {
+        if linked::is_settled(sim, &able, change.host) {
             let host = &sim.lab.at(change.host).name;
             let (from, to) = (change.from, change.to);
             let text = format!("{host} {name} went from {from} to {to} for no reason");
@@ -229,136 +229,6 @@ fn effective(fate: &crate::sim::Fate, settings: &InstanceSettings) -> u8 {
         .sum();
     let value = i32::from(settings.priority.get()) + sum;
     u8::try_from(value.clamp(1, 254)).expect("clamped")
-}
-
-fn hears(sim: &Sim, from: &Able<'_>, to: &Able<'_>) -> bool {
-    may_hear(sim, from, to) && trust::is_certain(sim, from, to)
-}
-
-/// Where it is not certain that what arrives is believed.
-fn may_hear(sim: &Sim, from: &Able<'_>, to: &Able<'_>) -> bool {
-    let strict = from.instance.is_none() || to.instance.is_none();
-    let list = |of: &Able<'_>| {
-        let mut all: Vec<IpAddr> = of.settings.advertised().collect();
-        all.sort_unstable();
-        all
-    };
-    !sim.lab.wire.is_cut(from.host, to.host)
-        && speak_alike(from.settings, to.settings)
-        && (!strict || list(from) == list(to))
-}
-
-/// Who may hear whom, directly or through others, in either direction.
-fn parts(sim: &Sim, able: &[Able<'_>]) -> Vec<Vec<usize>> {
-    let mut parts: Vec<Vec<usize>> = Vec::new();
-    for (n, one) in able.iter().enumerate() {
-        let touches = |part: &Vec<usize>| {
-            part.iter()
-                .any(|other| may_hear(sim, one, &able[*other]) || may_hear(sim, &able[*other], one))
-        };
-        let (joined, apart): (Vec<_>, Vec<_>) = parts.into_iter().partition(touches);
-        let mut joined: Vec<usize> = joined.into_iter().flatten().collect();
-        joined.push(n);
-        parts = apart;
-        parts.push(joined);
-    }
-    parts
-}
-
-/// Everybody hears everybody.
-fn is_whole(sim: &Sim, able: &[Able<'_>], part: &[usize]) -> bool {
-    let mut pairs = part
-        .iter()
-        .flat_map(|one| part.iter().map(move |other| (one, other)));
-    pairs.all(|(one, other)| one == other || hears(sim, &able[*one], &able[*other]))
-}
-
-fn agreement(sim: &Sim, group: usize) {
-    let able = able(sim, group);
-    let name = format!("vrid {}", sim.cast.groups[group].vrid);
-    for part in parts(sim, &able) {
-        if !is_whole(sim, &able, &part) {
-            continue;
-        }
-        let members = || part.iter().filter_map(|one| able.get(*one));
-        let host = |one: &Able<'_>| sim.lab.at(one.host).name.clone();
-        let actives: Vec<&Able<'_>> = members().filter(|one| one.active).collect();
-        let names: Vec<String> = members().map(host).collect();
-        let [active] = actives.as_slice() else {
-            let actives: Vec<String> = actives.into_iter().map(host).collect();
-            sim.lab.fail(&format!(
-                "{name}: Active of {names:?}: {actives:?}, not one"
-            ));
-        };
-        let better = members().find(|one| one.preempts && one.priority > active.priority);
-        if let Some(better) = better {
-            let (is, should) = (host(active), host(better));
-            sim.lab
-                .fail(&format!("{name}: {is} is Active, it should be {should}"));
-        }
-        for one in members() {
-            priority_is_right(sim, one);
-            for address in &one.settings.addresses {
-                let address = address.network.addr();
-                let there = sim.lab.at(one.host).kernel.holds(address).is_some();
-                if there != one.active {
-                    let has = if there { "has" } else { "lacks" };
-                    let state = if one.active { "Active" } else { "not Active" };
-                    sim.lab.fail(&format!(
-                        "{name}: {} is {state} and {has} {address}",
-                        host(one)
-                    ));
-                }
-                let rules = sim.rules.borrow();
-                let told = |id| rules.announced(one.host, id, address);
-                if one.active && !one.instance.is_none_or(told) {
-                    sim.lab
-                        .fail(&format!("{name}: {} never announced {address}", host(one)));
-                }
-            }
-        }
-    }
-}
-
-/// What the agent takes its priority for.
-fn priority_is_right(sim: &Sim, one: &Able<'_>) {
-    let Some(instance) = one.instance else {
-        return;
-    };
-    let host = sim.lab.at(one.host);
-    let seen = host.ledger.last.as_ref();
-    let seen = seen.and_then(|seen| seen.priority(instance));
-    if seen != Some(one.priority) {
-        let (name, should) = (&host.name, one.priority);
-        sim.lab.fail(&format!(
-            "{name} has priority {seen:?}, it should be {should}"
-        ));
-    }
-}
-
-/// Who is not able, and lives, is not Active and has nothing.
-fn outsiders(sim: &Sim, group: usize) {
-    let able = able(sim, group);
-    let vrid = sim.cast.groups[group].vrid;
-    for id in sim.ids() {
-        let host = sim.lab.at(id);
-        if !host.runs() || able.iter().any(|one| one.host == id) {
-            continue;
-        }
-        let instances = host.agent.iter().flat_map(|agent| agent.instances());
-        for (instance, settings) in instances.filter(|(_, settings)| settings.vrid == vrid) {
-            let seen = host.ledger.last.as_ref();
-            let state = seen.and_then(|seen| seen.state(instance));
-            let mut all = settings.addresses.iter();
-            let has = all.any(|address| host.kernel.holds(address.network.addr()).is_some());
-            if state == Some(StateName::Active) || has {
-                let name = &host.name;
-                sim.lab.fail(&format!(
-                    "{name} cannot serve vrid {vrid} and is {state:?}, has: {has}"
-                ));
-            }
-        }
-    }
 }
 
 /// The kernel takes leased addresses from an agent that died or stands still.

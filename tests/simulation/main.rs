@@ -14,6 +14,7 @@ mod attack;
 mod auth;
 mod bounds;
 mod cast;
+mod cluster;
 mod deeds;
 mod dice;
 mod fault;

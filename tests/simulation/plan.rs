@@ -41,6 +41,17 @@ pub enum Deed {
     Clock(usize, i64),
     /// With a seed of its own.
     Attack(Attack, u64),
+    LinkLoss(u64),
+    /// Jitter; how many come twice, how many very late.
+    LinkDelay(Duration, u64, u64),
+    /// These directions of these paths are cut, and no others.
+    LinkCuts(Vec<(usize, usize, u8)>),
+    /// Advertisements from the first do not reach the second.
+    Eaten(Vec<(usize, usize)>),
+    /// Whether the switch port works.
+    Port(usize, bool),
+    /// Whether the witnesses can be reached.
+    Witness(usize, bool),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,6 +170,11 @@ impl Planner<'_> {
             Fault::Reload => self.reloads(dice, phase),
             Fault::Clock => self.clocks(dice, phase),
             Fault::Replay => self.attacks(dice, phase),
+            Fault::LinkLoss
+            | Fault::LinkDelay
+            | Fault::LinkPartition
+            | Fault::Firewall
+            | Fault::Port => self.link_fault(fault, dice, phase),
             Fault::Checks | Fault::Flap | Fault::Runner => self.health(fault, dice, phase),
             Fault::Pause
             | Fault::Reboot

@@ -5,6 +5,7 @@
 
 mod owed;
 mod silence;
+mod told;
 mod trust;
 
 use std::cell::RefCell;
@@ -43,6 +44,7 @@ pub struct Rules {
     /// When the last of them is over, by the laboratory's clock.
     pub retried_by: Option<Instant>,
     pub trust: trust::Trust,
+    told: told::Told,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +99,7 @@ impl Part<'_> {
     fn patience(&self) -> Duration {
         let skew = skew(self.settings.version, self.priority, self.interval());
         let silence = self.interval() * u32::from(self.settings.down_after);
-        if self.has_one_peer() {
+        if self.has_one_peer() || self.is_node() {
             silence
         } else {
             silence + skew
@@ -106,6 +108,10 @@ impl Part<'_> {
 
     fn has_one_peer(&self) -> bool {
         self.settings.unicast_peers.len() == 1
+    }
+
+    fn is_node(&self) -> bool {
+        self.lab.at(self.host).settings.cluster.is_some()
     }
 
     fn late_max(&self) -> Duration {
@@ -117,6 +123,7 @@ impl Rules {
     /// The agent of this host is another now, or gone.
     pub fn forget(&mut self, host: HostId) {
         self.watches.retain(|(of, _), _| *of != host);
+        self.told.forget(host);
         self.pauses.retain(|(of, _, _), _| *of != host);
     }
 
@@ -132,6 +139,7 @@ impl Rules {
         let now = lab.local(turn.host);
         self.refused(lab, turn.host, input);
         self.trust.begin(lab, turn.host, input);
+        let lessons = self.told.hear(turn.host, now, input);
         for (id, settings) in agent.instances() {
             let is = turn.after.state(id).unwrap_or(StateName::Initialize);
             let was = turn.before.state(id).unwrap_or(StateName::Initialize);
@@ -174,7 +182,17 @@ impl Rules {
             let watch = self.watches.entry((turn.host, id));
             let watch = watch.or_insert_with(|| Watch::new(now));
             let before = turn.before.priority(id).unwrap_or(priority);
+            let lesson = lessons.get(&settings.name);
+            watch.is_node = part.is_node();
+            watch.knows_better = watch.is_node
+                && is == StateName::Active
+                && self.told.knows_better(&part, watch.active);
+            told::learn(watch, &part, &self.told, lesson);
             judge(watch, &part, input, believed, before);
+            let lost = was == StateName::Active && is == StateName::Backup && !part.anew;
+            if watch.is_node && lost && believed.is_none() {
+                told::gave_way(watch, &part, &self.told, lesson);
+            }
             if was != is {
                 self.moves.push(Move {
                     host: turn.host,
@@ -252,6 +270,15 @@ impl Rules {
 fn judge(watch: &mut Watch, part: &Part<'_>, input: &Input, packet: Option<&Packet>, before: u8) {
     let (was, is) = (part.was, part.is);
     if let Some(packet) = packet
+        && part.is_node()
+    {
+        if packet.priority > 0 {
+            watch.active = Some(packet.source);
+        } else if was == StateName::Backup {
+            watch.left = Some((part.now, true));
+        }
+    }
+    if let Some(packet) = packet
         && (was != StateName::Active || is == StateName::Backup)
     {
         let heard = part.has_one_peer() && (packet.priority > 0 || was == StateName::Backup);
@@ -292,7 +319,9 @@ fn judge(watch: &mut Watch, part: &Part<'_>, input: &Input, packet: Option<&Pack
         let down_at = watch.latest(part.settings, part.priority);
         let claim = watch.forgiven.unwrap_or(down_at);
         // A timer that moves into the past ends at once.
-        let claim = claim.min(watch.preempt_at.unwrap_or(claim));
+        let preempt_at = watch.preempt_at.filter(|_| !watch.preempt_unsure);
+        let claim = claim.min(preempt_at.unwrap_or(claim));
+        let claim = claim.max(watch.held_until.unwrap_or(claim));
         watch.advert_by = claim.max(part.now);
     }
 }
@@ -389,13 +418,23 @@ fn backup(
             watch.listens(part.now, watch.interval);
             watch.preempt_at = None;
             watch.alone = false;
+        } else if timed && part.is_node() && part.now > watch.earliest(part.settings, part.priority)
+        {
+            // Where its timer stood depends on what it was told.
+            let skew = skew(part.settings.version, part.priority, watch.interval);
+            let until = part.now + watch.interval + skew;
+            if part.now.since(watch.earliest(part.settings, part.priority)) > watch.interval {
+                watch.held_until = watch.held_until.max(Some(until));
+            }
         } else if timed && late && watch.forgiven.is_none() {
             let skew = skew(part.settings.version, part.priority, watch.interval);
             watch.forgiven = Some(part.now + watch.interval + skew);
         }
         return;
     }
-    if !matches!(input, Input::Wake) {
+    // A node may have waited for an answer.
+    let answer = part.is_node() && matches!(input, Input::Link(_) | Input::Claim { .. });
+    if !matches!(input, Input::Wake) && !answer {
         part.fail("claimed without its timer");
     }
     let preempts = watch.preempt_at.is_some_and(|at| at <= part.now);
@@ -407,7 +446,8 @@ fn backup(
         let early = earliest.since(part.now);
         part.fail(&format!("claimed {early:?} before its time"));
     }
-    if part.now.since(down_at) > watch.interval + ROUNDING && !watch.moved {
+    let held = watch.held_until.is_some();
+    if part.now.since(down_at) > watch.interval + ROUNDING && !watch.moved && !held {
         part.fail("claimed because it had been asleep itself");
     }
 }

@@ -11,6 +11,7 @@ use vipward::agent::time::Instant;
 
 use crate::bounds::Bounds;
 use crate::cast::{Cast, LOAD, SERVICE};
+use crate::cluster::LinkSky;
 use crate::dice::Dice;
 use crate::fault::Faults;
 use crate::judge::Judge;
@@ -82,6 +83,11 @@ impl Sim {
             lab.do_not_record();
         }
         lab.wire.weather = Some(Box::new(Sky::new(weather.clone(), seed)));
+        if let Some(cluster) = &cast.cluster {
+            cluster.equip(&mut lab);
+            let (now, dice) = (weather.clone(), Dice::new(seed, "link weather"));
+            lab.link.weather = Some(Box::new(LinkSky { now, dice }));
+        }
         lab.observer = Some(Box::new(Watchman(rules.clone())));
         let mut hosts = Vec::new();
         for (settings, ppm) in cast.settings.iter().zip(&cast.ppm) {

@@ -22,6 +22,19 @@ pub struct Watch {
     pub alone: bool,
     /// It was heard before this instance took part, which may count.
     pub perhaps_alone: bool,
+    /// The Active that was heard last.
+    pub active: Option<IpAddr>,
+    /// Resigned, or so a node was told, at that moment; with whether it was
+    /// the best of those that it was told of.
+    pub left: Option<(Instant, bool)>,
+    /// A better one is known to be there: no hurry.
+    pub knows_better: bool,
+    /// It is a node of a cluster.
+    pub is_node: bool,
+    /// Told of an Active, it may wait until then.
+    pub held_until: Option<Instant>,
+    /// Its timer may have moved by what it was told.
+    pub preempt_unsure: bool,
     pub interval: Duration,
     pub preempt_at: Option<Instant>,
     /// A late timer was forgiven until then.
@@ -54,6 +67,12 @@ impl Watch {
             resigned: false,
             alone: false,
             perhaps_alone: false,
+            active: None,
+            left: None,
+            knows_better: false,
+            is_node: false,
+            held_until: None,
+            preempt_unsure: false,
             interval: Duration::ZERO,
             preempt_at: None,
             forgiven: None,
@@ -75,6 +94,9 @@ impl Watch {
         self.interval = interval;
         self.forgiven = None;
         self.moved = false;
+        self.left = None;
+        self.held_until = None;
+        self.preempt_unsure = false;
     }
 
     /// An Active whose peers' patience is over hears them out for one interval.
@@ -86,7 +108,18 @@ impl Watch {
 
     /// When the Active_Down_Timer ends at the earliest.
     pub fn earliest(&self, settings: &InstanceSettings, priority: u8) -> Instant {
-        self.down_at(settings, priority, self.alone || self.perhaps_alone)
+        let usual = self.down_at(settings, priority, self.alone || self.perhaps_alone);
+        if !self.is_node {
+            return usual;
+        }
+        let skew = skew(settings.version, priority, self.interval);
+        let silence = self.heard + self.interval * u32::from(settings.down_after);
+        let hasty = !self.knows_better && self.active.is_some();
+        let silent = if hasty { usual.min(silence) } else { usual };
+        let left = self
+            .left
+            .map(|(at, best)| if best { at } else { at + skew });
+        silent.min(left.unwrap_or(silent))
     }
 
     /// And at the latest.

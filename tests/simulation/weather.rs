@@ -25,11 +25,12 @@ pub struct Conditions {
     pub reorder_percent: u64,
     /// How much later one comes that is overtaken.
     pub reorder_by: Duration,
+    pub link: crate::cluster::LinkConditions,
 }
 
 impl Conditions {
     pub fn lossy(&self) -> bool {
-        self.loss_percent > 0 || self.burst_percent > 0
+        self.loss_percent > 0 || self.burst_percent > 0 || self.link.is_bad()
     }
 }
 

@@ -71,6 +71,8 @@ struct Kept<T> {
     /// Of the batch that it came in.
     up_to: u64,
     told_at: Instant,
+    /// It was not held up on the way.
+    prompt: bool,
 }
 
 /// What a message changed.
@@ -148,12 +150,12 @@ impl Peer {
         if self.program != message.program {
             self.program = super::message::cut(&message.program);
         }
-        if let Some(news) = message.news {
-            self.learn(now, news, &mut changes);
-        }
         // Something that was held up on the way affirms nothing.
         let age = Duration::from_millis(now_ms.saturating_sub(message.echo_ms));
         let prompt = message.echo_ms > 0 && age <= (self.patience() * 2).max(HELD_UP_MAX);
+        if let Some(news) = message.news {
+            self.learn(now, prompt, news, &mut changes);
+        }
         if message.revision == self.known && prompt {
             let before = self.affirmed_at.replace(now);
             changes.good_again = before.is_none_or(|at| now.since(at) > self.patience());
@@ -175,7 +177,7 @@ impl Peer {
         self.checks.clear();
     }
 
-    fn learn(&mut self, now: Instant, news: News, changes: &mut Changes) {
+    fn learn(&mut self, now: Instant, prompt: bool, news: News, changes: &mut Changes) {
         let News {
             after,
             up_to,
@@ -185,9 +187,16 @@ impl Peer {
             match record {
                 Record::Instance(news) => {
                     let (key, name) = (news.name.clone(), news.name.clone());
-                    keep(&mut self.instances, key, news, up_to, now, |old| {
-                        changes.instances.push((name, old));
-                    });
+                    keep(
+                        &mut self.instances,
+                        key,
+                        news,
+                        (up_to, prompt),
+                        now,
+                        |old| {
+                            changes.instances.push((name, old));
+                        },
+                    );
                 }
                 Record::InstanceGone(name) => {
                     let newer = self
@@ -203,7 +212,7 @@ impl Peer {
                         &mut self.checks,
                         news.name.clone(),
                         news,
-                        up_to,
+                        (up_to, prompt),
                         now,
                         |_| {},
                     );
@@ -289,7 +298,9 @@ impl Peer {
     /// It told this, or affirmed it, within its patience.
     pub fn instance_now(&self, now: Instant, name: &InstanceName) -> Option<&InstanceNews> {
         let kept = self.instances.get(name).filter(|_| self.reachable)?;
-        (now.since(self.known_at(kept.told_at)) <= self.patience()).then_some(&kept.news)
+        let told_at = Some(kept.told_at).filter(|_| kept.prompt);
+        let known_at = self.affirmed_at.max(told_at)?;
+        (now.since(known_at) <= self.patience()).then_some(&kept.news)
     }
 
     /// When it last told something new of an instance.
@@ -343,7 +354,7 @@ fn keep<K: Ord, T>(
     all: &mut BTreeMap<K, Kept<T>>,
     key: K,
     news: T,
-    up_to: u64,
+    (up_to, prompt): (u64, bool),
     now: Instant,
     changed: impl FnOnce(Option<T>),
 ) {
@@ -351,6 +362,7 @@ fn keep<K: Ord, T>(
     let kept = Kept {
         news,
         up_to,
+        prompt,
         told_at: now,
     };
     match all.get_mut(&key) {

@@ -107,6 +107,8 @@ impl VirtualRouter {
                 backup.better_heard_at = Some(turn.now);
             }
         }
+        // An Active is heard: nobody else's silence is looked into.
+        self.proof.cancel();
         self.look_for_drift(turn, advert);
         backup.active_interval = self.learned_interval(advert);
         backup.down_at = turn.now + self.down_interval(backup.active_interval);

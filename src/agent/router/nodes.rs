@@ -64,12 +64,14 @@ impl VirtualRouter {
             self.skew(backup.active_interval)
         };
         let at = turn.now + wait;
+        backup.better_heard_at = None;
+        backup.resigned_at = Some(turn.now);
         if at < backup.down_at {
             backup.down_at = at;
             backup.claim_reason = Reason::Priority;
             backup.preempt_at = None;
-            self.state = State::Backup(backup);
         }
+        self.state = State::Backup(backup);
         // Nobody is waited for any more, so the timer stays where it is.
         self.active_router = None;
         self.haste = Haste::Skew;
@@ -99,9 +101,6 @@ impl VirtualRouter {
     /// The node that tells that it is Active, and of which nothing is heard
     /// on the segment, for one that would claim now.
     pub(super) fn silent_active(&self, turn: &Turn<'_>, backup: &Backup) -> Option<NodeName> {
-        if backup.claim_reason == Reason::Priority {
-            return None;
-        }
         let (node, news) = self.active_on_link(turn)?;
         let patience = backup.active_interval * u32::from(self.settings.down_after);
         let heard = self.active_router.as_ref().is_some_and(|active| {
@@ -140,6 +139,10 @@ impl VirtualRouter {
         let Some(theirs) = news.source.map(|source| (news.priority, source)) else {
             return;
         };
+        // Either may be another than when the look began.
+        if !(news.is_active() && outranks(theirs, (self.priority.get(), source))) {
+            return;
+        }
         let parting =
             losing_priority(theirs, (self.priority.get(), source)).map(|priority| Parting {
                 priority,

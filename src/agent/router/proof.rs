@@ -78,6 +78,10 @@ impl Look {
 
     /// Whether to ask now; sets when to ask or look next.
     fn ask(&mut self, now: Instant) -> bool {
+        if self.until <= now {
+            // Woken late: there is no time left for an answer.
+            self.rounds = ROUNDS;
+        }
         let due = self.rounds < ROUNDS && self.next_at <= now;
         if due {
             self.rounds += 1;
@@ -343,6 +347,11 @@ impl VirtualRouter {
         let Some(asking) = self.proof.asking.clone() else {
             return;
         };
+        if !self.says_to_be_active(turn, &asking.node) {
+            self.proof.asking = None;
+            self.claim_after_all(turn);
+            return;
+        }
         let looked = asking.look.until <= turn.now;
         let ours = asking.look.witness_answered;
         let finding = if asking.peer_answered {
@@ -400,8 +409,18 @@ impl VirtualRouter {
         }
     }
 
+    /// This node, fresh, of itself.
+    fn says_to_be_active(&self, turn: &Turn<'_>, node: &NodeName) -> bool {
+        let peer = turn.world.nodes.get(node);
+        let news = peer.and_then(|peer| peer.instance_now(turn.now, &self.settings.name));
+        news.is_some_and(|news| news.is_active() && self.corresponds(news))
+    }
+
     /// For `status`, on both sides.
     pub(super) fn show_findings(&mut self, turn: &Turn<'_>) {
+        // What was found of one that is Active no more is over.
+        let found = self.proof.found.take();
+        self.proof.found = found.filter(|found| self.says_to_be_active(turn, &found.node));
         if let Some(found) = &self.proof.found {
             let text = match found.finding {
                 Finding::SplitHeartbeatPath => format!(

@@ -83,6 +83,10 @@ impl VirtualRouter {
             self.on_ended(turn, ended);
         }
         self.awaited_wakes(turn);
+        // One that gives way by what it found advertises no more.
+        if self.proof.next().is_some_and(|at| at <= turn.now) {
+            self.proof_wakes(turn);
+        }
         match self.state {
             State::Initialize(_) => self.start_if_settled(turn),
             State::Backup(backup) => {
@@ -107,9 +111,6 @@ impl VirtualRouter {
             self.holdings.expire(turn.now);
             self.routing.expire(turn.now);
             self.refresh(turn);
-        }
-        if self.proof.next().is_some_and(|at| at <= turn.now) {
-            self.proof_wakes(turn);
         }
         self.take_again(turn);
         self.announce_due(turn);

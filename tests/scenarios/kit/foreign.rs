@@ -67,9 +67,11 @@ impl Lab {
                 let (interface, to) = (packet.interface, packet.destination);
                 let packet = std::rc::Rc::new(packet);
                 let multicast = to.is_multicast();
+                let deaf = self.wire.deaf_to(id);
                 self.transmit(id, interface, |receiver: &Host| {
                     let there = multicast || receiver.kernel.holds(to) == Some(interface);
-                    there.then(|| Input::Packet(packet.clone()))
+                    let hears = !deaf.contains(&usize::from(receiver.number));
+                    (there && hears).then(|| Input::Packet(packet.clone()))
                 });
             }
             Deed::Announce(interface, network) => {

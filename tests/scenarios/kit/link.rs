@@ -13,7 +13,7 @@ use vipward::agent::settings::ClusterSettings;
 use vipward::agent::time::Instant;
 use vipward::agent::values::{InterfaceName, MacAddress, NodeName};
 
-use super::settings::{ip, ms};
+use super::settings::{interface, ip, ms};
 use super::{Coming, HostId, Input, Lab};
 
 /// What becomes of one message: how late each copy arrives.
@@ -28,10 +28,14 @@ pub struct Link {
     cuts: BTreeSet<(HostId, HostId, u8)>,
     /// Which start of the second the first has a session with.
     knows: BTreeMap<(HostId, HostId), u32>,
+    /// What came for hosts that stand still.
+    waiting: Vec<(HostId, Letter)>,
     /// Messages that left, of every host.
     pub told: u64,
-    /// Answers on the segment, and to whom it does not.
-    gateway: Option<(IpAddr, BTreeSet<HostId>)>,
+    /// Those of nobody's that answer on a segment for ever, and to whom none
+    /// of them does.
+    gateways: BTreeSet<(InterfaceName, IpAddr)>,
+    pub out_of_reach: BTreeSet<HostId>,
     /// Hosts of nobody that have an address.
     pub strangers: BTreeMap<IpAddr, MacAddress>,
 }
@@ -78,36 +82,49 @@ impl Lab {
 
     /// Somebody answers for [`GATEWAY`] on eth0, whom all hosts know as theirs.
     pub fn gateway(&mut self) {
-        self.link.gateway = Some((ip(GATEWAY), BTreeSet::new()));
+        self.link.gateways.insert((interface("eth0"), ip(GATEWAY)));
         for host in &mut self.hosts {
             host.kernel.gateway("eth0", ip(GATEWAY));
         }
     }
 
+    /// Somebody answers for this address, whoever asks for it.
+    pub fn witness(&mut self, on: InterfaceName, address: IpAddr) {
+        self.link.gateways.insert((on, address));
+    }
+
+    /// Whether a host would be answered, had it reason to ask.
+    pub fn reaches(&self, host: HostId, on: InterfaceName, address: IpAddr) -> bool {
+        let known = self.at(host).kernel.state(on);
+        self.link.gateways.contains(&(on, address))
+            && !self.wire.dead.contains(&host)
+            && !self.link.out_of_reach.contains(&host)
+            && known.is_some_and(|state| state.up)
+    }
+
+    /// Whether what one says to the other arrives, by some path.
+    pub fn link_passes(&self, from: HostId, to: HostId) -> bool {
+        let known = |one: HostId| self.at(one).settings.cluster.as_ref();
+        let name = node(to);
+        let paths = known(from).and_then(|cluster| cluster.nodes.get(&name));
+        let paths = paths.filter(|_| known(to).is_some()).map_or(0, Vec::len);
+        let mut paths = (0..paths).filter_map(|path| u8::try_from(path).ok());
+        paths.any(|path| !self.link.cuts.contains(&(from, to, path)))
+    }
+
+    /// One direction of one path.
+    pub fn cut_path_from(&mut self, from: HostId, to: HostId, path: u8) {
+        self.link.cuts.insert((from, to, path));
+    }
+
     /// Nothing on the segment reaches this host, and it reaches nothing: its
     /// switch port is dead, and its own link is up all the same.
     pub fn isolate(&mut self, host: HostId) {
-        for other in (0..self.hosts.len())
-            .map(HostId)
-            .filter(|other| *other != host)
-        {
-            self.part(host, other);
-        }
-        if let Some((_, cut)) = &mut self.link.gateway {
-            cut.insert(host);
-        }
+        self.wire.dead.insert(host);
     }
 
     pub fn join(&mut self, host: HostId) {
-        for other in (0..self.hosts.len())
-            .map(HostId)
-            .filter(|other| *other != host)
-        {
-            self.heal(host, other);
-        }
-        if let Some((_, cut)) = &mut self.link.gateway {
-            cut.remove(&host);
-        }
+        self.wire.dead.remove(&host);
     }
 
     /// The peer link's path between two hosts.
@@ -132,6 +149,17 @@ impl Lab {
 
     pub fn heal_link(&mut self) {
         self.link.cuts.clear();
+    }
+
+    /// What came while a host stood still.
+    pub(super) fn letters(&mut self, host: HostId) {
+        let all = std::mem::take(&mut self.link.waiting);
+        let (here, rest) = all.into_iter().partition(|(to, _)| *to == host);
+        self.link.waiting = rest;
+        let here: Vec<(HostId, Letter)> = here;
+        for (to, letter) in here {
+            self.letter(to, letter);
+        }
     }
 
     fn pairs(&self) -> Vec<(HostId, HostId)> {
@@ -183,6 +211,10 @@ impl Lab {
         if receiver.agent.is_none() || !receiver.powered {
             return;
         }
+        if receiver.paused {
+            self.link.waiting.push((to, letter));
+            return;
+        }
         let generation = receiver.generation;
         let (node, path) = (node(letter.from), PathIndex(letter.path));
         let knows = self.link.knows.get(&(to, letter.from)).copied();
@@ -211,9 +243,8 @@ impl Lab {
     /// A host asks who has an address: it is told of each that answers.
     pub(super) fn ask(&mut self, id: HostId, interface: InterfaceName, target: IpAddr) {
         let stranger = self.link.strangers.get(&target).copied();
-        let gateway = self.link.gateway.as_ref();
-        let gateway = gateway.filter(|(address, cut)| *address == target && !cut.contains(&id));
-        let beyond = gateway.map(|_| MacAddress([2, 0, 0, 0, 0, 254]));
+        let answers = self.reaches(id, interface, target);
+        let beyond = answers.then_some(MacAddress([2, 0, 0, 0, 0, 254]));
         let up = self
             .at(id)
             .kernel

@@ -434,11 +434,13 @@ impl Lab {
         if self.wire.eats_adverts {
             return;
         }
+        let deaf = self.wire.deaf_to(id);
+        let deaf = |receiver: &Host| deaf.contains(&usize::from(receiver.number));
         if settings.unicast_peers.is_empty() {
             let packet = std::rc::Rc::new(packet);
             self.overhear(&packet);
-            self.transmit(id, settings.interface, |_| {
-                Some(Input::Packet(packet.clone()))
+            self.transmit(id, settings.interface, |receiver| {
+                (!deaf(receiver)).then(|| Input::Packet(packet.clone()))
             });
             return;
         }
@@ -449,7 +451,7 @@ impl Lab {
             self.overhear(&packet);
             self.transmit(id, settings.interface, |receiver| {
                 let there = receiver.kernel.holds(peer) == Some(packet.interface);
-                there.then(|| Input::Packet(packet.clone()))
+                (there && !deaf(receiver)).then(|| Input::Packet(packet.clone()))
             });
         }
     }

@@ -87,6 +87,16 @@ impl Lab {
         all.collect()
     }
 
+    /// When, since the mark, a host asked whether somebody is still there.
+    pub fn solicited(&self, host: HostId, wanted: &str) -> Vec<Duration> {
+        let wanted = ip(wanted);
+        let all = self.record(host).filter_map(|(at, what)| match what {
+            What::Asked(address) if *address == wanted => Some(at),
+            _ => None,
+        });
+        all.collect()
+    }
+
     /// Every announcement in order.
     pub fn announcements(&self, host: HostId) -> Vec<(Duration, IpAddr)> {
         let all = self.record(host).filter_map(|(at, what)| match what {

@@ -172,6 +172,7 @@ impl Lab {
         for input in waiting {
             self.feed(id, input);
         }
+        self.letters(id);
         self.at_mut(id).catching_up = false;
         self.feed(id, Input::Wake);
     }

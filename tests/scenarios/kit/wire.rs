@@ -176,6 +176,10 @@ pub struct Wire {
     pub delay: Duration,
     /// A firewall drops protocol 112, and nothing else.
     pub eats_adverts: bool,
+    /// The same, from the first to the second only.
+    pub eaten: BTreeSet<(HostId, HostId)>,
+    /// Hosts whose switch port is dead: nothing passes, their link is up.
+    pub dead: BTreeSet<HostId>,
     /// Nothing passes from the first to the second.
     cuts: BTreeSet<(HostId, HostId)>,
     /// The same on one segment alone.
@@ -190,6 +194,8 @@ impl Wire {
             weather: None,
             delay: ms(1),
             eats_adverts: false,
+            eaten: BTreeSet::new(),
+            dead: BTreeSet::new(),
             cuts: BTreeSet::new(),
             cuts_on: BTreeSet::new(),
             losses: BTreeMap::new(),
@@ -231,7 +237,18 @@ impl Wire {
     }
 
     pub fn is_cut(&self, from: HostId, to: HostId) -> bool {
-        self.cuts.contains(&(from, to))
+        self.cuts.contains(&(from, to)) || self.dead.contains(&from) || self.dead.contains(&to)
+    }
+
+    /// The numbers of those that do not hear the advertisements of a host.
+    pub fn deaf_to(&self, from: HostId) -> Vec<usize> {
+        let eaten = self.eaten.iter().filter(|(of, _)| *of == from);
+        eaten.map(|(_, to)| to.0 + 1).collect()
+    }
+
+    /// No advertisement that the first sends heard by the second.
+    pub fn is_deaf(&self, from: HostId, to: HostId) -> bool {
+        self.is_cut(from, to) || self.eats_adverts || self.eaten.contains(&(from, to))
     }
 
     /// How late each copy of a packet arrives.
@@ -247,7 +264,7 @@ impl Wire {
 
     /// Asked once for each packet: a loss is used up by it.
     pub fn passes(&mut self, from: HostId, to: HostId) -> bool {
-        if self.cuts.contains(&(from, to)) {
+        if self.is_cut(from, to) {
             return false;
         }
         match self.losses.get_mut(&(from, to)) {
