@@ -363,6 +363,12 @@ impl VirtualRouter {
                 Some(false) if ours => Finding::Claims,
                 Some(_) => Finding::Undecided,
                 None if turn.now.since(asking.begun) < LOOK + ANSWER => return,
+                // The answer may be lost. Whoever works goes on, and asks again
+                // with its next advertisement.
+                None if ours && matches!(self.state, State::Active(_)) => {
+                    self.proof.asking = None;
+                    return;
+                }
                 None => Finding::Undecided,
             }
         };
