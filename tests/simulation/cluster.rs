@@ -37,9 +37,9 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Every third seed has one.
+    /// Every twelfth seed has one, since it costs eight times as much as another.
     pub fn is_of(seed: u64) -> bool {
-        Dice::new(seed, "cluster").chance(33)
+        Dice::new(seed, "cluster").chance(8)
     }
 
     pub fn new(

@@ -76,12 +76,13 @@ impl InstanceNews {
         self.state == StateName::Active
     }
 
+    /// It stops, or something stands in its way.
+    pub fn takes_no_part(&self) -> bool {
+        matches!(self.state, StateName::Initialize | StateName::Fault)
+    }
+
     /// Its node would claim if nobody else did.
     pub fn is_candidate(&self) -> bool {
-        let takes_part = match self.state {
-            StateName::Active | StateName::Backup => true,
-            StateName::Initialize | StateName::Fault => false,
-        };
-        takes_part && self.fitness == Fitness::Able
+        !self.takes_no_part() && self.fitness == Fitness::Able
     }
 }

@@ -14,9 +14,11 @@ impl VirtualRouter {
         let news = news.filter(|news| self.corresponds(news));
         let was_active = before.is_some_and(|news| self.corresponds(news) && news.is_active());
         let is_active = news.is_some_and(InstanceNews::is_active);
+        // One that became Backup has lost to another.
+        let resigned = was_active && news.is_some_and(InstanceNews::takes_no_part);
         let let_go = before.is_some_and(|before| before.holds) && news.is_some_and(|n| !n.holds);
         match &self.state {
-            State::Backup(backup) if was_active && !is_active && news.is_some() => {
+            State::Backup(backup) if resigned => {
                 let backup = *backup;
                 let left = before.and_then(|news| news.source);
                 self.active_has_left(turn, backup, node, left);

@@ -85,7 +85,7 @@ impl Told {
                     let old = old.or_else(|| former.get(&news.name));
                     let was = old.filter(|(_, old)| old.state == StateName::Active);
                     if let Some((_, old)) = was
-                        && news.state != StateName::Active
+                        && matches!(news.state, StateName::Initialize | StateName::Fault)
                     {
                         lessons.entry(news.name.clone()).or_default().left = old.source;
                     }
@@ -185,5 +185,5 @@ pub(super) fn gave_way(watch: &mut Watch, part: &Part<'_>, told: &Told, lesson: 
         return;
     };
     watch.interval = watch.interval.max(winner.advert_interval);
-    watch.active = None;
+    watch.active = winner.source;
 }
