@@ -156,10 +156,12 @@ fn any_node_shows_all() {
         apart.abs() < jiff::SignedDuration::from_millis(500),
         "{apart}"
     );
-    let back = pair.first.told("b", "web");
+    let back = pair.first.wait_node("b", "whose Active is a", |node| {
+        node["instances"][0]["active_router"]["node"] == "a"
+    });
+    let back = &back["instances"][0];
     assert_eq!(back["state"], "backup");
     assert_eq!(back["addresses"][0]["held"], false);
-    assert_eq!(back["active_router"]["node"], "a", "{back:#}");
     let source = pair.other.instance("web")["active_router"].clone();
     assert_eq!(
         source["node"], "a",
