@@ -20,6 +20,7 @@ mod agent_hooks;
 mod agent_link;
 mod agent_link_attacks;
 mod agent_link_files;
+mod agent_link_moves;
 mod agent_preempt;
 mod agent_reload;
 mod agent_runner;
@@ -90,6 +91,7 @@ fn main() -> ExitCode {
     trials.extend(agent_link::trials());
     trials.extend(agent_link_attacks::trials());
     trials.extend(agent_link_files::trials());
+    trials.extend(agent_link_moves::trials());
     trials.extend(agent_preempt::trials());
     trials.extend(agent_reload::trials());
     trials.extend(agent_runner::trials());
