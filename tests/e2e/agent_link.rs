@@ -188,7 +188,6 @@ fn any_node_shows_all() {
         text.contains("reachable") && text.contains("192.0.2.1 up"),
         "{text}"
     );
-    println!("{text}");
 
     // It is not heard any more, and nothing is said of it as if it were.
     let mut pair = pair;
