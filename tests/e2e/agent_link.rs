@@ -112,10 +112,17 @@ impl Pair {
     #[track_caller]
     fn stays_with_a(&self, since: Instant) {
         sleep(self.down_interval() * 2);
+        let times = self.a.watch.times(since, self.vip());
+        let logs = [&self.first, &self.other].map(|agent| agent.process.log());
+        assert!(
+            times.is_empty(),
+            "{times:?}; a: {}; b: {}",
+            logs[0],
+            logs[1]
+        );
         nobody_else(&self.lab, since, &[&self.b], self.vip());
         assert_eq!(self.first.state("web"), "active");
         assert_eq!(self.other.state("web"), "backup");
-        assert!(self.a.watch.times(since, self.vip()).is_empty());
     }
 }
 
@@ -218,7 +225,9 @@ fn blocked(make: Make) {
     }
     pair.stays_with_a(since);
     let report = prober.stop();
-    assert_eq!(report.lost, 0, "{report:?}");
+    let times = pair.a.watch.times(since, vip());
+    let log = pair.first.process.log();
+    assert_eq!(report.lost, 0, "{report:?}, {times:?}, a: {log}");
     pair.b.let_advertisements_in();
     pair.a.let_advertisements_in();
     for agent in [&pair.other, &pair.first] {

@@ -194,7 +194,7 @@ fn flood() {
     drop(tap);
     let agents = [&pair.first, &pair.other];
     let before = standing(agents);
-    let batch = batch(&pair, &attacker, [&of_a, &of_b]).repeat(5);
+    let batch = vec![batch(&pair, &attacker, [&of_a, &of_b]); 5].concat();
     let memory = agents.map(Agent::resident_kib);
     let since = Instant::now();
     for number in 1..=200_u32 {
