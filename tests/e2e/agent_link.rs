@@ -321,6 +321,7 @@ fn actives_port_cut(make: Make) {
     let claimed = pair.b.watch.wait(cut, vip(), true, LONG);
     let released = pair.a.watch.wait(cut, vip(), false, LONG);
     let apart = released.max(claimed) - released.min(claimed);
+    println!("    claimed and released {apart:?} apart");
     assert_span("claim and release apart", apart, ms(0), ms(50));
     // Silence, the look, and no Skew_Time.
     let most = quick(100).down_interval() + ms(250);
