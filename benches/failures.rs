@@ -78,6 +78,8 @@ struct Run {
     gone: Option<Duration>,
     /// The client took the peer's hardware address for it.
     learnt: Option<Duration>,
+    /// The client was answered again, once the host that failed had it no more.
+    answered: Option<Duration>,
     outage: Outage,
     /// Two hosts still held it in the end.
     both_in_the_end: bool,
@@ -142,9 +144,9 @@ fn main() -> ExitCode {
         }
     });
     println!(
-        "| this fails | who | n | gone from its host | the peer is taken for it | two held it | none answered | stale |"
+        "| this fails | who | n | gone from its host | the peer is taken for it | answered again | two held it | none answered | stale |"
     );
-    println!("|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|");
     for row in &rows {
         print(row);
     }
@@ -182,11 +184,12 @@ fn print(row: &Row) {
         _ => format!(", {open} of {n} to the end of the {} s", row.look.as_secs()),
     };
     println!(
-        "| {} | {:?} | {n} | {} | {} | {}{open} | {} | {} |",
+        "| {} | {:?} | {n} | {} | {} | {} | {}{open} | {} | {} |",
         row.text,
         row.who,
         figure(&|run| run.gone),
         figure(&|run| run.learnt),
+        figure(&|run| run.answered),
         figure(&|run| Some(run.outage.both)),
         figure(&|run| run.outage.none_answered),
         runs.iter().map(|run| run.stale).sum::<usize>(),
@@ -295,6 +298,9 @@ fn run(row: &Row) -> Run {
         learnt: client
             .watch
             .learnt(failed, vip(), b.mac("eth0"))
+            .map(|at| at - failed),
+        answered: gone
+            .and_then(|at| report.answers.first_after(at))
             .map(|at| at - failed),
         outage: Outage::since(failed, [&a, &b], vip(), Some(&report)),
         both_in_the_end: a.has(vip()) && b.has(vip()),
