@@ -178,7 +178,7 @@ fn restarts() {
     pace_was_kept(&lab, since);
 }
 
-/// 10,000 a second for ten seconds at each of the two.
+/// 100,000 of them, 10,000 a second where the machine can.
 fn flood() {
     let pair = Pair::new(Router::new);
     let attacker = pair.lab.host("attacker");
@@ -201,7 +201,7 @@ fn flood() {
         attacker.send(&batch);
         sleep((ms(50) * number).saturating_sub(since.elapsed()));
     }
-    println!("    200,000 datagrams in {:?}", since.elapsed());
+    println!("    100,000 datagrams in {:?}", since.elapsed());
     assert_eq!(standing(agents), before);
     pace_was_kept(&pair.lab, since);
     assert!(pair.lab.observer.adverts(since, "b").is_empty());
@@ -231,7 +231,7 @@ fn batch(pair: &Pair, attacker: &Host, [of_a, of_b]: [&[u8]; 2]) -> Vec<Vec<u8>>
     let [at_a, at_b] = [&pair.a, &pair.b].map(|host| (host.mac("eth0"), v4_of(host.v4())));
     let stranger = Ipv4Addr::new(192, 0, 2, 77);
     let mut frames = Vec::new();
-    for number in 0..100_u8 {
+    for number in 0..50_u8 {
         let noise: Vec<u8> = (0..200_u8)
             .map(|at| at.wrapping_mul(number) ^ number)
             .collect();

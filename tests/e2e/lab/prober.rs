@@ -49,6 +49,7 @@ pub struct ProbeReport {
     /// The longest time in which the prober itself did not run.
     #[allow(dead_code, reason = "read in the message of a failure")]
     pub own_stall: Duration,
+    #[allow(dead_code, reason = "read by the benchmark, and in messages")]
     pub answers: Answers,
 }
 
