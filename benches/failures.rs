@@ -7,7 +7,8 @@
 //! only those whose words contain this. Runs in namespaces of its own, as the
 //! end-to-end tests do, and needs what they need.
 //!
-//! Priorities 200 and 100, an interval of 1 s, three of patience.
+//! Priorities 200 and 100, an interval of 1 s, three of patience. The peer link
+//! has two paths; keepalived has none, and runs as ever beside it.
 
 #[path = "../tests/e2e/lab/mod.rs"]
 #[allow(dead_code, reason = "the laboratory serves the end-to-end tests too")]
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use lab::agent::Agent;
+use lab::cluster::Cluster;
 use lab::config::Router;
 use lab::fault::{Frozen, Restless};
 use lab::guardian::{children, signal};
@@ -38,7 +40,10 @@ enum Who {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Case {
     Stopped,
+    /// The same, of nodes that know each other; as all that end so.
+    StoppedLinked,
     Killed,
+    KilledLinked,
     KilledWithTen,
     /// The guardian, and keepalived's first process.
     OtherKilled,
@@ -52,9 +57,11 @@ enum Case {
 }
 
 /// And how long is looked at what becomes of it.
-const CASES: [(Case, &str, u64); 11] = [
+const CASES: [(Case, &str, u64); 13] = [
     (Case::Stopped, "planned stop (SIGTERM)", 5),
+    (Case::StoppedLinked, "planned stop, with the peer link", 5),
     (Case::Killed, "agent killed", 6),
+    (Case::KilledLinked, "agent killed, with the peer link", 6),
     (Case::KilledWithTen, "agent killed, 10 addresses", 6),
     (Case::OtherKilled, "guardian killed", 6),
     (Case::BothKilled, "both killed", 10),
@@ -71,6 +78,8 @@ struct Run {
     gone: Option<Duration>,
     /// The client took the peer's hardware address for it.
     learnt: Option<Duration>,
+    /// The client was answered again, once the host that failed had it no more.
+    answered: Option<Duration>,
     outage: Outage,
     /// Two hosts still held it in the end.
     both_in_the_end: bool,
@@ -135,9 +144,9 @@ fn main() -> ExitCode {
         }
     });
     println!(
-        "| this fails | who | n | gone from its host | the peer is taken for it | two held it | none answered | stale |"
+        "| this fails | who | n | gone from its host | the peer is taken for it | answered again | two held it | none answered | stale |"
     );
-    println!("|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|");
     for row in &rows {
         print(row);
     }
@@ -175,11 +184,12 @@ fn print(row: &Row) {
         _ => format!(", {open} of {n} to the end of the {} s", row.look.as_secs()),
     };
     println!(
-        "| {} | {:?} | {n} | {} | {} | {}{open} | {} | {} |",
+        "| {} | {:?} | {n} | {} | {} | {} | {}{open} | {} | {} |",
         row.text,
         row.who,
         figure(&|run| run.gone),
         figure(&|run| run.learnt),
+        figure(&|run| run.answered),
         figure(&|run| Some(run.outage.both)),
         figure(&|run| run.outage.none_answered),
         runs.iter().map(|run| run.stale).sum::<usize>(),
@@ -193,9 +203,12 @@ enum Speaker {
 }
 
 impl Speaker {
-    fn start(lab: &Lab, host: &Host, who: Who, router: &Router) -> Self {
+    fn start(lab: &Lab, host: &Host, who: Who, router: &Router, cluster: &Option<Cluster>) -> Self {
         match who {
-            Who::Vipward => Self::Vipward(lab.agent(host, std::slice::from_ref(router))),
+            Who::Vipward => Self::Vipward(match cluster {
+                Some(cluster) => cluster.agent(lab, host, router.clone()),
+                None => lab.agent(host, std::slice::from_ref(router)),
+            }),
             Who::Keepalived => Self::Keepalived(lab.keepalived(host, router)),
         }
     }
@@ -230,7 +243,10 @@ struct Processes {
 
 fn run(row: &Row) -> Run {
     let lab = Lab::new();
-    let [a, b, client] = lab.hosts(["a", "b", "client"]);
+    let ([a, b], _gateway) = lab.nodes(["a", "b"]);
+    let client = lab.host("client");
+    let linked = matches!(row.case, Case::StoppedLinked | Case::KilledLinked);
+    let cluster = linked.then(|| Cluster::of(&lab, &[&a, &b]));
     let ten: Vec<_> = (100..110).map(|n| format!("192.0.2.{n}/24")).collect();
     let ten: Vec<_> = ten.iter().map(String::as_str).collect();
     let addresses = match row.case {
@@ -243,13 +259,18 @@ fn run(row: &Row) -> Run {
             .addresses(&addresses)
     };
     let began = Instant::now();
-    let speaker = Speaker::start(&lab, &a, row.who, &router(200));
-    let _peer = Speaker::start(&lab, &b, row.who, &router(100));
+    let speaker = Speaker::start(&lab, &a, row.who, &router(200), &cluster);
+    let peer = Speaker::start(&lab, &b, row.who, &router(100), &cluster);
     for address in router(200).parsed() {
         a.watch.wait(began, address, true, LONG);
     }
     let prober = Prober::start(&client, vip());
     prober.wait_answered(LONG);
+    if let (Speaker::Vipward(peer), true) = (&peer, linked) {
+        peer.wait_node("a", "that tells of web", |node| {
+            node["instances"][0]["state"] == "active"
+        });
+    }
     let pids = speaker.processes();
     // Failures come at any moment of an interval.
     lab.observer.wait_advert(Instant::now(), "a", 200, LONG);
@@ -277,6 +298,9 @@ fn run(row: &Row) -> Run {
         learnt: client
             .watch
             .learnt(failed, vip(), b.mac("eth0"))
+            .map(|at| at - failed),
+        answered: gone
+            .and_then(|at| report.answers.first_after(at))
             .map(|at| at - failed),
         outage: Outage::since(failed, [&a, &b], vip(), Some(&report)),
         both_in_the_end: a.has(vip()) && b.has(vip()),
@@ -315,8 +339,10 @@ fn fail(case: Case, lab: &Lab, a: &Host, pids: Processes, now: Instant) -> Optio
         Some(frozen.go_on())
     };
     match case {
-        Case::Stopped => signal(main, Signal::SIGTERM),
-        Case::Killed | Case::KilledWithTen => signal(speaker, Signal::SIGKILL),
+        Case::Stopped | Case::StoppedLinked => signal(main, Signal::SIGTERM),
+        Case::Killed | Case::KilledLinked | Case::KilledWithTen => {
+            signal(speaker, Signal::SIGKILL);
+        }
         Case::OtherKilled => signal(other, Signal::SIGKILL),
         Case::BothKilled => {
             // So that neither can do anything about the other.

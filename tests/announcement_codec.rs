@@ -142,9 +142,9 @@ proptest! {
         prop_assert_eq!(parse_arp_claim(&probe), None);
     }
 
-    /// What a kernel answers to our probe: RFC 826, the two ends swapped.
+    /// What a kernel answers to our probe or request: RFC 826, the two ends swapped.
     #[test]
-    fn the_answer_to_a_probe_is_a_solicited_claim(
+    fn the_answer_to_a_question_is_a_solicited_claim(
         address in ipv4(), asker in mac(), owner in mac(),
     ) {
         let probe = arp_probe(address, asker, VRRP_GROUP);
@@ -155,10 +155,10 @@ proptest! {
         answer[18..24].copy_from_slice(&probe[22..28]);
         answer[24..28].copy_from_slice(&probe[28..32]);
         prop_assert_eq!(parse_arp_claim(&answer), Some(claim(address, owner, true)));
-        // An answer to somebody who has an address is his business.
+        // The same for somebody who has an address, unless it is this one.
         answer[24..28].copy_from_slice(&[192, 0, 2, 77]);
         let gratuitous = address == Ipv4Addr::new(192, 0, 2, 77);
-        prop_assert_eq!(parse_arp_claim(&answer).is_some(), gratuitous);
+        prop_assert_eq!(parse_arp_claim(&answer), Some(claim(address, owner, !gratuitous)));
     }
 
     #[test]

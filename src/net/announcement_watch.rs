@@ -1,5 +1,5 @@
-//! Hears who else claims an address: gratuitous ARP, answers to ARP probes,
-//! neighbour advertisements. The kernel drops everything else before this
+//! Hears who else claims an address: gratuitous ARP, answers to ARP questions
+//! of this host, neighbour advertisements. The kernel drops everything else before this
 //! process is woken.
 
 use std::io;
@@ -121,6 +121,7 @@ const LOAD_BYTE: u16 = 0x30;
 const LOAD_HALF: u16 = 0x28;
 const LOAD_WORD: u16 = 0x20;
 const MOVE_TO_X: u16 = 0x07;
+const MOVE_FROM_X: u16 = 0x87;
 const EQUALS: u16 = 0x15;
 const EQUALS_X: u16 = 0x1d;
 const IS_ABOVE: u16 = 0x25;
@@ -143,13 +144,14 @@ const fn skip_unless(condition: u16, value: u32) -> SockFilter {
 const DROP: SockFilter = SockFilter::new(RETURN, 0, 0, 0);
 const PASS: SockFilter = SockFilter::new(RETURN, 0, 0, u32::MAX);
 
+const PACKET_HOST: u32 = 0;
 /// PACKET_HOST, _BROADCAST or _MULTICAST, which are 0, 1 and 2: neither meant
 /// for another host, nor sent or looped back by this one.
 const LOAD_DIRECTION: SockFilter = load(LOAD_BYTE, (SKF_AD_OFF + SKF_AD_PKTTYPE).cast_unsigned());
 const SKIP_UNLESS_OURS_OR_OTHERS: SockFilter = skip_unless(IS_ABOVE, 2);
 
 /// Begins with the ARP header.
-fn arp_claim_filter() -> [SockFilter; 19] {
+fn arp_claim_filter() -> [SockFilter; 24] {
     [
         LOAD_DIRECTION,
         SKIP_UNLESS_OURS_OR_OTHERS,
@@ -167,11 +169,17 @@ fn arp_claim_filter() -> [SockFilter; 19] {
         load(LOAD_WORD, 24),
         skip_unless(EQUALS_X, 0),
         PASS,
-        // Or there is none, in a reply: it answers a probe.
-        skip_if(EQUALS, 0),
-        DROP,
+        // Otherwise only a reply: to a probe, whose sender has no address,
+        SockFilter::new(MOVE_TO_X, 0, 0, 0),
         load(LOAD_HALF, 6),
         skip_if(EQUALS, 2),
+        DROP,
+        SockFilter::new(MOVE_FROM_X, 0, 0, 0),
+        skip_unless(EQUALS, 0),
+        PASS,
+        // or to a question of this host: sent to it alone.
+        LOAD_DIRECTION,
+        skip_if(EQUALS, PACKET_HOST),
         DROP,
         PASS,
     ]

@@ -212,17 +212,18 @@ fn ethernet_header(
     frame.get_mut(ETHERNET_HEADER..).unwrap_or_default()
 }
 
-/// What a gratuitous ARP of either form claims, or the answer to a probe;
+/// What a gratuitous ARP of either form claims, or the answer to a question;
 /// `None` for any other ARP and for what is no ARP. `payload` begins with the
-/// ARP header.
+/// ARP header. Whether an answer was meant for this host is the receiver's to
+/// check.
 pub fn parse_arp_claim(payload: &[u8]) -> Option<Claim> {
     let arp = ArpPacket::new(payload)?;
     let address = arp.get_sender_proto_addr();
     let target = arp.get_target_proto_addr();
     let operation = arp.get_operation();
     let reply = operation == ArpOperations::Reply;
-    // A probe's sender has no address yet, so that is whom the answer is for.
-    let solicited = reply && target.is_unspecified();
+    // A gratuitous one is for the address that it tells of.
+    let solicited = reply && target != address;
     let claims = arp.get_hardware_type() == ArpHardwareTypes::Ethernet
         && arp.get_protocol_type() == EtherTypes::Ipv4
         && arp.get_hw_addr_len() == 6

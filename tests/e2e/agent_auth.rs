@@ -155,15 +155,6 @@ fn replayed(frame: &Frame, by: &Host) -> Vec<u8> {
     bytes
 }
 
-/// Memory that is in use.
-fn resident_kib(agent: &Agent) -> u64 {
-    let path = format!("/proc/{}/status", agent.process.pid());
-    let text = std::fs::read_to_string(path).expect("it runs");
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let words = line.and_then(|line| line.split_whitespace().next());
-    words.and_then(|word| word.parse().ok()).expect("a size")
-}
-
 /// Once the answers of an earlier attack are no longer under way.
 pub fn undisturbed(lab: &Lab, agents: [&Agent; 2], what: &str, attack: impl FnOnce()) {
     let before = agents.map(|agent| agent.transitions("web"));
@@ -219,7 +210,7 @@ fn attacks() {
         let longer = (1..40).map(|more| [frame.clone(), vec![0; more]].concat());
         attacker.send(&cut.chain(longer).collect::<Vec<_>>());
     });
-    let before = resident_kib(&other);
+    let before = other.resident_kib();
     undisturbed(&lab, both, "10,000 a second", || {
         let mut frame = replayed(&captured, &attacker);
         // Ahead of every mark, so that the HMAC has to be made.
@@ -232,7 +223,7 @@ fn attacks() {
         }
     });
     assert!(rejections(&other, a.v4())["wrong-key"] > 90_000);
-    let grown = resident_kib(&other).saturating_sub(before);
+    let grown = other.resident_kib().saturating_sub(before);
     assert!(grown < 2048, "{grown} KiB more");
     assert_eq!(first.state("web"), "active");
     // The key's own holder is heard all the while.

@@ -8,7 +8,7 @@ use vipward::agent::event::Claim;
 use vipward::agent::values::{Family, MacAddress};
 use vipward::net::announce_socket::AnnounceSocket;
 use vipward::wire::announcement::{
-    BROADCAST, VRRP_GROUP, arp_probe, gratuitous_arp_reply, gratuitous_arp_request,
+    BROADCAST, VRRP_GROUP, arp_probe, arp_request, gratuitous_arp_reply, gratuitous_arp_request,
     neighbour_solicitation, unsolicited_neighbour_advertisement,
 };
 
@@ -60,8 +60,8 @@ fn arp() {
     assert_eq!(watch.recv(&mut [0; 1500]).expect("recv"), None);
 }
 
-/// An ordinary request, a probe, one for another host's interface, and one
-/// that arrives by another link: the marker after them is the first to come.
+/// An ordinary request, a probe, an answer to somebody else, one for another
+/// kind of network, and one that arrives by another link: the marker after them is the first to come.
 fn other_arp() {
     let link = Link::new();
     let theirs = announce_socket(&link.b);
@@ -73,7 +73,11 @@ fn other_arp() {
     let probe = gratuitous_arp_request(Ipv4Addr::UNSPECIFIED, mac(0, 2));
     let mut strange = good;
     strange[15] = 6;
-    for frame in [request, probe, strange] {
+    let mut answer = gratuitous_arp_reply(ARP_ADDRESS, mac(0, 2));
+    answer[41] = 1;
+    let mut to_another = answer;
+    to_another[..6].copy_from_slice(&mac(0, 9).0);
+    for frame in [request, probe, strange, answer, to_another] {
         theirs.send(index, &frame).expect("it is sent");
     }
     theirs.send(link.b.index("b1"), &good).expect("it is sent");
@@ -156,6 +160,11 @@ fn answers() {
         assert_eq!(claim(&watch), answer(ARP_ADDRESS.into()));
         assert_eq!(watch.recv(&mut [0; 1500]).expect("recv"), None);
     }
+    // The question of somebody who has an address.
+    let watch = link.a.watch("a0", Family::Ipv4);
+    let question = arp_request(Ipv4Addr::new(192, 0, 2, 1), mac(0, 1), ARP_ADDRESS);
+    send_until_heard(&watch, || drop(ours.send(index, &question)));
+    assert_eq!(claim(&watch), answer(ARP_ADDRESS.into()));
     let watch = link.a.watch("a0", Family::Ipv6);
     let source = "2001:db8::1".parse().expect("an address");
     let question = neighbour_solicitation(source, mac(0, 1), na_address());

@@ -3,6 +3,7 @@
 //! instance its mastership.
 
 use super::*;
+use crate::agent::cluster::message::{ADDRESSES_MAX, KEYS_MAX};
 use crate::agent::settings::Authentication;
 
 impl VirtualRouter {
@@ -74,11 +75,17 @@ impl VirtualRouter {
         let (ours, theirs) = (settings.down_after, news.down_after);
         differ("down-after", patience(ours), patience(theirs));
         if news::addresses_digest(settings) != news.addresses_digest {
+            let theirs_total = usize::from(news.addresses_total);
+            // Of a long list as many as the other's message had room for.
+            let shown = match news.addresses.len() {
+                all if all == theirs_total => ADDRESSES_MAX,
+                first => first,
+            };
             let total = settings.addresses.len();
             let ours = settings.addresses.iter().map(|address| address.network);
-            let ours = listed(ours.take(news.addresses.len()), total);
+            let ours = listed(ours.take(shown), total);
             let theirs = news.addresses.iter().map(|(network, _)| *network);
-            let theirs = listed(theirs, usize::from(news.addresses_total));
+            let theirs = listed(theirs, theirs_total);
             if ours == theirs {
                 let hint = " (the lists differ further on, or in `advertise`)";
                 differ("addresses", ours + hint, theirs);
@@ -140,7 +147,7 @@ fn keys(settings: &InstanceSettings, news: &InstanceNews) -> (String, String) {
             false => words.join(", "),
         }
     };
-    let most = crate::agent::cluster::message::KEYS_MAX;
+    let most = KEYS_MAX;
     let ours = match &settings.authentication {
         Authentication::None | Authentication::Password(_) => said(&mut std::iter::empty(), None),
         Authentication::Hmac(hmac) => {

@@ -41,6 +41,8 @@ impl VirtualRouter {
             // One that is not up yet is announced as soon as it is; until
             // then it is not ours to defend.
             State::Active(_) if !self.is_held(claim.address) => {}
+            // It answers somebody else on this host, perhaps from before.
+            State::Active(active) if claim.solicited && active.rival.asked_at.is_none() => {}
             State::Active(active) if claim.solicited => {
                 self.rival_answers(turn, active, interface, claim);
             }

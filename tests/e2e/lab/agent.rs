@@ -168,4 +168,13 @@ impl Agent {
         let what = format!("instance {instance} in state {state}");
         wait_until(&what, timeout, || self.state(instance) == state)
     }
+
+    /// Memory that is in use.
+    pub fn resident_kib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.process.pid());
+        let text = std::fs::read_to_string(path).expect("it runs");
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let words = line.and_then(|line| line.split_whitespace().next());
+        words.and_then(|word| word.parse().ok()).expect("a size")
+    }
 }

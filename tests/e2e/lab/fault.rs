@@ -66,7 +66,7 @@ impl Host {
     }
 
     #[track_caller]
-    fn nft(&self, words: &str) {
+    pub fn nft(&self, words: &str) {
         let program = tools::nft().expect("asked for when the trial began");
         let mut command = self.namespace.command(&program);
         let output = command.arg(words).output().expect("nft can be started");

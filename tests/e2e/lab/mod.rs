@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 pub mod agent;
+pub mod cluster;
 pub mod config;
 pub mod fault;
 pub mod frame;
@@ -24,6 +25,7 @@ pub mod process;
 pub mod service;
 pub mod spacing;
 pub mod stall;
+pub mod tap;
 pub mod tools;
 pub mod watch;
 

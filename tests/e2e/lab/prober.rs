@@ -1,6 +1,7 @@
 //! The client: asks the virtual address a thousand times a second whether it
 //! is there (ICMP echo), and counts what was never answered.
 
+use std::fmt;
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
@@ -48,6 +49,27 @@ pub struct ProbeReport {
     /// The longest time in which the prober itself did not run.
     #[allow(dead_code, reason = "read in the message of a failure")]
     pub own_stall: Duration,
+    #[allow(dead_code, reason = "read by the benchmark, and in messages")]
+    pub answers: Answers,
+}
+
+/// When each answered probe was sent, and its answer came.
+#[derive(Clone, Default)]
+pub struct Answers(Vec<(Instant, Instant)>);
+
+impl Answers {
+    /// The first to a probe that was sent after `since`.
+    #[allow(dead_code, reason = "read by the benchmark")]
+    pub fn first_after(&self, since: Instant) -> Option<Instant> {
+        let later = self.0.iter().filter(|(sent, _)| *sent > since);
+        later.map(|(_, answer)| *answer).min()
+    }
+}
+
+impl fmt::Debug for Answers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of them", self.0.len())
+    }
 }
 
 impl Prober {
@@ -216,6 +238,8 @@ impl Probing {
             }
             before = sent;
         }
+        let answers = self.probes.iter();
+        let answers = answers.filter_map(|(sent, answer)| Some((*sent, (*answer)?)));
         let mut unanswered = self.probes.iter().filter(|(_, answer)| answer.is_none());
         ProbeReport {
             target: self.target,
@@ -225,6 +249,7 @@ impl Probing {
             longest_gap,
             longest_gap_at,
             own_stall,
+            answers: Answers(answers.collect()),
         }
     }
 }

@@ -141,10 +141,8 @@ pub(super) fn pictures_are_right(sim: &Sim, able: &[Able<'_>], union: &[Vec<usiz
                 .agent
                 .as_ref()
                 .map(|agent| agent.status());
-            let theirs = theirs.into_iter().flat_map(|status| status.instances);
-            let theirs = theirs
-                .filter(|known| known.name == other.settings.name)
-                .next();
+            let mut theirs = theirs.into_iter().flat_map(|status| status.instances);
+            let theirs = theirs.find(|known| known.name == other.settings.name);
             let mut told = seen.instances.iter().map(|known| &known.news);
             let told = told.find(|news| news.name == other.settings.name);
             let (Some(theirs), Some(told)) = (theirs, told) else {
