@@ -17,14 +17,10 @@ pub fn skew_time(version: Version, priority: Priority, interval: Duration) -> Du
     base * (256 - u32::from(priority.get())) / 256
 }
 
-/// Active_Down_Interval; `down_after` is 3 in the RFC.
-pub fn active_down_interval(
-    version: Version,
-    priority: Priority,
-    interval: Duration,
-    down_after: u8,
-) -> Duration {
-    interval * u32::from(down_after) + skew_time(version, priority, interval)
+/// Active_Down_Interval; `down_after` is 3 in the RFC, and `wait` Skew_Time,
+/// unless less is known to be enough.
+pub fn active_down_interval(interval: Duration, down_after: u8, wait: Duration) -> Duration {
+    interval * u32::from(down_after) + wait
 }
 
 /// Whether an advertisement of `theirs` takes the address from an Active that
@@ -64,7 +60,7 @@ mod tests {
             Duration::from_micros(609_375)
         );
         assert_eq!(
-            active_down_interval(Version::V3, priority(100), second, 3),
+            active_down_interval(second, 3, skew_time(Version::V3, priority(100), second)),
             Duration::from_micros(3_609_375)
         );
         assert_eq!(

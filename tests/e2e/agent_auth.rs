@@ -134,7 +134,7 @@ fn a_death_is_believed(router: Make, anti_replay: &str) {
     assert_span(
         "the takeover",
         taken - farewell,
-        second.skew(),
+        second.haste(),
         second.skew(),
     );
     assert_eq!(

@@ -278,6 +278,9 @@ fn reload() {
     assert!(seen_as(&a, BEHIND).is_err());
     assert_eq!(agent.transitions("web"), 2);
     assert_eq!(other.transitions("web"), 1);
+    for _ in 0..2 {
+        lab.observer.wait_advert(Instant::now(), "a", 200, LONG);
+    }
     let adverts = lab.observer.adverts(began, "a");
     let gaps = adverts.windows(2).map(|pair| pair[1].0 - pair[0].0);
     let widest = gaps.max().expect("some");

@@ -51,14 +51,14 @@ fn moves(lab: &Lab, make: impl Fn(u8, IpAddr) -> Router) {
     assert_span(
         "the takeover",
         taken - farewell,
-        second.skew(),
+        second.haste(),
         second.skew(),
     );
     b.watch.wait(stopped, address, true, LONG);
     first.process.wait_exit(LONG);
     let first = lab.agent(&a, std::slice::from_ref(&best));
     let back = lab.observer.wait_advert(first.started, "a", 200, LONG).at;
-    let down = best.down_interval();
+    let down = best.patience();
     assert_span("the return", back - first.started, down, down + ms(200));
     b.watch.wait(first.started, address, false, LONG);
     a.watch.wait(first.started, address, true, LONG);

@@ -214,7 +214,10 @@ fn takeover_on_stop(carrier: Carrier, better: Better) {
     first.stop();
     let farewell = pair.advert(stopped, "a", 0);
     let taken = pair.advert(stopped, "b", 100);
-    let skew = pair.second.skew();
+    let skew = match better {
+        Better::Agent => pair.second.skew(),
+        Better::Keepalived => pair.second.haste(),
+    };
     assert_span("the takeover", taken - farewell, skew, skew);
     pair.b.watch.wait(stopped, pair.address, true, LONG);
     pair.a.watch.wait(stopped, pair.address, false, LONG);
@@ -248,7 +251,10 @@ fn takeover_on_silence(carrier: Carrier, better: Better) {
     first.kill();
     let taken = pair.advert(pair.began, "b", 100);
     let silent = last_advert(&pair, "a");
-    let down = pair.second.down_interval();
+    let down = match better {
+        Better::Agent => pair.second.down_interval(),
+        Better::Keepalived => pair.second.patience(),
+    };
     assert_span("the takeover", taken - silent, down, down);
     pair.b.watch.wait(pair.began, pair.address, true, LONG);
     let announced = pair.wait_announced(pair.began, "b");
@@ -271,7 +277,10 @@ fn preemption(carrier: Carrier, better: Better) {
     let came = Instant::now();
     let _first = pair.start_a();
     let taken = pair.advert(came, "a", 200);
-    let down = pair.best.down_interval();
+    let down = match better {
+        Better::Agent => pair.best.patience(),
+        Better::Keepalived => pair.best.down_interval(),
+    };
     assert_span("the preemption", taken - came, down, down + ms(300));
     let gone = pair.b.watch.wait(came, pair.address, false, LONG);
     assert_span("the release", gone - taken, ms(0), ms(50));

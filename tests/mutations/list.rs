@@ -1,5 +1,5 @@
 //! The faults. Each replaces a text that stands exactly once in its file.
-//! Those of authentication are in a file of their own.
+//! Those of authentication, groups and the peer link are in files of their own.
 
 pub struct Mutation {
     /// What the program does wrong with it.
@@ -25,6 +25,7 @@ pub const fn fault(
 
 const ELECTION: &str = "src/agent/election.rs";
 const ADVERTS: &str = "src/agent/router/adverts.rs";
+const LEAVING: &str = "src/agent/router/leaving.rs";
 const ROUTER: &str = "src/agent/router/mod.rs";
 const TIMERS: &str = "src/agent/router/timers.rs";
 const ADDRESSES: &str = "src/agent/router/addresses.rs";
@@ -40,9 +41,6 @@ const ROUTE: &str = "src/agent/routing/entry.rs";
 const LADDER: &str = "src/agent/ladder.rs";
 const CHECKS: &str = "src/agent/checks.rs";
 const HOOKS: &str = "src/agent/hooks.rs";
-const GROUPS: &str = "src/agent/groups.rs";
-const MEMBER: &str = "src/agent/router/group.rs";
-const AWAITING: &str = "src/agent/router/awaiting.rs";
 const ANNOUNCER: &str = "src/agent/announcer.rs";
 const SCHEDULE: &str = "src/agent/schedule.rs";
 const OBSTACLES: &str = "src/agent/obstacles.rs";
@@ -55,8 +53,8 @@ pub const MUTATIONS: &[Mutation] = &[
     fault(
         "skew dropped",
         ELECTION,
-        "interval * u32::from(down_after) + skew_time(version, priority, interval)",
-        "{ let _ = priority; interval * u32::from(down_after) }",
+        "interval * u32::from(down_after) + wait",
+        "{ let _ = wait; interval * u32::from(down_after) }",
     ),
     fault(
         "skew grows with the priority",
@@ -187,7 +185,7 @@ pub const MUTATIONS: &[Mutation] = &[
     ),
     fault(
         "priority 0 not sent in a fault",
-        ROUTER,
+        LEAVING,
         "        if up {\n            self.advertise(turn, 0);",
         "        if up && !up {\n            self.advertise(turn, 0);",
     ),
@@ -502,79 +500,5 @@ pub const MUTATIONS: &[Mutation] = &[
         ANNOUNCEMENT,
         "na.set_flags(NeighborAdvertFlags::Override | router);",
         "na.set_flags(router);",
-    ),
-    // Groups.
-    fault(
-        "a member's fault is its own",
-        GROUPS,
-        "        member.set_mates_in_fault(turn, others);",
-        "        let _: Vec<_> = others;",
-    ),
-    fault(
-        "the others of a group keep what one lost",
-        GROUPS,
-        "        members.iter_mut().for_each(|m| m.give_way(turn, cause));",
-        "        let _ = cause;",
-    ),
-    fault(
-        "a member that hears an Active holds nobody back",
-        MEMBER,
-        "            State::Backup(_) => self.respects(now, resigned),",
-        "            State::Backup(_) => self.respects(now, resigned).filter(|_| false),",
-    ),
-    fault(
-        "a lost priority 0 is waited out",
-        MEMBER,
-        "        let void = resigned.is_some_and(|at| at >= heard);",
-        "        let void = resigned.is_some_and(|at| at >= heard) && false;",
-    ),
-    fault(
-        "a member's own weights alone",
-        HEALTH,
-        "            true => &self.bond.weights,",
-        "            true => &self.settings.checks,",
-    ),
-    fault(
-        "a tie that both groups lose comes back",
-        MEMBER,
-        "            && self.bond.leads",
-        "            && self.bond.leads && false",
-    ),
-    // Hooks that are awaited.
-    fault(
-        "addresses do not wait for before_active",
-        SENDING,
-        "            barred: self.bond.awaits,",
-        "            barred: false,",
-    ),
-    fault(
-        "a live Active is preempted before the hook",
-        GROUPS,
-        "    } else if incumbent && !members.iter().all(|m| m.is_promoted()) {",
-        "    } else if incumbent && members.is_empty() {",
-    ),
-    fault(
-        "the pause does not grow",
-        AWAITING,
-        "(failure.pause * 2).min(PAUSE_LONGEST)",
-        "failure.pause.min(PAUSE_LONGEST)",
-    ),
-    fault(
-        "a result of an older run is taken for the new one's",
-        HOOKS,
-        "stale: self.waiting.iter().any(|call| call.hook == hook),",
-        "stale: false,",
-    ),
-    fault(
-        "what led to nothing is not undone",
-        AWAITING,
-        "        self.tell_again = self.told != Some(Told::Master);",
-        "        self.tell_again = false;",
-    ),
-    fault(
-        "before_release has no bound of its own",
-        AWAITING,
-        "!departure.done && departure.until <= turn.now",
-        "!departure.done && departure.until < Instant::from_nanos(0)",
     ),
 ];

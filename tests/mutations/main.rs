@@ -6,6 +6,7 @@
 //! prints which layer caught which; one that none catches is a failure.
 
 mod authentication;
+mod groups;
 mod link;
 mod list;
 
@@ -32,7 +33,7 @@ const SEEDS: &str = "1000";
 
 fn mutations() -> impl Iterator<Item = &'static Mutation> {
     let all = list::MUTATIONS.iter().chain(authentication::MUTATIONS);
-    all.chain(link::MUTATIONS)
+    all.chain(groups::MUTATIONS).chain(link::MUTATIONS)
 }
 
 /// For one layer; a fault may make it run for ever.

@@ -111,7 +111,7 @@ impl VirtualRouter {
         let interval = self.own_interval();
         let hasty = !turn.world.nodes.is_empty() || self.settings.unicast_peers.len() == 1;
         if hasty {
-            interval * u32::from(self.settings.down_after)
+            active_down_interval(interval, self.settings.down_after, Duration::ZERO)
         } else {
             self.down_interval(interval)
         }

@@ -13,6 +13,7 @@ mod group;
 mod haste;
 mod health;
 mod inquiry;
+mod leaving;
 mod news;
 mod nodes;
 mod picture;
@@ -43,7 +44,7 @@ use super::announcer::Announcer;
 use super::authentication::Marks;
 use super::cluster::Peer;
 use super::cluster::message::InstanceNews;
-use super::election::{losing_priority, skew_time};
+use super::election::{active_down_interval, losing_priority, skew_time};
 use super::event::{Added, Claim, NotRenewed, NotSent, Removed};
 use super::holdings::{AddOutcome, Holdings};
 use super::hooks::Hooks;
@@ -333,7 +334,8 @@ impl VirtualRouter {
     }
 
     fn down_interval(&self, active_interval: Duration) -> Duration {
-        active_interval * u32::from(self.settings.down_after) + self.waiting(active_interval)
+        let wait = self.waiting(active_interval);
+        active_down_interval(active_interval, self.settings.down_after, wait)
     }
 
     /// Enters `state`; reports it when its name is another.
@@ -422,29 +424,6 @@ impl VirtualRouter {
         self.mend(turn);
     }
 
-    /// The service fails everywhere: better degraded than nowhere.
-    fn stays_degraded(&self, turn: &Turn<'_>) -> bool {
-        self.settings.on_all_fail == OnAllFail::Keep
-            && matches!(self.state, State::Active(_))
-            && self.obstacles.only_checks()
-            && turn
-                .world
-                .nodes
-                .all_fail_by_checks(turn.now, &self.settings.name)
-    }
-
-    /// Out of Active because of an obstacle: the service may be broken, so
-    /// nothing is awaited. Priority 0 first, while it can still leave.
-    fn fall(&mut self, turn: &mut Turn<'_>, from: StateName) {
-        let known = turn.world.interface(self.settings.interface);
-        let up = known.is_some_and(|known| known.is_up());
-        if up {
-            self.advertise(turn, 0);
-        }
-        let state = State::Initialize(Initialize::default());
-        self.enter(turn, from, state, Reason::Obstacle);
-    }
-
     /// Rows 1 and 2 of the state table, once the settle time is over.
     fn start_if_settled(&mut self, turn: &mut Turn<'_>) {
         let State::Initialize(Initialize {
@@ -516,39 +495,5 @@ impl VirtualRouter {
 
     pub fn on_socket(&mut self, turn: &mut Turn<'_>) {
         self.refresh(turn);
-    }
-
-    /// Row 9 and row 4. `planned`: the service still works, so its addresses
-    /// are answered for until a successor has them.
-    pub fn stop(&mut self, turn: &mut Turn<'_>, planned: bool) {
-        self.stopping = true;
-        let from = self.state_name();
-        match &self.state {
-            State::Active(_) if planned && self.departs() => self.depart(turn, Told::Stop),
-            State::Active(_) => self.resign(turn, planned),
-            State::Resigning(_) if planned => {}
-            State::Initialize(_) | State::Backup(_) | State::Claiming(_) | State::Resigning(_) => {
-                let state = State::Initialize(Initialize::default());
-                self.enter(turn, from, state, Reason::Shutdown);
-            }
-        }
-        self.mend(turn);
-    }
-
-    /// A resigning router is done.
-    fn relieved(&mut self, turn: &mut Turn<'_>) {
-        let from = self.state_name();
-        let state = State::Initialize(Initialize::default());
-        self.enter(turn, from, state, Reason::Shutdown);
-        self.refresh(turn);
-    }
-
-    /// Stopped, and nothing of ours is left on the host.
-    pub fn is_finished(&self) -> bool {
-        self.stopping
-            && matches!(self.state, State::Initialize(_))
-            && self.holdings.are_gone()
-            && self.routing.are_gone()
-            && self.hooks.are_given()
     }
 }

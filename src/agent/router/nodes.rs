@@ -104,7 +104,8 @@ impl VirtualRouter {
     /// on the segment, for one that would claim now.
     pub(super) fn silent_active(&self, turn: &Turn<'_>, backup: &Backup) -> Option<NodeName> {
         let (node, news) = self.active_on_link(turn)?;
-        let patience = backup.active_interval * u32::from(self.settings.down_after);
+        let down_after = self.settings.down_after;
+        let patience = active_down_interval(backup.active_interval, down_after, Duration::ZERO);
         let heard = self.active_router.as_ref().is_some_and(|active| {
             Some(active.address) == news.source && turn.now.since(active.last_advert) < patience
         });

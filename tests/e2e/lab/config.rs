@@ -96,6 +96,24 @@ impl Router {
         interval * (256 - u32::from(self.priority)) / 256
     }
 
+    /// What a Backup of ours waits when its Active resigns: nothing where
+    /// there is nobody else.
+    pub fn haste(&self) -> Duration {
+        match self.peers.len() {
+            1 => Duration::ZERO,
+            _ => self.skew(),
+        }
+    }
+
+    /// What a Backup of ours waits for an Active that it has heard.
+    pub fn patience(&self) -> Duration {
+        let wait = match self.peers.len() {
+            1 => self.skew().min(self.interval / 10),
+            _ => self.skew(),
+        };
+        self.interval * 3 + wait
+    }
+
     /// Active_Down_Interval.
     pub fn down_interval(&self) -> Duration {
         self.interval * 3 + self.skew()

@@ -1,0 +1,62 @@
+//! The way out: a fault, a stop, a resignation that is over, and the end.
+
+use super::*;
+
+impl VirtualRouter {
+    /// The service fails everywhere: better degraded than nowhere.
+    pub(super) fn stays_degraded(&self, turn: &Turn<'_>) -> bool {
+        self.settings.on_all_fail == OnAllFail::Keep
+            && matches!(self.state, State::Active(_))
+            && self.obstacles.only_checks()
+            && turn
+                .world
+                .nodes
+                .all_fail_by_checks(turn.now, &self.settings.name)
+    }
+
+    /// Out of Active because of an obstacle: the service may be broken, so
+    /// nothing is awaited. Priority 0 first, while it can still leave.
+    pub(super) fn fall(&mut self, turn: &mut Turn<'_>, from: StateName) {
+        let known = turn.world.interface(self.settings.interface);
+        let up = known.is_some_and(|known| known.is_up());
+        if up {
+            self.advertise(turn, 0);
+        }
+        let state = State::Initialize(Initialize::default());
+        self.enter(turn, from, state, Reason::Obstacle);
+    }
+
+    /// Row 9 and row 4. `planned`: the service still works, so its addresses
+    /// are answered for until a successor has them.
+    pub fn stop(&mut self, turn: &mut Turn<'_>, planned: bool) {
+        self.stopping = true;
+        let from = self.state_name();
+        match &self.state {
+            State::Active(_) if planned && self.departs() => self.depart(turn, Told::Stop),
+            State::Active(_) => self.resign(turn, planned),
+            State::Resigning(_) if planned => {}
+            State::Initialize(_) | State::Backup(_) | State::Claiming(_) | State::Resigning(_) => {
+                let state = State::Initialize(Initialize::default());
+                self.enter(turn, from, state, Reason::Shutdown);
+            }
+        }
+        self.mend(turn);
+    }
+
+    /// A resigning router is done.
+    pub(super) fn relieved(&mut self, turn: &mut Turn<'_>) {
+        let from = self.state_name();
+        let state = State::Initialize(Initialize::default());
+        self.enter(turn, from, state, Reason::Shutdown);
+        self.refresh(turn);
+    }
+
+    /// Stopped, and nothing of ours is left on the host.
+    pub fn is_finished(&self) -> bool {
+        self.stopping
+            && matches!(self.state, State::Initialize(_))
+            && self.holdings.are_gone()
+            && self.routing.are_gone()
+            && self.hooks.are_given()
+    }
+}
