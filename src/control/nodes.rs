@@ -71,6 +71,12 @@ pub struct NodeInstance {
     pub obstacles: Vec<NodeObstacle>,
     /// Whom it takes for the Active.
     pub active_router: Option<NodeActiveRouter>,
+    /// Witnesses of its segment that it knows, and whether one answered when
+    /// it last asked; null: it never had to.
+    #[serde(default)]
+    pub witnesses: u8,
+    #[serde(default)]
+    pub witnessed: Option<bool>,
     /// Since this was last affirmed to be so.
     pub known_age_ms: u64,
 }
@@ -230,6 +236,8 @@ impl NodeInstance {
                 address: router.to_string(),
                 node: whose(router, &news.name, status, context),
             }),
+            witnesses: news.witnesses,
+            witnessed: news.witnessed,
             known_age_ms: milliseconds(context.now.since(known.known_at)),
         }
     }

@@ -100,6 +100,8 @@ fn news(name: &str, state: StateName, reason: Reason) -> InstanceNews {
         active_key: None,
         obstacles: Vec::new(),
         active_router: None,
+        witnesses: 1,
+        witnessed: Some(true),
     }
 }
 

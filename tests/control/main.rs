@@ -84,6 +84,8 @@ fn instance(name: &str, state: StateName) -> InstanceStatus {
 fn silent() -> NodeStatus {
     let heard = Instant::from_nanos(90_000_000_000);
     let web = InstanceNews {
+        witnesses: 0,
+        witnessed: None,
         name: InstanceName::new("web"),
         vrid: Vrid::new(51).unwrap(),
         family: Family::Ipv4,

@@ -300,6 +300,8 @@ fn link_messages() -> Vec<Seed> {
             text: "exit code 1".to_owned(),
         }],
         active_router: "2001:db8::1".parse().ok(),
+        witnesses: 1,
+        witnessed: Some(false),
     };
     let check = CheckNews {
         name: CheckName::new("nginx"),

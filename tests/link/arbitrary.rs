@@ -105,6 +105,7 @@ fn instance(sizes: Sizes) -> impl Strategy<Value = InstanceNews> {
     let rest = (
         vec(obstacle(sizes), 0..=sizes.list),
         option::of(any::<IpAddr>()),
+        (any::<u8>(), option::of(any::<bool>())),
     );
     (identity, sender, addresses, keys, rest).prop_map(
         |(identity, sender, addresses, keys, rest)| {
@@ -133,6 +134,8 @@ fn instance(sizes: Sizes) -> impl Strategy<Value = InstanceNews> {
                 active_key: keys.1,
                 obstacles: rest.0,
                 active_router: rest.1,
+                witnesses: rest.2.0,
+                witnessed: rest.2.1,
             }
         },
     )

@@ -203,6 +203,10 @@ fn the_backups_port_is_cut() {
     assert_eq!(lab.transitions(a), []);
     assert_eq!(lab.transitions(b), []);
     assert_eq!(lab.obstacles(b), ["segment-undecided"]);
+    let seen = |on, of| node_status(&lab, on, of).instances[0].news.clone();
+    let (of_b, of_a) = (seen(a, b), seen(b, a));
+    assert_eq!((of_b.witnesses, of_b.witnessed), (1, Some(false)));
+    assert_eq!((of_a.witnesses, of_a.witnessed), (1, Some(true)));
     lab.join(b);
     lab.run(secs(2));
     assert_eq!(lab.obstacles(b), [""; 0]);

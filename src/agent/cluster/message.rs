@@ -109,6 +109,11 @@ pub struct InstanceNews {
     pub obstacles: Vec<ObstacleNews>,
     /// Whom it takes for the Active.
     pub active_router: Option<IpAddr>,
+    /// How many witnesses of its segment it knows.
+    pub witnesses: u8,
+    /// Whether one of them answered when it last asked; `None`: it never had
+    /// to.
+    pub witnessed: Option<bool>,
 }
 
 /// Whether an instance could be Active on its node.

@@ -29,7 +29,12 @@ impl VirtualRouter {
         self.settings_mark.hash(&mut hasher);
         self.obstacles.hash_into(&mut hasher);
         let active = self.active_router.as_ref().map(|active| active.address);
-        active.hash(&mut hasher);
+        (
+            active,
+            self.witnesses(world).count(),
+            self.proof.witnessed(),
+        )
+            .hash(&mut hasher);
         hasher.finish()
     }
 
@@ -92,6 +97,8 @@ impl VirtualRouter {
                 })
                 .collect(),
             active_router: self.active_router.as_ref().map(|active| active.address),
+            witnesses: u8::try_from(self.witnesses(world).count()).unwrap_or(u8::MAX),
+            witnessed: self.proof.witnessed(),
         };
         (news, self.since)
     }

@@ -28,6 +28,8 @@ pub(super) struct Proof {
     claimed_over: Option<(NodeName, Instant)>,
     /// Since when another node says of us what is shown here.
     mirrored_since: Option<Instant>,
+    /// A witness answered the last look.
+    witnessed: Option<bool>,
 }
 
 /// We ask for an Active that is silent.
@@ -116,6 +118,11 @@ impl Proof {
 
     pub fn is_asking(&self) -> bool {
         self.asking.is_some()
+    }
+
+    /// Whether a witness answered when one was last asked.
+    pub fn witnessed(&self) -> Option<bool> {
+        self.witnessed
     }
 
     /// Nothing is asked any more.
@@ -216,8 +223,8 @@ impl VirtualRouter {
 
     /// The configured ones, or the interface's gateways, of the instance's
     /// own family: that is the segment in question.
-    fn witnesses<'w>(&'w self, turn: &Turn<'w>) -> impl Iterator<Item = IpAddr> + 'w {
-        let known = turn.world.interface(self.settings.interface);
+    pub(super) fn witnesses<'w>(&'w self, world: &'w World) -> impl Iterator<Item = IpAddr> + 'w {
+        let known = world.interface(self.settings.interface);
         let gateways = known.and_then(|known| known.state.as_ref());
         let gateways = gateways.map(|state| state.gateways.as_slice());
         let all = match self.settings.witnesses.as_slice() {
@@ -233,7 +240,7 @@ impl VirtualRouter {
     }
 
     fn ask_witnesses(&self, turn: &mut Turn<'_>) {
-        let witnesses: Vec<IpAddr> = self.witnesses(turn).collect();
+        let witnesses: Vec<IpAddr> = self.witnesses(turn.world).collect();
         for witness in witnesses {
             self.solicit(turn, witness);
         }
@@ -249,7 +256,9 @@ impl VirtualRouter {
         if interface != self.settings.interface || !claim.solicited {
             return;
         }
-        let witness = self.witnesses(turn).any(|witness| witness == claim.address);
+        let witness = self
+            .witnesses(turn.world)
+            .any(|witness| witness == claim.address);
         if let Some(showing) = &mut self.proof.showing {
             showing.look.witness_answered |= witness;
         }
@@ -276,6 +285,7 @@ impl VirtualRouter {
         }
         if showing.look.witness_answered || showing.look.until <= turn.now {
             showing.told = true;
+            self.proof.witnessed = Some(showing.look.witness_answered);
             let answer = Word::Answer {
                 instance: self.settings.name.clone(),
                 round: showing.round,
@@ -373,6 +383,9 @@ impl VirtualRouter {
             }
         };
         self.proof.asking = None;
+        if looked || ours {
+            self.proof.witnessed = Some(ours);
+        }
         self.decide(turn, asking.node, finding);
     }
 

@@ -125,6 +125,8 @@ fn instance(fields: &mut Fields<'_, '_>) -> Found<InstanceNews> {
         active_key: fields.or_default(|input| option(input, |input| one_of(input, u8_of)))?,
         obstacles: fields.or_default(|input| list(input, OBSTACLES_MAX, obstacle))?,
         active_router: fields.or_default(|input| option(input, address))?,
+        witnesses: fields.or_default(|input| one_of(input, u8_of))?,
+        witnessed: fields.or_default(|input| option(input, |input| Ok(input.bool()?)))?,
     })
 }
 

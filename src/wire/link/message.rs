@@ -78,7 +78,7 @@ fn record(out: &mut Out, record: &Record) -> Done {
 
 /// In the order of the fields of [`InstanceNews`].
 fn instance(out: &mut Out, news: &InstanceNews) -> Done {
-    out.array(23)?.u8(INSTANCE)?.str(news.name.as_str())?;
+    out.array(25)?.u8(INSTANCE)?.str(news.name.as_str())?;
     out.u8(news.vrid.get())?.u8(family_number(news.family))?;
     out.u8(news.version.number())?
         .u8(state_number(news.state))?;
@@ -115,6 +115,10 @@ fn instance(out: &mut Out, news: &InstanceNews) -> Done {
     )?;
     option(out, news.active_router.as_ref(), |out, router| {
         address(out, *router)
+    })?;
+    out.u8(news.witnesses)?;
+    option(out, news.witnessed.as_ref(), |out, answered| {
+        out.bool(*answered)?.ok()
     })
 }
 
