@@ -13,6 +13,7 @@ mod sandbox;
 mod scripts;
 mod shutdown;
 mod start;
+mod stop;
 
 use lab::isolation;
 
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         scripts::TESTS,
         death::TESTS,
         shutdown::TESTS,
+        stop::TESTS,
     ]
     .concat()
     .into_iter()
