@@ -282,7 +282,10 @@ fn judge(watch: &mut Watch, part: &Part<'_>, input: &Input, packet: Option<&Pack
         && (was != StateName::Active || is == StateName::Backup)
     {
         let heard = part.has_one_peer() && (packet.priority > 0 || was == StateName::Backup);
-        watch.alone = heard && matches!(is, StateName::Backup | StateName::Active);
+        let alone = heard && matches!(is, StateName::Backup | StateName::Active);
+        // The timer moves with it, as with a priority.
+        watch.moved |= watch.alone != alone;
+        watch.alone = alone;
         watch.perhaps_alone = heard && !watch.alone;
     }
     match was {
