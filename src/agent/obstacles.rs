@@ -107,6 +107,12 @@ impl Obstacles {
         self.list.push((obstacle, Gravity::Blocks));
     }
 
+    /// No longer true, before the next look at the host.
+    pub fn withdraw(&mut self, codes: &[&str]) {
+        self.list
+            .retain(|(obstacle, _)| !codes.contains(&obstacle.code));
+    }
+
     /// One more that costs only what it names.
     pub fn show(&mut self, since: Instant, code: &'static str, source: String, text: String) {
         let obstacle = Obstacle {

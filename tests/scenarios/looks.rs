@@ -125,3 +125,18 @@ fn a_look_that_is_woken_late_does_not_spin() {
     lab.run(secs(60));
     assert_eq!(lab.transitions(b), []);
 }
+
+/// B found out about A's advertisements, and then its own link went down: what
+/// it found is told no more, and A does not go on showing it.
+#[test]
+fn a_finding_ends_with_the_part_that_one_takes() {
+    let (mut lab, a, b) = settled(2);
+    lab.wire.eats_adverts = true;
+    lab.run(secs(10));
+    assert_eq!(lab.obstacles(a), ["split-heartbeat-path"]);
+    lab.wire.eats_adverts = false;
+    lab.link(b, "eth0", false);
+    lab.run(secs(3));
+    assert_eq!(lab.obstacles(b), ["link-down"]);
+    assert_eq!(lab.obstacles(a), [""; 0]);
+}

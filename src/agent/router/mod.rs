@@ -347,6 +347,7 @@ impl VirtualRouter {
             self.active_router = None;
             self.inquiry = Inquiry::default();
             self.proof.forget();
+            self.obstacles.withdraw(&proof::SHOWN);
         }
         self.end_waiting();
         self.waits_for = None;

@@ -14,6 +14,8 @@ const ROUND: Duration = Duration::from_millis(33);
 const ANSWER: Duration = Duration::from_millis(150);
 /// After a claim over another's head that one is given this long to go.
 const GRACE: Duration = Duration::from_secs(1);
+/// The obstacles that say what was found.
+pub(super) const SHOWN: [&str; 2] = ["split-heartbeat-path", "segment-undecided"];
 /// Witnesses asked at most.
 const WITNESSES_MAX: usize = 8;
 
