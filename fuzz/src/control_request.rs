@@ -97,6 +97,9 @@ async fn protocol_loop(mut due: mpsc::Receiver<Request<String>>) {
                 let now = Instant::from_nanos(7);
                 let _ = reply.send(StatusPicture { status, now });
             }
+            Request::Order(errand) => {
+                let _ = errand.reply.send(Ok("moved".to_owned()));
+            }
             Request::Apply(application) => {
                 if let Some((_, accepted)) = application.accept() {
                     accepted.done("nothing changed".to_owned());

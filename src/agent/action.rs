@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use super::cluster::message::Message;
 use super::jobs::Job;
+use super::moves::{Answer, Kept};
 use super::report::Report;
 use super::routing::RoutingOrder;
 use super::values::{AddressIndex, InstanceId, InterfaceName, Lease, NodeName};
@@ -70,6 +71,11 @@ pub enum Action {
         node: NodeName,
         message: Box<Message>,
     },
+    /// Write this down, so that it survives whatever comes; answered by
+    /// [`super::event::Event::Kept`].
+    Keep { serial: u64, kept: Box<Kept> },
+    /// What came of an [`super::event::Event::Order`].
+    Answer { ticket: u64, answer: Answer },
     /// For the log and the history.
     Report(Report),
 }

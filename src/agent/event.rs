@@ -6,10 +6,14 @@ use ipnet::IpNet;
 
 use super::cluster::LinkEvent;
 use super::jobs::{JobId, JobResult};
+use super::moves::Order;
 use super::routing::{Change, Effect, RoutingIndex, RoutingState};
 use super::seal::{Seal, Witness};
 use super::settings::Settings;
-use super::values::{AddressIndex, ChecksumForm, Family, InstanceId, InterfaceName, MacAddress};
+use super::time::WallTime;
+use super::values::{
+    AddressIndex, ChecksumForm, Family, InstanceId, InterfaceName, MacAddress, NodeName,
+};
 
 #[derive(Clone, Debug)]
 pub enum Event<'a> {
@@ -81,6 +85,21 @@ pub enum Event<'a> {
     },
     /// A check or hook that [`super::action::Action::Start`] ordered ended.
     JobDone { job: JobId, result: JobResult },
+    /// An operator wants this; answered by [`super::action::Action::Answer`].
+    Order {
+        ticket: u64,
+        /// Who is to do it; `None`: we.
+        node: Option<NodeName>,
+        order: Order,
+    },
+    /// What [`super::action::Action::Keep`] asked for was written at that
+    /// time of day, or could not be.
+    Kept {
+        serial: u64,
+        outcome: Result<WallTime, String>,
+    },
+    /// The time of day, now and then while [`super::Agent::wants_clock`].
+    Clock(WallTime),
     /// The peer link has something to tell.
     Link(LinkEvent),
     /// Apply the difference between these settings and the present ones.

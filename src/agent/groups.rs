@@ -12,7 +12,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Agent;
-use super::action::Action;
 use super::hooks::Hooks;
 use super::jobs::{HookCall, HookKind, HookOwner, JobId, JobResult};
 use super::report::Fact;
@@ -20,7 +19,7 @@ use super::router::{Bond, Told, VirtualRouter};
 use super::settings::{CheckUse, GroupSettings};
 use super::status::{GroupStatus, Reason, StateName};
 use super::time::Instant;
-use super::values::{GroupName, InstanceId, InstanceName, Priority};
+use super::values::{GroupName, InstanceId, InstanceName, NodeName, Priority};
 use super::world::Turn;
 
 #[derive(Clone, Debug, Default)]
@@ -52,32 +51,21 @@ impl Agent {
     /// Until when planned releases may wait for their hooks.
     pub fn departs_by(&self) -> Option<Instant> {
         let routers = self.routers.values();
-        routers.filter_map(VirtualRouter::departs_by).max()
+        let hooks = routers.filter_map(VirtualRouter::departs_by);
+        hooks.chain(self.moves.ends_by()).max()
     }
 
-    /// The members of a group make something of what happened to some.
-    pub(super) fn settle_group(&mut self, now: Instant, actions: &mut Vec<Action>, group: usize) {
-        let mut turn = Turn::new(now, &self.world, &mut self.errands, actions);
-        let ids = self.groups.members(group).to_vec();
-        let members = ids.into_iter();
-        let mut members: Vec<(InstanceId, VirtualRouter)> = members
-            .filter_map(|id| Some((id, self.routers.remove(&id)?)))
-            .collect();
-        let mut routers: Vec<&mut VirtualRouter> =
-            members.iter_mut().map(|(_, router)| router).collect();
-        self.groups.settle(&mut turn, group, &mut routers);
-        for router in &mut routers {
-            router.tell(&mut turn);
+    /// A member that acted with its mates goes on by itself.
+    pub(super) fn put_back(&mut self, id: InstanceId, mut router: VirtualRouter) {
+        self.schedule.set(id, router.deadline());
+        self.link.note(id);
+        let wants = router.take_want();
+        let unit = self.groups.unit(id);
+        self.moves.note(unit, wants, router.yielded_moved());
+        if router.custody_moved() {
+            self.custody_changes.insert(id);
         }
-        self.groups.tell(&mut turn, group, &routers);
-        for (id, mut router) in members {
-            self.schedule.set(id, router.deadline());
-            self.link.note(id);
-            if router.custody_moved() {
-                self.custody_changes.insert(id);
-            }
-            self.routers.insert(id, router);
-        }
+        self.routers.insert(id, router);
     }
 }
 
@@ -173,10 +161,21 @@ impl Groups {
         self.of.get(&id).copied()
     }
 
-    pub fn members(&self, position: usize) -> &[InstanceId] {
-        self.groups
-            .get(position)
-            .map_or(&[], |group| group.members.as_slice())
+    /// The first of those that move with it, itself included.
+    pub fn unit(&self, id: InstanceId) -> InstanceId {
+        let group = self.of(id).and_then(|position| self.groups.get(position));
+        let first = group.and_then(|group| group.members.first());
+        first.copied().unwrap_or(id)
+    }
+
+    /// All that move with it, itself included.
+    pub fn members_of(&self, id: InstanceId) -> Vec<InstanceId> {
+        let group = self.of(id).and_then(|position| self.groups.get(position));
+        group.map_or_else(|| vec![id], |group| group.members.clone())
+    }
+
+    pub fn first(&self, position: usize) -> Option<InstanceId> {
+        self.groups.get(position)?.members.first().copied()
     }
 
     /// Those whom a reload took away are gone.
@@ -423,6 +422,19 @@ fn give_way(turn: &mut Turn<'_>, members: &mut [&mut VirtualRouter]) {
     }
 }
 
+/// The node that could hand over what is about to be taken from it.
+fn asked(
+    turn: &Turn<'_>,
+    members: &[&mut VirtualRouter],
+    wishes: &[Option<Reason>],
+) -> Option<NodeName> {
+    if !members.iter().all(|member| member.is_backup()) {
+        return None;
+    }
+    let mut asking = members.iter().zip(wishes);
+    asking.find_map(|(member, wish)| member.asks_whom(turn, *wish))
+}
+
 /// The first that would claim claims for all, unless one stands in the way.
 fn claim(turn: &mut Turn<'_>, members: &mut [&mut VirtualRouter]) {
     let wishes: Vec<Option<Reason>> = members.iter_mut().map(|m| m.take_wish()).collect();
@@ -447,15 +459,21 @@ fn claim(turn: &mut Turn<'_>, members: &mut [&mut VirtualRouter]) {
         for member in members.iter_mut() {
             member.stand_back(turn, until, None);
         }
+    } else if let Some(node) = asked(turn, members, &wishes) {
+        for (position, member) in members.iter_mut().enumerate() {
+            member.ask_for(turn, &node, position == 0);
+        }
     } else if incumbent && !members.iter().all(|m| m.is_promoted()) {
         members.iter_mut().for_each(|member| member.prepare(turn));
     } else {
         // Those that could not send last time go first: only when they can,
         // the others follow.
         let mute = members.iter().any(|member| member.is_mute());
-        let other = match prepares {
-            true => Reason::Preempted,
-            false => Reason::Group,
+        let taking = members.iter().any(|member| member.is_taking());
+        let other = match (taking, prepares) {
+            (true, _) => Reason::HandedOver,
+            (false, true) => Reason::Preempted,
+            (false, false) => Reason::Group,
         };
         let tried = |(member, wish): (&&mut VirtualRouter, &Option<Reason>)| {
             wish.is_some() && member.is_mute()

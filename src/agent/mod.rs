@@ -18,6 +18,7 @@ mod holdings;
 mod hooks;
 pub mod jobs;
 pub mod ladder;
+pub mod moves;
 mod obstacles;
 mod quiet;
 mod reload;
@@ -43,6 +44,7 @@ use event::{Event, Heard, InterfaceState};
 use groups::Groups;
 use jobs::{CheckName, JobId, JobResult};
 use ladder::Receiver;
+use moves::Moves;
 use quiet::Quiet;
 use report::Fact;
 pub use router::Timer;
@@ -77,6 +79,7 @@ pub struct Agent {
     instances_made: u32,
     errands: Errands,
     link: Link,
+    moves: Moves,
     by_name: BTreeMap<InstanceName, InstanceId>,
     quiet: Quiet,
     /// Packets that belong to no instance.
@@ -103,6 +106,7 @@ impl Agent {
             instances_made: 0,
             errands: Errands::default(),
             link: Link::new(now),
+            moves: Moves::default(),
             by_name: BTreeMap::new(),
             quiet: Quiet::default(),
             counters: Counters::default(),
@@ -185,6 +189,7 @@ impl Agent {
                 let due = self.schedule.due(now);
                 self.each(now, actions, &due, VirtualRouter::on_wake);
                 self.on_link_wake(now, actions);
+                self.moves_wake(now, actions);
             }
             Event::Advert(heard) => self.on_advert(now, &heard, actions),
             Event::Interface { interface, state } => {
@@ -250,9 +255,17 @@ impl Agent {
             Event::JobDone { job, result } => self.on_job_done(now, actions, job, &result),
             Event::Reload(settings) => self.reload(now, *settings, actions),
             Event::Link(event) => self.on_link(now, event, actions),
+            Event::Order {
+                ticket,
+                node,
+                order,
+            } => self.on_order(now, actions, ticket, node, order),
+            Event::Kept { serial, outcome } => self.on_kept(now, actions, serial, outcome),
+            Event::Clock(wall) => self.on_clock(now, actions, wall),
             Event::Stop => self.stop(now, actions, true),
             Event::StopNow => self.stop(now, actions, false),
         }
+        self.settle_moves(now, actions);
         self.settle_link(now, actions);
     }
 
@@ -261,7 +274,8 @@ impl Agent {
         let checks = self.check_deadline.map(|at| (at, Timer::Check));
         let groups = self.groups.deadline().map(|at| (at, Timer::Hook));
         let link = self.link_deadline().map(|at| (at, Timer::Link));
-        let own = checks.into_iter().chain(groups).chain(link);
+        let moves = self.moves.deadline().map(|at| (at, Timer::Move));
+        let own = checks.into_iter().chain(groups).chain(link).chain(moves);
         self.schedule.first().into_iter().chain(own).min()
     }
 
@@ -324,6 +338,8 @@ impl Agent {
                     groups::settle(&mut turn, &mut [router]);
                     router.tell(&mut turn);
                     self.schedule.set(*id, router.deadline());
+                    let wants = router.take_want();
+                    self.moves.note(*id, wants, router.yielded_moved());
                     if router.custody_moved() {
                         self.custody_changes.insert(*id);
                     }
@@ -331,7 +347,10 @@ impl Agent {
             }
         }
         for group in moved {
-            self.settle_group(now, actions, group);
+            // They make something of what happened to some.
+            if let Some(first) = self.groups.first(group) {
+                self.with_unit(now, actions, first, |_, _| ());
+            }
         }
         self.forget_retired();
     }
@@ -411,8 +430,14 @@ impl Agent {
 
     fn stop(&mut self, now: Instant, actions: &mut Vec<Action>, planned: bool) {
         self.stopping = true;
-        let all: Vec<InstanceId> = self.routers.keys().copied().collect();
-        self.each(now, actions, &all, |router, turn| {
+        // What is handed over stops when it has been.
+        let now_on = if planned {
+            self.hand_over_all(now, actions)
+        } else {
+            self.drop_exchanges(now, actions, "the agent stops at once");
+            self.routers.keys().copied().collect()
+        };
+        self.each(now, actions, &now_on, |router, turn| {
             router.stop(turn, planned);
         });
     }

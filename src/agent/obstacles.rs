@@ -24,6 +24,8 @@ enum Gravity {
     Blocks,
     /// The same, for a mate's sake.
     Shared,
+    /// Keeps it out without a fault.
+    Withdraws,
     /// Is shown, and costs only what it names.
     Shows,
 }
@@ -105,6 +107,23 @@ impl Obstacles {
             text,
         };
         self.list.push((obstacle, Gravity::Blocks));
+    }
+
+    /// It takes no part, and nothing is wrong.
+    pub fn withdraw_from_election(
+        &mut self,
+        since: Instant,
+        code: &'static str,
+        source: String,
+        text: String,
+    ) {
+        let obstacle = Obstacle {
+            code,
+            source,
+            since,
+            text,
+        };
+        self.list.push((obstacle, Gravity::Withdraws));
     }
 
     /// No longer true, before the next look at the host.

@@ -20,6 +20,7 @@ impl Agent {
         if self.stopping {
             return;
         }
+        self.drop_exchanges(now, actions, "the configuration is being changed");
         let known: BTreeMap<_, _> = self.routers.iter().map(|(id, r)| (key(r), *id)).collect();
         let mut leaving: Vec<InstanceId> = self.routers.keys().copied().collect();
         let mut staying = Vec::new();
@@ -61,6 +62,7 @@ impl Agent {
         // What their advertisements say may have changed as well.
         self.custody_changes.extend(&all);
         self.each(now, actions, &all, VirtualRouter::on_reconfigured);
+        self.spread_drains(now, actions);
     }
 
     /// Finds again who belongs to what.

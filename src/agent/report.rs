@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use super::cluster::Refusal;
 use super::event::Claim;
 use super::jobs::{CheckName, HookKind};
+use super::moves::MoveFact;
 use super::routing::RoutingFact;
 use super::status::{CheckState, Counter, Reason, StateName};
 use super::values::{Family, GroupName, InstanceName, InterfaceName, NodeName};
@@ -59,6 +60,8 @@ pub enum Consequence {
     Resigned { retry_in: Duration },
     /// The planned release goes on.
     ReleasedAllTheSame,
+    /// The planned move is broken off; the instance stays Active.
+    NotHandedOver,
 }
 
 impl fmt::Display for Consequence {
@@ -76,6 +79,7 @@ impl fmt::Display for Consequence {
                 retry_in.as_millis()
             ),
             Consequence::ReleasedAllTheSame => f.write_str("the release goes on"),
+            Consequence::NotHandedOver => f.write_str("not handed over, it stays Active here"),
         }
     }
 }
@@ -201,6 +205,10 @@ pub enum Fact {
     Inquired { node: NodeName, finding: Finding },
     /// Another node shows that its segment works, and ours does not.
     SegmentLost { node: NodeName },
+    /// An order of an operator, or its end.
+    Move(MoveFact),
+    /// Every node that is known is drained, in fault or gone.
+    NobodyAble,
     /// A host that is no node of ours goes on claiming an address.
     Yielded { address: IpAddr, retry_in: Duration },
 }
@@ -269,6 +277,8 @@ impl Fact {
             | Fact::Inquired { .. }
             | Fact::SegmentLost { .. }
             | Fact::LateDownTimer { .. } => Level::Warning,
+            Fact::Move(fact) => fact.level(),
+            Fact::NobodyAble => Level::Error,
             Fact::NodeHeard { .. } => Level::Info,
             Fact::Yielded { .. } => Level::Error,
         }

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use super::cluster::Refusal;
 use super::cluster::message::{CheckNews, InstanceNews};
 use super::jobs::{CheckName, HookKind};
+use super::moves::DrainEnd;
 use super::routing::{RouteStatus, RuleStatus};
 use super::time::Instant;
 use super::values::{
@@ -93,6 +94,12 @@ pub struct InstanceStatus {
     pub active_router: Option<ActiveRouter>,
     pub advert_interval: Duration,
     pub active_down_interval: Duration,
+    /// When an operator's drain ends, if it was drained.
+    pub drained: Option<DrainEnd>,
+    /// The node that it was handed over to and does not preempt.
+    pub yielded_to: Option<NodeName>,
+    /// No node that is known could be Active.
+    pub stranded: bool,
     pub drift: Vec<Drift>,
     pub conflicts: Vec<Conflict>,
     /// The last run of each hook that ran.
@@ -179,6 +186,8 @@ pub enum StateName {
     Backup,
     Active,
     Fault,
+    /// Initialize, by an operator's order.
+    Drained,
 }
 
 impl StateName {
@@ -188,6 +197,7 @@ impl StateName {
             StateName::Backup => "backup",
             StateName::Active => "active",
             StateName::Fault => "fault",
+            StateName::Drained => "drained",
         }
     }
 }
@@ -220,6 +230,12 @@ pub enum Reason {
     SegmentLost,
     /// Its group took over, or gave way.
     Group,
+    /// A planned move: from another node, or to one.
+    HandedOver,
+    /// An operator took it out.
+    Drained,
+    /// Nobody relieved it when it was to be drained.
+    Returned,
 }
 
 impl Reason {
@@ -235,6 +251,9 @@ impl Reason {
             Reason::CannotSend => "cannot-send",
             Reason::SegmentLost => "segment-lost",
             Reason::Group => "group",
+            Reason::HandedOver => "handover",
+            Reason::Drained => "drained",
+            Reason::Returned => "returned",
         }
     }
 }

@@ -30,6 +30,19 @@ impl Instant {
     }
 }
 
+/// A time of day, in milliseconds since 1970 (UTC), as some clock told it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WallTime(pub u64);
+
+impl Add<Duration> for WallTime {
+    type Output = WallTime;
+
+    fn add(self, span: Duration) -> WallTime {
+        let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        WallTime(self.0.saturating_add(millis))
+    }
+}
+
 impl Add<Duration> for Instant {
     type Output = Instant;
 

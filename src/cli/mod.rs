@@ -11,6 +11,7 @@ mod cleanup;
 mod demo;
 mod guardian;
 mod keygen;
+mod moves;
 mod output;
 mod reload;
 mod run;
@@ -40,6 +41,12 @@ enum Command {
     Reload(reload::Args),
     /// Show who holds which address, since when, and what is wrong.
     Status(status::Args),
+    /// Move an instance to another node without losing a packet.
+    Handover(moves::Handover),
+    /// Give addresses up and stay out, also across restarts.
+    Drain(moves::Drain),
+    /// Take part again after a drain.
+    Undrain(moves::Undrain),
     /// Make a key for authenticated advertisements.
     Keygen(keygen::Args),
     /// Remove addresses that a dead agent left.
@@ -60,6 +67,9 @@ pub fn main() -> ExitCode {
         Command::Validate(args) => Ok(validate::run(&args)),
         Command::Reload(args) => reload::run(args),
         Command::Status(args) => status::run(args),
+        Command::Handover(args) => moves::handover(args),
+        Command::Drain(args) => moves::drain(args),
+        Command::Undrain(args) => moves::undrain(args),
         Command::Keygen(args) => keygen::run(&args),
         Command::Cleanup(args) => cleanup::run(args),
         Command::Guardian(args) => guardian::run(args),

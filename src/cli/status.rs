@@ -41,6 +41,7 @@ enum Is {
     Backup,
     Fault,
     Initialize,
+    Drained,
 }
 
 impl Is {
@@ -54,6 +55,7 @@ impl Is {
             Is::Backup => state == "backup",
             Is::Fault => state == "fault",
             Is::Initialize => state == "initialize",
+            Is::Drained => state == "drained",
         }
     }
 

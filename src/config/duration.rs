@@ -18,6 +18,16 @@ pub(super) enum BadDuration {
     Unreadable,
 }
 
+/// For the command line; the error is a sentence.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    parse(text).map_err(|bad| match bad {
+        BadDuration::Negative => "it is negative".to_owned(),
+        BadDuration::NoUnit => format!("write it with a unit, such as {text}s or {text}m"),
+        BadDuration::TooLong => "it is longer than a year".to_owned(),
+        BadDuration::Unreadable => "write it like 90s, 30m or 2h".to_owned(),
+    })
+}
+
 /// The span that `text` says, exactly.
 pub(super) fn parse(text: &str) -> Result<Duration, BadDuration> {
     let unsigned = text.trim_start_matches(['-', '+']);

@@ -42,6 +42,7 @@ mod witness;
 pub mod work;
 mod yaml;
 
+pub use duration::parse_duration;
 pub use fault::{Diagnostic, Faults, Style, Warning};
 pub use host::{ControlSettings, HostSettings, LogFormat, LogLevel, LogSettings};
 pub use key_file::{KEY_BYTES_MAX, KEY_BYTES_MIN, Keys, Secret, read_keys};

@@ -18,6 +18,7 @@ use thiserror::Error;
 use tokio::net::UnixStream;
 
 use super::document::Document;
+use super::moves::{ORDER_TIMEOUT, Wish};
 use super::reload::RELOAD_TIMEOUT;
 
 /// How long the commands wait for an agent.
@@ -123,6 +124,35 @@ pub fn request_reload(socket: &Path) -> Result<ReloadAnswer, ClientError> {
         StatusCode::FORBIDDEN => ReloadAnswer::Forbidden(said()),
         _ => ReloadAnswer::Failed(said()),
     })
+}
+
+/// What became of an order, safe to print.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OrderAnswer {
+    Done(String),
+    /// Why not, and what was changed.
+    Refused(String),
+}
+
+/// Gives an order to the agent that listens on `socket`, and waits for what
+/// becomes of it.
+///
+/// # Errors
+///
+/// Without an answer: at once, or when the agent's own time-outs have passed.
+pub fn request_order(socket: &Path, wish: &Wish) -> Result<OrderAnswer, ClientError> {
+    let patience = ORDER_TIMEOUT + 2 * TIMEOUT;
+    let (status, body) = ask(socket, &Method::POST, &wish.target(), patience, TIMEOUT)?;
+    if status != StatusCode::OK {
+        let said = error_text(&body, printable_lines);
+        return Ok(OrderAnswer::Refused(
+            said.unwrap_or_else(|| format!("HTTP {status}")),
+        ));
+    }
+    let answer: Value = serde_json::from_slice(&body).map_err(|error| garbled(socket, &error))?;
+    let done = answer.get("done").and_then(Value::as_str);
+    let done = done.ok_or_else(|| garbled(socket, &"it does not say what was done"))?;
+    Ok(OrderAnswer::Done(printable_lines(done)))
 }
 
 /// Asks, and asks again for `retry_for` while the agent is busy with others.

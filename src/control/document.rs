@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::clock::{Time, WallClock};
 pub use super::groups::Group;
+pub use super::moves::Drain;
 pub use super::nodes::{Link, Node};
 pub use super::routing::{Route, Rule};
 use crate::agent::status;
@@ -74,7 +75,7 @@ pub struct Instance {
     pub version: u8,
     /// `ipv4` or `ipv6`.
     pub family: String,
-    /// `initialize`, `backup`, `active` or `fault`.
+    /// `initialize`, `backup`, `active`, `fault` or `drained`.
     pub state: String,
     pub since: Time,
     /// Why it is in this state; the names of RFC 8347 where one fits.
@@ -91,6 +92,16 @@ pub struct Instance {
     pub active_router: Option<ActiveRouter>,
     pub advert_interval_ms: u64,
     pub active_down_interval_ms: u64,
+    /// An operator took it out; null otherwise. Missing where an older agent
+    /// answers, like the next two.
+    #[serde(default)]
+    pub drained: Option<Drain>,
+    /// The node that it was handed over to and does not preempt.
+    #[serde(default)]
+    pub yielded_to: Option<String>,
+    /// No node that is known could be Active.
+    #[serde(default)]
+    pub stranded: bool,
     pub drift: Vec<Drift>,
     pub conflicts: Vec<Conflict>,
     /// The last run of each hook that ran. Missing where an older agent answers.
@@ -314,6 +325,9 @@ impl Instance {
                 .map(|router| ActiveRouter::new(router, context)),
             advert_interval_ms: milliseconds(instance.advert_interval),
             active_down_interval_ms: milliseconds(instance.active_down_interval),
+            drained: instance.drained.map(Drain::new),
+            yielded_to: instance.yielded_to.as_ref().map(ToString::to_string),
+            stranded: instance.stranded,
             drift: instance.drift.iter().map(Drift::new).collect(),
             conflicts: instance
                 .conflicts

@@ -12,6 +12,7 @@ mod groups;
 mod layout;
 pub mod listener;
 pub mod lock;
+pub mod moves;
 mod node_findings;
 pub mod nodes;
 mod picture;

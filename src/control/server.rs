@@ -3,14 +3,16 @@
 //!
 //! One request for each connection. `GET /status` answers the document;
 //! `POST /reload`, for those who may, applies the changed configuration and
-//! answers `{"summary": "one line", "warnings": ["one sentence"]}`. Everything
+//! answers `{"summary": "one line", "warnings": ["one sentence"]}`; `POST
+//! /handover`, `/drain` and `/undrain`, with their fields as a query, move
+//! instances and answer `{"done": "sentences"}`. Everything
 //! else is an error as `{"error": "one sentence"}`; that of a configuration
 //! with faults (422) is their text, of many lines.
 
 use std::convert::Infallible;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -34,6 +36,7 @@ use tokio::time::timeout;
 use super::admin::{Caller, PeerGroups};
 use super::document::{Context, Document, Identity, WallClock};
 use super::listener::{self, Access, ListenError, SocketFile};
+use super::moves::{self, Errand, ORDER_TIMEOUT, Wish};
 use super::reload::{self, Application, Desk, Judge, RELOAD_TIMEOUT, ReloadError, Trigger};
 use crate::agent::status::Status;
 use crate::agent::time::Instant;
@@ -62,6 +65,8 @@ pub enum Request<C> {
     Status(oneshot::Sender<StatusPicture>),
     /// Hands over a configuration without a fault.
     Apply(Application<C>),
+    /// An order of an operator.
+    Order(Errand),
 }
 
 /// What a server is given.
@@ -271,13 +276,14 @@ async fn converse<C: Send + 'static>(stream: UnixStream, shared: Arc<Shared<C>>)
             return;
         }
     };
-    let reloads = Arc::new(AtomicBool::new(false));
+    // For how much longer than usual, in seconds, it may take.
+    let longer = Arc::new(AtomicU64::new(0));
     let service = service_fn({
-        let reloads = Arc::clone(&reloads);
+        let longer = Arc::clone(&longer);
         move |request| {
-            let (shared, caller, reloads) =
-                (Arc::clone(&shared), caller.clone(), Arc::clone(&reloads));
-            async move { Ok::<_, Infallible>(answer(&shared, caller, &reloads, request).await) }
+            let (shared, caller, longer) =
+                (Arc::clone(&shared), caller.clone(), Arc::clone(&longer));
+            async move { Ok::<_, Infallible>(answer(&shared, caller, &longer, request).await) }
         }
     });
     let connection = http1::Builder::new()
@@ -290,8 +296,9 @@ async fn converse<C: Send + 'static>(stream: UnixStream, shared: Arc<Shared<C>>)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let mut outcome = timeout(CONNECTION_TIMEOUT, connection.as_mut()).await;
-    if outcome.is_err() && reloads.load(Ordering::Relaxed) {
-        outcome = timeout(RELOAD_TIMEOUT, connection).await;
+    let longer = Duration::from_secs(longer.load(Ordering::Relaxed));
+    if outcome.is_err() && !longer.is_zero() {
+        outcome = timeout(longer, connection).await;
     }
     match outcome {
         Ok(Ok(())) => {}
@@ -305,7 +312,7 @@ type Answer = Response<Full<Bytes>>;
 async fn answer<C: Send + 'static>(
     shared: &Shared<C>,
     caller: Caller,
-    reloads: &AtomicBool,
+    longer: &AtomicU64,
     request: hyper::Request<Incoming>,
 ) -> Answer {
     let (head, body) = request.into_parts();
@@ -316,17 +323,28 @@ async fn answer<C: Send + 'static>(
         ("/status", &Method::GET) => status(shared).await,
         ("/reload", &Method::POST) => match permit(shared, &caller).await {
             Ok(()) => {
-                reloads.store(true, Ordering::Relaxed);
+                longer.store(RELOAD_TIMEOUT.as_secs(), Ordering::Relaxed);
                 reload(shared, &caller).await
             }
             Err(refusal) => refusal,
         },
+        (path, &Method::POST) if moves::PATHS.contains(&path) => {
+            match permit(shared, &caller).await {
+                Ok(()) => {
+                    longer.store(ORDER_TIMEOUT.as_secs(), Ordering::Relaxed);
+                    order(shared, &caller, path, head.uri.query()).await
+                }
+                Err(refusal) => refusal,
+            }
+        }
+        (path, method) if moves::PATHS.contains(&path) => not_allowed(method, path, "POST"),
         ("/status", method) => not_allowed(method, "/status", "GET"),
         ("/reload", method) => not_allowed(method, "/reload", "POST"),
         (path, _) => error(
             StatusCode::NOT_FOUND,
             &format!(
-                "there is no {path} here; GET /status and POST /reload are what this agent answers"
+                "there is no {path} here; GET /status and POST /reload, /handover, /drain and \
+                 /undrain are what this agent answers"
             ),
         ),
     }
@@ -379,6 +397,48 @@ async fn reload<C>(shared: &Shared<C>, caller: &Caller) -> Answer {
                 }
             };
             error(status, &fault.to_string())
+        }
+    }
+}
+
+async fn order<C>(shared: &Shared<C>, caller: &Caller, path: &str, query: Option<&str>) -> Answer {
+    let Wish { node, order } = match Wish::parse(path, query) {
+        Ok(wish) => wish,
+        Err(why) => {
+            return error(
+                StatusCode::BAD_REQUEST,
+                &format!("{why}; nothing was changed"),
+            );
+        }
+    };
+    let target = Wish {
+        node: node.clone(),
+        order: order.clone(),
+    }
+    .target();
+    let (reply, outcome) = oneshot::channel();
+    let errand = Errand { node, order, reply };
+    if shared.requests.try_send(Request::Order(errand)).is_err() {
+        let why = "the protocol loop has too many requests before it, or is stopping; try again";
+        return error(StatusCode::SERVICE_UNAVAILABLE, why);
+    }
+    tracing::info!("ordered by {caller}: {target}");
+    match timeout(ORDER_TIMEOUT, outcome).await {
+        Ok(Ok(Ok(done))) => {
+            tracing::info!("done: {done}");
+            respond(StatusCode::OK, format!("{}\n", json!({ "done": done })))
+        }
+        Ok(Ok(Err(why))) => {
+            tracing::warn!("not done: {why}");
+            error(StatusCode::CONFLICT, &why)
+        }
+        Ok(Err(_)) => {
+            let why = "the agent stopped before that was done; see `vipward status`";
+            error(StatusCode::CONFLICT, why)
+        }
+        Err(_) => {
+            let why = "it is still under way after a long time; see `vipward status`";
+            error(StatusCode::GATEWAY_TIMEOUT, why)
         }
     }
 }

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 
+use super::desk::Desk;
 use super::leftovers::{Ledger, v2_authentication};
 use super::link::Link;
+use super::moves::Mover;
 use super::signing::Signing;
 use super::signing::keeper::{Keeper, KeptMark};
 use super::sockets::Sockets;
@@ -32,6 +34,8 @@ pub struct Effects {
     ledger: Ledger,
     signing: Signing,
     keeper: Keeper,
+    mover: Mover,
+    desk: Desk,
     /// As they were kept last.
     marks: Vec<KeptMark>,
     /// As last reported; where announcements go and what they carry.
@@ -65,6 +69,7 @@ impl Effects {
         work: Work,
         ledger: Ledger,
         (signing, keeper): (Signing, Keeper),
+        mover: Mover,
     ) -> Self {
         Self {
             netlink,
@@ -75,6 +80,8 @@ impl Effects {
             ledger,
             signing,
             keeper,
+            mover,
+            desk: Desk::default(),
             marks: Vec::new(),
             interfaces: BTreeMap::new(),
             outboxes: BTreeMap::new(),
@@ -128,6 +135,10 @@ impl Effects {
 
     pub fn work(&mut self) -> &mut Work {
         &mut self.work
+    }
+
+    pub fn desk(&mut self) -> &mut Desk {
+        &mut self.desk
     }
 
     pub fn link(&mut self) -> &mut Link {
@@ -242,6 +253,11 @@ impl Effects {
             }
             Action::Tell { node, message } => {
                 self.link.tell(&node, &message);
+                None
+            }
+            Action::Keep { serial, kept } => self.mover.keep(serial, *kept),
+            Action::Answer { ticket, answer } => {
+                self.desk.answer(ticket, answer);
                 None
             }
             Action::Report(report) => {

@@ -1,11 +1,13 @@
 //! The shell: start-up, the one loop, effects. It knows the clock, the
 //! sockets and the files; it decides nothing.
 
+mod desk;
 mod effects;
 pub mod guardian;
 pub mod leftovers;
 pub mod link;
 pub(crate) mod log;
+mod moves;
 pub mod presence;
 pub mod probes;
 mod protocol_loop;
@@ -44,6 +46,7 @@ use guardian::Post;
 use leftovers::memory::Memory;
 use leftovers::record::Record;
 use leftovers::{Ledger, sweep};
+use moves::Mover;
 use presence::Presence;
 use protocol_loop::{Ending, ProtocolLoop};
 use service::Service;
@@ -181,6 +184,7 @@ async fn serve(
     let mut agent = Agent::new(loaded.settings, timer::now());
     ledger.learn(&keys);
     let signing = begin_signing(&mut agent, &keeper);
+    restore_moves(&mut agent, keeper.directory());
     let interfaces: BTreeSet<_> = agent.interfaces().collect();
     let mut sockets = Sockets::new().context("cannot make the poller")?;
     sockets.serve(agent.instances().map(|(_, settings)| settings));
@@ -191,6 +195,8 @@ async fn serve(
     let renewals =
         Renewals::start(reports.clone()).context("cannot start the thread that renews leases")?;
     let announcements = AnnounceSocket::open().context("cannot open the announcement socket")?;
+    let mover = Mover::start(keeper.directory(), reports.clone())
+        .context("cannot start the thread that writes drains down")?;
     let (results, done) = mpsc::channel(RESULTS);
     let mut work = Work::new(
         results,
@@ -206,6 +212,7 @@ async fn serve(
         work,
         ledger,
         (signing, keeper),
+        mover,
     );
     effects.serve(agent.instances(), &keys);
     let link = effects.link();
@@ -279,6 +286,16 @@ fn begin_signing(agent: &mut Agent, keeper: &Keeper) -> Signing {
         }
     }
     Signing::new(keeper.ceiling(signs))
+}
+
+/// Drains and hand-overs of an earlier agent.
+fn restore_moves(agent: &mut Agent, directory: &Path) {
+    match moves::read(directory) {
+        Ok(kept) => agent.restore_moves(timer::now(), &kept),
+        Err(why) => tracing::error!(
+            "{why}; what was drained takes part again: drain it anew if it must not"
+        ),
+    }
 }
 
 /// Reads the configuration file anew.

@@ -11,6 +11,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use super::Configuration;
 use super::effects::Effects;
 use super::link;
+use super::moves::wall_clock;
 use super::service::Service;
 use super::signals::{Signal, Signals};
 use super::signing::note_fingerprints;
@@ -22,6 +23,7 @@ use crate::agent::jobs::{JobId, JobResult};
 use crate::agent::routing::{Change, RoutingItem};
 use crate::agent::settings::Settings;
 use crate::agent::time::Instant;
+use crate::control::moves::Errand;
 use crate::control::reload::Trigger;
 use crate::control::server::{Request, StatusPicture};
 use crate::net::kernel::Monitor;
@@ -156,8 +158,13 @@ impl ProtocolLoop {
             Some(request) = self.requests.recv() => Came::Request(request),
             signal = self.signals.next() => Came::Signal(signal),
             _ = turns.housekeeping.tick() => Came::Housekeeping,
-            _ = turns.keeping.tick(), if self.effects.verifies() => Came::Keeping,
+            _ = turns.keeping.tick(), if self.keeps() => Came::Keeping,
         })
+    }
+
+    /// Something is to be looked at now and then.
+    fn keeps(&self) -> bool {
+        self.effects.verifies() || self.agent.wants_clock()
     }
 
     fn take(&mut self, came: Came, turns: &mut Turns) {
@@ -167,7 +174,12 @@ impl ProtocolLoop {
             Came::Done(job, result) => self.job_done(job, result, turns),
             Came::Request(request) => self.answer(request, turns),
             Came::Signal(signal) => self.on_signal(signal, turns),
-            Came::Keeping => self.effects.keep_marks(&self.agent),
+            Came::Keeping => {
+                self.effects.keep_marks(&self.agent);
+                if self.agent.wants_clock() {
+                    self.handle(Event::Clock(wall_clock()), turns);
+                }
+            }
             Came::Housekeeping => {
                 self.service.alive();
                 self.effects.link().retry(self.sockets.poller());
@@ -352,6 +364,16 @@ impl ProtocolLoop {
                 };
                 // The asker may have gone; that concerns nobody.
                 let _ = reply.send(picture);
+            }
+            Request::Order(errand) => {
+                let Errand { node, order, reply } = errand;
+                let ticket = self.effects.desk().take(reply);
+                let event = Event::Order {
+                    ticket,
+                    node,
+                    order,
+                };
+                self.handle(event, turns);
             }
             Request::Apply(application) => {
                 let Some((loaded, accepted)) = application.accept() else {

@@ -16,6 +16,10 @@ pub fn replace(directory: &Path, name: &str, bytes: &[u8], sync: bool) -> io::Re
     let next = directory.join(format!("{name}.new"));
     let written = write_new(&next, bytes, sync);
     let outcome = written.and_then(|()| fs::rename(&next, directory.join(name)));
+    if sync && outcome.is_ok() {
+        // The new name, too.
+        fs::File::open(directory)?.sync_all()?;
+    }
     if outcome.is_err() {
         // It may hold the last bytes of a full disk.
         let _ = fs::remove_file(&next);

@@ -9,6 +9,7 @@ use vipward::agent::cluster::message::{
     CheckNews, Fitness, InstanceNews, Message, News, ObstacleNews, Record, Word,
 };
 use vipward::agent::jobs::CheckName;
+use vipward::agent::moves::{Order, Step};
 use vipward::agent::status::{CheckState, StateName};
 use vipward::agent::values::{Family, InstanceName, MacAddress, Version, Vrid};
 use vipward::runner::frame;
@@ -338,7 +339,29 @@ fn link_messages() -> Vec<Seed> {
                 round,
                 shown: true,
             },
-            Word::Claim { instance, round },
+            Word::Claim {
+                instance: instance.clone(),
+                round,
+            },
+            Word::Move {
+                instance: instance.clone(),
+                serial: 5,
+                step: Step::Accept {
+                    hooks: Duration::from_secs(10),
+                },
+            },
+            Word::Command {
+                serial: 6,
+                order: Order::Drain {
+                    instance: Some(instance),
+                    span: Some(Duration::from_hours(2)),
+                    force: false,
+                },
+            },
+            Word::Outcome {
+                serial: 6,
+                answer: Some(Ok("web is drained".to_owned())),
+            },
         ],
     };
     let quiet = Message {

@@ -12,8 +12,9 @@ use vipward::agent::cluster::message::{
     CheckNews, Fitness, InstanceNews, Message, News, ObstacleNews, Record, Word,
 };
 use vipward::agent::jobs::CheckName;
+use vipward::agent::moves::{Order, Step};
 use vipward::agent::status::{CheckState, StateName};
-use vipward::agent::values::{Family, InstanceName, MacAddress, Version, Vrid};
+use vipward::agent::values::{Family, InstanceName, MacAddress, NodeName, Version, Vrid};
 
 /// How long texts and lists may become.
 #[derive(Clone, Copy)]
@@ -162,6 +163,10 @@ pub fn record(sizes: Sizes) -> impl Strategy<Value = Record> {
 }
 
 pub fn word() -> impl Strategy<Value = Word> {
+    prop_oneof![plain_word(), moving_word()]
+}
+
+fn plain_word() -> impl Strategy<Value = Word> {
     (name(), any::<u32>(), any::<bool>(), 0..3_u8).prop_map(|(name, round, shown, kind)| {
         let instance = InstanceName::new(&name);
         match kind {
@@ -174,6 +179,58 @@ pub fn word() -> impl Strategy<Value = Word> {
             _ => Word::Claim { instance, round },
         }
     })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let why = "[a-z ]{0,40}";
+    prop_oneof![
+        number().prop_map(|members| Step::Request { members }),
+        number().prop_map(|members| Step::Offer { members }),
+        span().prop_map(|hooks| Step::Accept { hooks }),
+        why.prop_map(|why| Step::Refuse { why }),
+        number().prop_map(|members| Step::Yield { members }),
+        any::<bool>().prop_map(|claimed| Step::Working { claimed }),
+        Just(Step::Taken),
+        Just(Step::Released),
+        why.prop_map(|why| Step::BreakOff { why }),
+    ]
+}
+
+fn order() -> impl Strategy<Value = Order> {
+    let instance = || option::of(name().prop_map(|name| InstanceName::new(&name)));
+    let handover = (name(), option::of(name())).prop_map(|(name, to)| Order::Handover {
+        instance: InstanceName::new(&name),
+        to: to.as_deref().map(NodeName::new),
+    });
+    let drain = (instance(), option::of(span()), any::<bool>());
+    let drain = drain.prop_map(|(instance, span, force)| Order::Drain {
+        instance,
+        span,
+        force,
+    });
+    let undrain = instance().prop_map(|instance| Order::Undrain { instance });
+    prop_oneof![handover, drain, undrain]
+}
+
+/// What nodes say about planned moves.
+fn moving_word() -> impl Strategy<Value = Word> {
+    let moves = (name(), number(), step()).prop_map(|(name, serial, step)| Word::Move {
+        instance: InstanceName::new(&name),
+        serial,
+        step,
+    });
+    let commands = (number(), order());
+    let commands = commands.prop_map(|(serial, order)| Word::Command { serial, order });
+    let answer = option::of(("[a-z ]{0,80}", any::<bool>()));
+    let answer = answer.prop_map(|answer| {
+        answer.map(|(text, good)| match good {
+            true => Ok(text),
+            false => Err(text),
+        })
+    });
+    let outcomes = (number(), answer);
+    let outcomes = outcomes.prop_map(|(serial, answer)| Word::Outcome { serial, answer });
+    prop_oneof![moves, commands, outcomes]
 }
 
 /// Of any size; one that fits has a record or two.

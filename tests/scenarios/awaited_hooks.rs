@@ -24,7 +24,7 @@ pub fn hooked(value: u8, hooks: &[HookKind]) -> InstanceSettings {
 pub const PROMOTE: &[HookKind] = &[HookKind::BeforeActive];
 pub const DEMOTE: &[HookKind] = &[HookKind::BeforeRelease];
 
-fn kind(job: &Job) -> HookKind {
+pub fn kind(job: &Job) -> HookKind {
     match &job.task {
         Task::Hook(call) => call.hook,
         Task::Check(name) => panic!("{name} is no hook"),

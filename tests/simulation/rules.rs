@@ -291,7 +291,7 @@ fn judge(watch: &mut Watch, part: &Part<'_>, input: &Input, packet: Option<&Pack
     match was {
         StateName::Backup if !part.anew => backup(watch, part, input, packet, before),
         StateName::Active => active(watch, part, packet),
-        StateName::Backup | StateName::Initialize | StateName::Fault => {
+        StateName::Backup | StateName::Initialize | StateName::Fault | StateName::Drained => {
             if packet.is_some() && is != was {
                 part.fail("an advertisement moved an instance that takes no part");
             }
@@ -307,7 +307,10 @@ fn judge(watch: &mut Watch, part: &Part<'_>, input: &Input, packet: Option<&Pack
             part.fail("stopped without priority 0");
         }
     }
-    let takes_no_part = matches!(is, StateName::Initialize | StateName::Fault);
+    let takes_no_part = matches!(
+        is,
+        StateName::Initialize | StateName::Fault | StateName::Drained
+    );
     let fell_silent = was == StateName::Active && is != was && packet.is_none();
     if is == StateName::Active || part.anew || fell_silent || (takes_no_part && was != is) {
         watch.perhaps_alone &= takes_no_part;
@@ -524,7 +527,11 @@ fn begin(watch: &mut Watch, part: &Part<'_>, packet: Option<&Packet>) {
                 part.fail("claimed without an advertisement");
             }
         }
-        StateName::Backup | StateName::Active | StateName::Initialize | StateName::Fault => {}
+        StateName::Backup
+        | StateName::Active
+        | StateName::Initialize
+        | StateName::Fault
+        | StateName::Drained => {}
     }
     if part.is != StateName::Backup {
         watch.parting = false;

@@ -139,6 +139,9 @@ impl Ledger {
             | Event::Routing(_)
             | Event::Claim { .. }
             | Event::Reload(_)
+            | Event::Order { .. }
+            | Event::Kept { .. }
+            | Event::Clock(_)
             | Event::Link(_)
             | Event::Stop
             | Event::StopNow => {}
@@ -235,7 +238,7 @@ impl Ledger {
                 Action::Tell { .. } => panic!("no peer link: {action:?}"),
                 // None is configured.
                 Action::ChangeRouting(order) => panic!("{order:?}"),
-                Action::Report(_) => {}
+                Action::Keep { .. } | Action::Answer { .. } | Action::Report(_) => {}
             }
         }
         assert!(

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::message::{CheckNews, Message, cut};
+use super::message::{CheckNews, Message, Word, cut};
 use super::{Link, LinkEvent, PathIndex, Refusal};
 use crate::agent::Agent;
 use crate::agent::action::Action;
@@ -89,10 +89,30 @@ impl Agent {
             self.everyone(now, actions);
         }
         for word in words {
-            let name = word.instance().clone();
-            self.named(now, actions, &name, |router, turn| {
-                router.on_word(turn, node, &word);
-            });
+            self.on_word(now, node, word, actions);
+        }
+    }
+
+    fn on_word(&mut self, now: Instant, node: &NodeName, word: Word, actions: &mut Vec<Action>) {
+        match word {
+            Word::Ask { ref instance, .. }
+            | Word::Answer { ref instance, .. }
+            | Word::Claim { ref instance, .. } => {
+                self.named(now, actions, instance, |router, turn| {
+                    router.on_word(turn, node, &word);
+                });
+            }
+            Word::Move {
+                instance,
+                serial,
+                step,
+            } => self.on_move(now, actions, node, (instance, serial, step)),
+            Word::Command { serial, order } => {
+                self.on_command(now, actions, node, serial, order);
+            }
+            Word::Outcome { serial, answer } => {
+                self.on_outcome(now, actions, node, serial, answer);
+            }
         }
     }
 

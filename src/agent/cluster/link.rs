@@ -63,6 +63,10 @@ impl Link {
         }
     }
 
+    pub fn own_name(&self) -> Option<&NodeName> {
+        self.settings.as_ref().map(|settings| &settings.own)
+    }
+
     pub fn is_used(&self) -> bool {
         self.settings.is_some()
     }

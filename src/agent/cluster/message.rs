@@ -12,6 +12,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::agent::jobs::CheckName;
+use crate::agent::moves::{Answer, Order, Step};
 use crate::agent::status::{CheckState, StateName};
 use crate::agent::values::{Family, InstanceName, MacAddress, Version, Vrid};
 
@@ -24,6 +25,8 @@ pub const TEXT_BYTES_MAX: usize = 120;
 pub const OBSTACLES_MAX: usize = 4;
 /// The first addresses of an instance are told; the digest covers all.
 pub const ADDRESSES_MAX: usize = 12;
+/// What the answer to an order is cut to.
+pub const ANSWER_BYTES_MAX: usize = 800;
 /// Keys of an instance, likewise.
 pub const KEYS_MAX: usize = 8;
 
@@ -141,7 +144,8 @@ pub struct CheckNews {
     pub output: String,
 }
 
-/// The proof before a claim (DESIGN section 5.4).
+/// The proof before a claim (DESIGN section 5.4), planned moves, and the
+/// orders of another node's operators.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Word {
     /// "I no longer hear you, who say that you are Active: can you show that
@@ -155,21 +159,40 @@ pub enum Word {
     },
     /// "A witness answered me and none you: I claim."
     Claim { instance: InstanceName, round: u32 },
+    /// A step of the exchange with this number about an instance's group.
+    Move {
+        instance: InstanceName,
+        serial: u64,
+        step: Step,
+    },
+    /// Do this; numbered by the asker, who repeats it.
+    Command { serial: u64, order: Order },
+    /// What came of it; `None`: it is under way.
+    Outcome { serial: u64, answer: Option<Answer> },
 }
 
 impl Word {
-    pub fn instance(&self) -> &InstanceName {
+    /// That it is about.
+    pub fn instance(&self) -> Option<&InstanceName> {
         match self {
             Word::Ask { instance, .. }
             | Word::Answer { instance, .. }
-            | Word::Claim { instance, .. } => instance,
+            | Word::Claim { instance, .. }
+            | Word::Move { instance, .. } => Some(instance),
+            Word::Command { order, .. } => order.instance(),
+            Word::Outcome { .. } => None,
         }
     }
 }
 
 /// The first bytes of a text, whole characters only.
 pub fn cut(text: &str) -> String {
-    let mut end = text.len().min(TEXT_BYTES_MAX);
+    cut_to(text, TEXT_BYTES_MAX)
+}
+
+/// The same with another bound.
+pub fn cut_to(text: &str, bytes_max: usize) -> String {
+    let mut end = text.len().min(bytes_max);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
@@ -215,6 +238,17 @@ impl Record {
 impl Word {
     /// Never less than its encoded size, in bytes.
     pub fn size_max(&self) -> usize {
-        32 + self.instance().as_str().len()
+        let name = self.instance().map_or(0, |name| name.as_str().len());
+        match self {
+            Word::Ask { .. } | Word::Answer { .. } | Word::Claim { .. } => 32 + name,
+            Word::Move { step, .. } => 32 + name + step.size_max(),
+            Word::Command { order, .. } => 16 + order.size_max(),
+            Word::Outcome { answer, .. } => {
+                let text = answer.as_ref().map_or(0, |answer| match answer {
+                    Ok(text) | Err(text) => text.len().min(ANSWER_BYTES_MAX),
+                });
+                32 + text
+            }
+        }
     }
 }

@@ -78,7 +78,10 @@ impl InstanceNews {
 
     /// It stops, or something stands in its way.
     pub fn takes_no_part(&self) -> bool {
-        matches!(self.state, StateName::Initialize | StateName::Fault)
+        matches!(
+            self.state,
+            StateName::Initialize | StateName::Fault | StateName::Drained
+        )
     }
 
     /// Its node would claim if nobody else did.

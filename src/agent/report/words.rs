@@ -65,6 +65,10 @@ impl fmt::Display for Fact {
                 f,
                 "no witness answers on this segment, and {node} shows that its own works: given up"
             ),
+            Fact::Move(fact) => fact.fmt(f),
+            Fact::NobodyAble => f.write_str(
+                "no node that is known could be Active: each is drained, in fault or not heard",
+            ),
             Fact::Yielded { address, retry_in } => write!(
                 f,
                 "another host goes on claiming {address}: given up (on_conflict: yield), next try \

@@ -158,7 +158,7 @@ impl VirtualRouter {
 
     /// Sends the announcements that are due, as far as this turn allows.
     pub(super) fn announce_due(&mut self, turn: &mut Turn<'_>) {
-        if self.doubts(turn.now) {
+        if self.doubts(turn.now) || self.is_yielding() {
             return;
         }
         while self.announcer.next().is_some_and(|at| at <= turn.now) {

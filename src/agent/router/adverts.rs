@@ -24,13 +24,19 @@ impl VirtualRouter {
         {
             self.refresh(turn);
         }
+        if matches!(self.state, State::Active(_))
+            && self.moves_with_source(turn.now, advert.source, advert.priority)
+        {
+            return;
+        }
         match self.state {
             State::Initialize(_) | State::Claiming(_) => self.remember(turn, advert),
             State::Resigning(resigning) => {
                 if advert.priority > 0 {
                     self.remember(turn, advert);
                     let until = resigning.until.min(turn.now + RELIEF);
-                    self.state = State::Resigning(Resigning { until });
+                    let repeat_at = None;
+                    self.state = State::Resigning(Resigning { until, repeat_at });
                 }
             }
             State::Backup(backup) => self.backup_hears(turn, backup, advert),
@@ -60,6 +66,8 @@ impl VirtualRouter {
         if let State::Backup(moved) = self.state {
             backup.down_at = moved.down_at;
         }
+        let by = self.node_at(turn, advert.source);
+        self.successor_is_lost(by, advert.priority == 0);
         if advert.priority == 0 {
             let best = self.is_best_without(turn, advert.source);
             let wait = if best {
@@ -80,7 +88,9 @@ impl VirtualRouter {
         self.waits_for = None;
         let ours = self.priority;
         let losing = advert.priority < ours.get();
-        let preempt = if ours.is_owner() {
+        let preempt = if self.yielded().is_some() {
+            Preempt::Never
+        } else if ours.is_owner() {
             Preempt::Immediately
         } else {
             self.settings.preempt
@@ -177,6 +187,9 @@ impl VirtualRouter {
     /// Announces everything again, at most once in [`REAFFIRM_PAUSE`]: within
     /// it, another burst is owed at its end.
     pub(super) fn reaffirm(&mut self, turn: &Turn<'_>, mut active: Active) {
+        if self.is_yielding() {
+            return;
+        }
         let due = active.last_reaffirmed.map(|last| last + REAFFIRM_PAUSE);
         active.reaffirm_at = due.filter(|at| *at > turn.now);
         if active.reaffirm_at.is_none() {

@@ -46,6 +46,18 @@ struct Failure {
 struct Departure {
     until: Instant,
     done: bool,
+    failed: bool,
+    /// It is handed over then; otherwise it resigns.
+    to_successor: bool,
+}
+
+impl Departure {
+    fn consequence(self) -> Consequence {
+        match self.to_successor {
+            true => Consequence::NotHandedOver,
+            false => Consequence::ReleasedAllTheSame,
+        }
+    }
 }
 
 impl Awaited {
@@ -84,7 +96,7 @@ impl VirtualRouter {
     /// The incumbent's silence is to be noticed although it does not outrank
     /// us: the hook runs, or has failed and is tried again later.
     pub(super) fn is_patient(&self, now: Instant) -> bool {
-        self.is_preparing() || self.pause(now).is_some()
+        self.is_preparing() || self.is_promised() || self.pause(now).is_some()
     }
 
     /// Until when a live Active is left alone after a failure.
@@ -146,6 +158,9 @@ impl VirtualRouter {
             (HookKind::BeforeActive, None) if asked && !ended.stale => {
                 self.awaited.promotion = Promotion::Passed;
                 self.awaited.failure = None;
+                // It has held the addresses meanwhile: the service was demoted
+                // for a move that came to nothing.
+                self.tell_again |= self.is_active() && !self.is_barred();
                 self.refresh(turn);
             }
             (HookKind::BeforeActive, Some(error)) if asked && !ended.stale => {
@@ -158,7 +173,8 @@ impl VirtualRouter {
                 let consequence = match departure {
                     Some(departure) => {
                         departure.done = true;
-                        Consequence::ReleasedAllTheSame
+                        departure.failed = error.is_some();
+                        departure.consequence()
                     }
                     None => Consequence::None,
                 };
@@ -212,9 +228,10 @@ impl VirtualRouter {
         let late = |departure: &&mut Departure| !departure.done && departure.until <= turn.now;
         if let Some(departure) = self.awaited.departure.as_mut().filter(late) {
             departure.done = true;
+            departure.failed = true;
             let error = "has not ended in time".to_owned();
             self.hooks.forget(HookKind::BeforeRelease);
-            let consequence = Consequence::ReleasedAllTheSame;
+            let consequence = departure.consequence();
             let hook = HookKind::BeforeRelease;
             self.hooks
                 .complain(turn, hook, error, String::new(), consequence);
@@ -277,6 +294,16 @@ impl VirtualRouter {
     /// when that has ended, or its time is over. Members of a group wait for
     /// each other, so that they resign in one turn.
     pub(super) fn depart(&mut self, turn: &mut Turn<'_>, told: Told) {
+        self.await_release(turn, told, false);
+    }
+
+    /// The same before a hand-over: whoever hands over goes on when that has
+    /// succeeded, see [`VirtualRouter::demotion`].
+    pub fn demote(&mut self, turn: &mut Turn<'_>) {
+        self.await_release(turn, Told::Backup, true);
+    }
+
+    fn await_release(&mut self, turn: &mut Turn<'_>, told: Told, to_successor: bool) {
         if self.awaited.departure.is_some() {
             return;
         }
@@ -284,10 +311,46 @@ impl VirtualRouter {
         self.awaited.departure = Some(Departure {
             until: turn.now + timeout.unwrap_or_default() + ANSWER_MARGIN,
             done: timeout.is_none(),
+            failed: false,
+            to_successor,
         });
         if timeout.is_some() {
             let call = self.hook_call(HookKind::BeforeRelease, told, StateName::Active);
             self.hooks.ask(turn, call);
+        }
+    }
+
+    /// Before a hand-over: whether `before_release` has ended, and well.
+    pub fn demotion(&self) -> Option<Result<(), ()>> {
+        let departure = self.awaited.departure?;
+        let outcome = if departure.failed { Err(()) } else { Ok(()) };
+        departure.done.then_some(outcome)
+    }
+
+    /// What a hook on the way may take.
+    pub fn hook_time(&self, hook: HookKind) -> Option<Duration> {
+        self.hooks.timeout(hook)
+    }
+
+    pub(super) fn awaits_departure(&self) -> bool {
+        self.awaited.departure.is_some()
+    }
+
+    /// Nothing came of a hand-over: what `before_release` did is undone, by
+    /// the hooks that make an Active.
+    pub fn stay(&mut self, turn: &mut Turn<'_>) {
+        let Some(departure) = self.awaited.departure.take() else {
+            return;
+        };
+        self.hooks.forget(HookKind::BeforeRelease);
+        if !self.has_hook(HookKind::BeforeRelease) || !departure.to_successor {
+            return;
+        }
+        if self.awaits_promotion() {
+            self.awaited.promotion = Promotion::Idle;
+            self.promote(turn);
+        } else {
+            self.tell_again = true;
         }
     }
 
@@ -299,7 +362,8 @@ impl VirtualRouter {
 
     /// `Some(true)`: on the point of resigning; `Some(false)`: its hook runs.
     pub fn departure(&self) -> Option<bool> {
-        self.awaited.departure.map(|departure| departure.done)
+        let departure = self.awaited.departure?;
+        (!departure.to_successor).then_some(departure.done)
     }
 
     /// When a planned release begins at the latest.
@@ -319,6 +383,7 @@ impl VirtualRouter {
         let state = if answers {
             State::Resigning(Resigning {
                 until: turn.now + longest,
+                repeat_at: None,
             })
         } else {
             State::Initialize(Initialize::default())

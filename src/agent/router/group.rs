@@ -67,7 +67,7 @@ impl VirtualRouter {
     /// Takes part from now on.
     pub fn begin(&mut self, turn: &mut Turn<'_>) {
         let heard = self.active_router.is_some();
-        let owner = self.priority.is_owner();
+        let owner = self.priority.is_owner() && self.yielded().is_none();
         if owner && !(heard && self.bond.awaits) {
             self.claim(turn, Reason::Startup);
             return;
@@ -149,6 +149,9 @@ impl VirtualRouter {
         let State::Backup(backup) = &self.state else {
             return None;
         };
+        if self.is_taking() {
+            return None;
+        }
         let heard = backup.better_heard_at?;
         let until = heard + self.sign_of_life();
         let void = resigned.is_some_and(|at| at >= heard);
@@ -157,6 +160,9 @@ impl VirtualRouter {
 
     /// Somebody is Active where it listens, better or not.
     pub fn hears_incumbent(&self, now: Instant) -> bool {
+        if self.is_taking() {
+            return self.is_backup();
+        }
         let heard = self.active_router.as_ref().filter(|_| self.is_backup());
         heard.is_some_and(|router| {
             router.priority > 0 && now.since(router.last_advert) < self.sign_of_life()

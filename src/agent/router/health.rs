@@ -120,6 +120,7 @@ impl VirtualRouter {
             State::Active(_) | State::Resigning(_) => Told::Master,
             State::Backup(_) => Told::Backup,
             State::Initialize(_) if self.stopping => Told::Stop,
+            State::Initialize(_) if self.is_drained() => Told::Stop,
             State::Initialize(_) if self.obstacles.block() => Told::Fault,
             State::Initialize(_) if self.told.is_none() => return,
             State::Initialize(_) => Told::Backup,

@@ -14,6 +14,7 @@ mod haste;
 mod health;
 mod inquiry;
 mod leaving;
+mod moving;
 mod news;
 mod nodes;
 mod picture;
@@ -22,6 +23,7 @@ mod reload;
 mod rivals;
 mod routes;
 mod sending;
+mod state;
 mod timers;
 
 use allowance::Allowance;
@@ -31,8 +33,10 @@ use group::MateInFault;
 use haste::Haste;
 pub(super) use health::Told;
 use inquiry::{Inquiry, Left};
+use moving::Moving;
 use proof::Proof;
 use rivals::Rival;
+use state::{Active, Backup, Claiming, Initialize, Parting, Resigning, State};
 pub use timers::Timer;
 
 use std::collections::BTreeSet;
@@ -134,103 +138,11 @@ pub(super) struct VirtualRouter {
     left: Option<Left>,
     /// What differs from other nodes' settings, as they tell it.
     divergence: Vec<Drift>,
+    moving: Moving,
     /// As it was last told to other nodes.
     news_mark: Option<u64>,
     /// Grows with each reload.
     settings_mark: u32,
-}
-
-#[derive(Clone, Debug)]
-enum State {
-    Initialize(Initialize),
-    Backup(Backup),
-    /// The first advertisement was handed to the kernel. Whether it has left
-    /// is told before anything else happens; only then are we Active.
-    Claiming(Claiming),
-    Active(Active),
-    /// Priority 0 was sent; the addresses answer until somebody relieves us.
-    Resigning(Resigning),
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Initialize {
-    /// Able to take part, and listening first.
-    settled_at: Option<Instant>,
-    /// That is over, and the mates are waited for.
-    ready: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Backup {
-    /// Active_Adver_Interval.
-    active_interval: Duration,
-    /// Active_Down_Timer.
-    down_at: Instant,
-    /// Why we claim when `down_at` comes.
-    claim_reason: Reason,
-    /// The Active_Down_Timer was late once and was given one interval more.
-    forgiven: bool,
-    /// The preempt delay, while it runs.
-    preempt_at: Option<Instant>,
-    /// When one was last heard that we respect: it outranks us, or `preempt`
-    /// is off.
-    better_heard_at: Option<Instant>,
-    /// When the Active resigned, until another is heard.
-    resigned_at: Option<Instant>,
-    parting: Option<Parting>,
-}
-
-/// The advertisement that is owed once the addresses are gone.
-#[derive(Clone, Copy, Debug)]
-struct Parting {
-    priority: u8,
-    /// Only if one of them was there until now: whoever took over while we
-    /// slept has announced since our kernel let them go.
-    if_answered: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Claiming {
-    /// What we were, and are called meanwhile.
-    from: StateName,
-    reason: Reason,
-    active_interval: Duration,
-    /// Not told by then: taken for not sent.
-    until: Instant,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Active {
-    /// Adver_Timer.
-    advert_at: Instant,
-    /// When an advertisement last left.
-    last_left: Instant,
-    /// How long our peers wait after it, by the interval that it told them.
-    patience: Duration,
-    /// We stood still for longer than our peers' patience: whoever took over
-    /// is given until then to be heard, and nothing leaves us before.
-    doubts_until: Option<Instant>,
-    /// Answers to losing advertisements that may still be sent.
-    answers: Allowance,
-    /// The last burst that a losing advertisement or a stall caused.
-    last_reaffirmed: Option<Instant>,
-    /// Another one that is owed, once the pause is over.
-    reaffirm_at: Option<Instant>,
-    rival: Rival,
-    /// The addresses wait for `before_active`, ours or a mate's.
-    barred: bool,
-}
-
-impl Active {
-    /// Nothing has left us for longer than our peers' patience.
-    fn overslept(&self, now: Instant) -> bool {
-        now.since(self.last_left) > self.patience
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Resigning {
-    until: Instant,
 }
 
 impl VirtualRouter {
@@ -278,6 +190,7 @@ impl VirtualRouter {
             resigned: None,
             left: None,
             divergence: Vec::new(),
+            moving: Moving::default(),
             news_mark: None,
             settings_mark: 0,
             settings,
@@ -298,6 +211,7 @@ impl VirtualRouter {
 
     pub fn state_name(&self) -> StateName {
         match self.state {
+            State::Initialize(_) if self.is_drained() => StateName::Drained,
             State::Initialize(_) if self.obstacles.block() => StateName::Fault,
             State::Initialize(_) | State::Resigning(_) => StateName::Initialize,
             State::Backup(_) => StateName::Backup,
@@ -339,9 +253,12 @@ impl VirtualRouter {
     }
 
     /// Enters `state`; reports it when its name is another.
-    fn enter(&mut self, turn: &mut Turn<'_>, from: StateName, state: State, reason: Reason) {
+    fn enter(&mut self, turn: &mut Turn<'_>, from: StateName, state: State, mut reason: Reason) {
         self.state = state;
         if matches!(self.state, State::Initialize(_)) {
+            if self.left_for_good(turn.now) {
+                reason = Reason::Drained;
+            }
             // What was heard before proves nothing about what comes.
             self.heard_active = false;
             self.active_router = None;
@@ -360,7 +277,9 @@ impl VirtualRouter {
         self.counters.transitions += 1;
         let obstacles = match to {
             StateName::Fault => self.obstacles.blocking_texts(),
-            StateName::Initialize | StateName::Backup | StateName::Active => Vec::new(),
+            StateName::Initialize | StateName::Backup | StateName::Active | StateName::Drained => {
+                Vec::new()
+            }
         };
         let fact = Fact::Transition {
             from,
@@ -375,6 +294,11 @@ impl VirtualRouter {
     /// nothing stands in the way, gives everything up when something does.
     fn refresh(&mut self, turn: &mut Turn<'_>) {
         let from = self.state_name();
+        self.refresh_from(turn, from);
+    }
+
+    /// `from`: what it was called before.
+    fn refresh_from(&mut self, turn: &mut Turn<'_>, from: StateName) {
         self.reprioritize(turn);
         self.source = turn.world.source(&self.settings);
         let held = (&self.holdings, &self.routing);
@@ -387,6 +311,7 @@ impl VirtualRouter {
         self.show_silence(turn.now);
         self.show_findings(turn);
         self.show_left();
+        self.show_moves();
         // What is not known yet keeps an instance from beginning, and takes
         // nothing from one that works.
         let blocked = self.obstacles.block() && !self.stays_degraded(turn);
@@ -413,15 +338,16 @@ impl VirtualRouter {
             }) if !blocked => {}
             State::Initialize(_) | State::Backup(_) | State::Claiming(_) | State::Resigning(_) => {
                 self.active_router = None;
-                let reason = if self.stopping {
-                    Reason::Shutdown
-                } else {
-                    Reason::Obstacle
+                let reason = match (self.stopping, self.is_drained()) {
+                    (true, _) => Reason::Shutdown,
+                    (false, true) => Reason::Drained,
+                    (false, false) => Reason::Obstacle,
                 };
                 let state = State::Initialize(Initialize::default());
                 self.enter(turn, from, state, reason);
             }
         }
+        self.look_for_able(turn);
         self.mend(turn);
     }
 

@@ -44,7 +44,9 @@ impl VirtualRouter {
     }
 
     pub(super) fn fitness(&self) -> Fitness {
-        if self.obstacles.allow() && !self.stopping {
+        if self.is_drained() {
+            Fitness::Unable
+        } else if self.obstacles.allow() && !self.stopping {
             Fitness::Able
         } else if self.obstacles.only_checks() && !self.stopping {
             Fitness::ChecksFail

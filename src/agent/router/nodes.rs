@@ -60,6 +60,7 @@ impl VirtualRouter {
         if left.is_none() || heard != left || self.active_on_link(turn).is_some() {
             return;
         }
+        self.successor_is_lost(Some(node), true);
         let wait = if self.is_best_but(turn, node) {
             Duration::ZERO
         } else {
@@ -125,6 +126,9 @@ impl VirtualRouter {
         let Some(theirs) = news.source.map(|source| (news.priority, source)) else {
             return;
         };
+        if self.moves_with() == Some(node) {
+            return;
+        }
         let over = self.proof.claimed_over(turn.now, node);
         if outranks(theirs, (self.priority.get(), source)) && !over {
             self.begin_proof(turn, node.clone());

@@ -311,6 +311,7 @@ impl VirtualRouter {
                 }
             }
             Word::Claim { round, .. } => self.on_claim_by_node(turn, node, *round),
+            Word::Move { .. } | Word::Command { .. } | Word::Outcome { .. } => {}
         }
     }
 

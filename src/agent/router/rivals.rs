@@ -46,6 +46,7 @@ impl VirtualRouter {
             State::Active(active) if claim.solicited => {
                 self.rival_answers(turn, active, interface, claim);
             }
+            State::Active(_) if self.is_yielding() && self.is_a_nodes(turn, claim) => {}
             State::Active(active) if self.is_a_nodes(turn, claim) => {
                 // Between nodes the election decides; clients are told again.
                 self.reaffirm(turn, active);
@@ -125,7 +126,8 @@ impl VirtualRouter {
     pub(super) fn look_for_rival(&self, turn: &mut Turn<'_>, rival: &mut Rival) -> bool {
         let unicast = !self.settings.unicast_peers.is_empty();
         let asked = |pause| rival.asked_at.is_some_and(|at| turn.now.since(at) < pause);
-        if turn.now.since(self.since) < BURST || (unicast && asked(BROADCAST_PAUSE)) {
+        let moving = self.moves_with().is_some();
+        if moving || turn.now.since(self.since) < BURST || (unicast && asked(BROADCAST_PAUSE)) {
             return false;
         }
         let (Some(source), Some(address)) = (self.source, self.representative()) else {

@@ -36,16 +36,18 @@ impl VirtualRouter {
             last_reaffirmed: None,
             reaffirm_at: None,
             rival: Rival::default(),
-            barred: self.bond.awaits,
+            barred: self.bond.awaits && reason != Reason::Returned,
         };
         self.active_router = None;
         self.drift.clear();
         self.forget_conflicts(turn.now);
         self.enter(turn, from, State::Active(active), reason);
         self.holdings.renew(turn, turn.now + self.own_interval());
+        self.set_yielded(None);
         if self.bond.awaits {
             self.promote(turn);
-        } else {
+        }
+        if !self.is_barred() {
             self.holdings.claim(turn);
             self.routing.claim_anew();
         }

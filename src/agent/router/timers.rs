@@ -24,6 +24,8 @@ pub enum Timer {
     Proof,
     /// A question who else has an address that is about to be claimed.
     Inquiry,
+    /// A planned move: to be repeated, or given up.
+    Move,
 }
 
 impl VirtualRouter {
@@ -43,13 +45,17 @@ impl VirtualRouter {
                 Some((active.advert_at, Timer::Advert)),
                 active
                     .reaffirm_at
-                    .filter(|_| active.doubts_until.is_none())
+                    .filter(|_| active.doubts_until.is_none() && !self.is_yielding())
                     .map(|at| (at, Timer::Announcement)),
             ],
-            State::Resigning(resigning) => [Some((resigning.until, Timer::Resignation)), None],
+            State::Resigning(resigning) => [
+                Some((resigning.until, Timer::Resignation)),
+                resigning.repeat_at.map(|at| (at, Timer::Advert)),
+            ],
         };
         let doubts = matches!(&self.state, State::Active(active) if active.doubts_until.is_some());
-        let announcement = self.announcer.next().filter(|_| !doubts);
+        let quiet = doubts || self.is_yielding();
+        let announcement = self.announcer.next().filter(|_| !quiet);
         let announcement = announcement.map(|at| (at, Timer::Announcement));
         let address = self.next_mending().map(|at| (at, Timer::Address));
         let hook = self.hooks.next().into_iter().chain(self.awaited.next());
@@ -101,11 +107,7 @@ impl VirtualRouter {
                 }
             }
             State::Active(active) => self.active_wakes(turn, active),
-            State::Resigning(resigning) => {
-                if resigning.until <= turn.now {
-                    self.relieved(turn);
-                }
-            }
+            State::Resigning(resigning) => self.resigning_wakes(turn, resigning),
         }
         if self.next_mending().is_some_and(|at| at <= turn.now) {
             self.holdings.expire(turn.now);
@@ -152,6 +154,11 @@ impl VirtualRouter {
     fn active_wakes(&mut self, turn: &mut Turn<'_>, mut active: Active) {
         let interval = self.own_interval();
         let late = turn.now.since(active.advert_at);
+        if self.is_silent() && active.advert_at <= turn.now && !active.overslept(turn.now) {
+            active.advert_at = turn.now + interval;
+            self.state = State::Active(active);
+            return;
+        }
         if active.doubts_until.is_none() && active.overslept(turn.now) {
             active.doubts_until = Some(turn.now + interval);
             active.advert_at = turn.now + interval;

@@ -115,6 +115,10 @@ impl Keeper {
         })
     }
 
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// The ceiling, from what is in the file. With `now`, because something
     /// will be signed soon, the next one is in the file already.
     pub fn ceiling(&self, now: bool) -> Ceiling {

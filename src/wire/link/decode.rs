@@ -10,23 +10,24 @@ use minicbor::data::Type;
 use minicbor::decode::Error;
 
 use super::message::{
-    ANSWER, ASK, CHECK, CHECK_GONE, CLAIM, INSTANCE, INSTANCE_GONE, check_of, family_of,
-    fitness_of, state_of, version_of,
+    ANSWER, ASK, CHECK, CHECK_GONE, CLAIM, COMMAND, INSTANCE, INSTANCE_GONE, MOVE, OUTCOME,
+    check_of, family_of, fitness_of, state_of, version_of,
 };
+use super::moves;
 use crate::agent::cluster::Refusal;
 use crate::agent::cluster::message::{
     ADDRESSES_MAX, CheckNews, Fitness, InstanceNews, KEYS_MAX, MESSAGE_BYTES_MAX, Message, News,
-    OBSTACLES_MAX, ObstacleNews, Record, TEXT_BYTES_MAX, Word, cut,
+    OBSTACLES_MAX, ObstacleNews, Record, TEXT_BYTES_MAX, Word, cut_to,
 };
 use crate::agent::jobs::CheckName;
-use crate::agent::values::{InstanceName, MacAddress, NAME_BYTES_MAX, Vrid, is_name};
+use crate::agent::values::{InstanceName, MacAddress, NAME_BYTES_MAX, NodeName, Vrid, is_name};
 
 /// No time is taken for longer, so that it can be added to any other.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// Why something cannot be had.
 #[derive(Debug)]
-enum Lack {
+pub(super) enum Lack {
     /// It is no CBOR, or of another shape than it ever had.
     Broken,
     /// It has a value that this version does not know; it is left out.
@@ -39,7 +40,7 @@ impl From<Error> for Lack {
     }
 }
 
-type Found<T> = Result<T, Lack>;
+pub(super) type Found<T> = Result<T, Lack>;
 
 /// Records and words that this version does not know are left out, texts are
 /// cut, lists end at their bounds, and no text has control characters.
@@ -142,35 +143,57 @@ fn check(fields: &mut Fields<'_, '_>) -> Found<CheckNews> {
 fn word(input: &mut Decoder<'_>) -> Found<Word> {
     let mut fields = Fields::begin(input)?;
     let kind = fields.needed(|input| one_of(input, u8_of))?;
-    if ![ASK, ANSWER, CLAIM].contains(&kind) {
-        return Err(Lack::Unknown);
-    }
-    let instance = fields.needed(instance_name)?;
-    let round = fields.needed(|input| one_of(input, |n| u32::try_from(n).ok()))?;
     match kind {
-        ASK => Ok(Word::Ask { instance, round }),
-        CLAIM => Ok(Word::Claim { instance, round }),
-        _ => Ok(Word::Answer {
-            instance,
-            round,
+        ASK => Ok(Word::Ask {
+            instance: fields.needed(instance_name)?,
+            round: fields.needed(round)?,
+        }),
+        ANSWER => Ok(Word::Answer {
+            instance: fields.needed(instance_name)?,
+            round: fields.needed(round)?,
             shown: fields.needed(flag)?,
         }),
+        CLAIM => Ok(Word::Claim {
+            instance: fields.needed(instance_name)?,
+            round: fields.needed(round)?,
+        }),
+        MOVE => Ok(Word::Move {
+            instance: fields.needed(instance_name)?,
+            serial: fields.needed(number)?,
+            step: fields.needed(moves::read_step)?,
+        }),
+        COMMAND => Ok(Word::Command {
+            serial: fields.needed(number)?,
+            order: fields.needed(moves::read_order)?,
+        }),
+        OUTCOME => Ok(Word::Outcome {
+            serial: fields.needed(number)?,
+            answer: fields.or_default(|input| option(input, moves::read_answer))?,
+        }),
+        _ => Err(Lack::Unknown),
     }
 }
 
+fn round(input: &mut Decoder<'_>) -> Found<u32> {
+    one_of(input, |number| u32::try_from(number).ok())
+}
+
 /// The elements of an array, one after the other.
-struct Fields<'i, 'b> {
+pub(super) struct Fields<'i, 'b> {
     input: &'i mut Decoder<'b>,
     left: u64,
 }
 
 impl<'i, 'b> Fields<'i, 'b> {
-    fn begin(input: &'i mut Decoder<'b>) -> Found<Self> {
+    pub(super) fn begin(input: &'i mut Decoder<'b>) -> Found<Self> {
         let left = input.array()?.ok_or(Lack::Broken)?;
         Ok(Self { input, left })
     }
 
-    fn needed<T>(&mut self, read: impl FnOnce(&mut Decoder<'b>) -> Found<T>) -> Found<T> {
+    pub(super) fn needed<T>(
+        &mut self,
+        read: impl FnOnce(&mut Decoder<'b>) -> Found<T>,
+    ) -> Found<T> {
         self.left = self.left.checked_sub(1).ok_or(Lack::Broken)?;
         read(self.input)
     }
@@ -183,7 +206,7 @@ impl<'i, 'b> Fields<'i, 'b> {
         }
     }
 
-    fn or_default<T: Default>(
+    pub(super) fn or_default<T: Default>(
         &mut self,
         read: impl FnOnce(&mut Decoder<'b>) -> Found<T>,
     ) -> Found<T> {
@@ -239,7 +262,7 @@ fn list<'b, T>(
     Ok(items)
 }
 
-fn option<'b, T>(
+pub(super) fn option<'b, T>(
     input: &mut Decoder<'b>,
     read: impl FnOnce(&mut Decoder<'b>) -> Found<T>,
 ) -> Found<Option<T>> {
@@ -249,15 +272,15 @@ fn option<'b, T>(
     }
 }
 
-fn number(input: &mut Decoder<'_>) -> Found<u64> {
+pub(super) fn number(input: &mut Decoder<'_>) -> Found<u64> {
     Ok(input.u64()?)
 }
 
-fn u8_of(number: u64) -> Option<u8> {
+pub(super) fn u8_of(number: u64) -> Option<u8> {
     u8::try_from(number).ok()
 }
 
-fn one_of<T>(input: &mut Decoder<'_>, known: impl FnOnce(u64) -> Option<T>) -> Found<T> {
+pub(super) fn one_of<T>(input: &mut Decoder<'_>, known: impl FnOnce(u64) -> Option<T>) -> Found<T> {
     known(input.u64()?).ok_or(Lack::Unknown)
 }
 
@@ -265,15 +288,25 @@ fn flag(input: &mut Decoder<'_>) -> Found<bool> {
     Ok(input.bool()?)
 }
 
-fn span(input: &mut Decoder<'_>) -> Found<Duration> {
+pub(super) fn span(input: &mut Decoder<'_>) -> Found<Duration> {
     Ok(Duration::from_micros(input.u64()?).min(LONGEST))
 }
 
 /// It is shown to people, on terminals.
 fn text(input: &mut Decoder<'_>) -> Found<String> {
+    text_to(input, TEXT_BYTES_MAX)
+}
+
+/// The same with another bound.
+pub(super) fn text_to(input: &mut Decoder<'_>, bytes_max: usize) -> Found<String> {
     let text = input.str()?;
     let shown = |c: char| if c.is_control() { ' ' } else { c };
-    Ok(cut(&text.chars().map(shown).collect::<String>()))
+    let text: String = text.chars().map(shown).collect();
+    Ok(cut_to(&text, bytes_max))
+}
+
+pub(super) fn node_name(input: &mut Decoder<'_>) -> Found<NodeName> {
+    name(input).map(NodeName::new)
 }
 
 fn name<'b>(input: &mut Decoder<'b>) -> Found<&'b str> {
@@ -281,7 +314,7 @@ fn name<'b>(input: &mut Decoder<'b>) -> Found<&'b str> {
     is_name(name).then_some(name).ok_or(Lack::Unknown)
 }
 
-fn instance_name(input: &mut Decoder<'_>) -> Found<InstanceName> {
+pub(super) fn instance_name(input: &mut Decoder<'_>) -> Found<InstanceName> {
     name(input).map(InstanceName::new)
 }
 

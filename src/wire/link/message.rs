@@ -11,12 +11,13 @@ use ipnet::IpNet;
 use minicbor::Encoder;
 use minicbor::encode::Error;
 
+use super::moves;
 use crate::agent::cluster::message::{
     ADDRESSES_MAX, CheckNews, Fitness, InstanceNews, KEYS_MAX, MESSAGE_BYTES_MAX, Message, News,
     OBSTACLES_MAX, Record, Word, cut,
 };
 use crate::agent::status::{CheckState, StateName};
-use crate::agent::values::{Family, MacAddress, Version};
+use crate::agent::values::{Family, InstanceName, MacAddress, Version};
 
 pub(super) const INSTANCE: u8 = 0;
 pub(super) const INSTANCE_GONE: u8 = 1;
@@ -26,9 +27,12 @@ pub(super) const CHECK_GONE: u8 = 3;
 pub(super) const ASK: u8 = 0;
 pub(super) const ANSWER: u8 = 1;
 pub(super) const CLAIM: u8 = 2;
+pub(super) const MOVE: u8 = 3;
+pub(super) const COMMAND: u8 = 4;
+pub(super) const OUTCOME: u8 = 5;
 
-type Out = Encoder<Vec<u8>>;
-type Done = Result<(), Error<Infallible>>;
+pub(super) type Out = Encoder<Vec<u8>>;
+pub(super) type Done = Result<(), Error<Infallible>>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a message of {0} bytes, and {MESSAGE_BYTES_MAX} are the most")]
@@ -130,14 +134,38 @@ fn check(out: &mut Out, news: &CheckNews) -> Done {
 }
 
 fn word(out: &mut Out, word: &Word) -> Done {
-    let instance = word.instance().as_str();
+    let about = |out: &mut Out, length, kind, instance: &InstanceName, round| -> Done {
+        out.array(length)?.u8(kind)?.str(instance.as_str())?;
+        out.u32(round)?.ok()
+    };
     match word {
-        Word::Ask { round, .. } => out.array(3)?.u8(ASK)?.str(instance)?.u32(*round)?.ok(),
-        Word::Answer { round, shown, .. } => {
-            out.array(4)?.u8(ANSWER)?.str(instance)?.u32(*round)?;
+        Word::Ask { instance, round } => about(out, 3, ASK, instance, *round),
+        Word::Answer {
+            instance,
+            round,
+            shown,
+        } => {
+            about(out, 4, ANSWER, instance, *round)?;
             out.bool(*shown)?.ok()
         }
-        Word::Claim { round, .. } => out.array(3)?.u8(CLAIM)?.str(instance)?.u32(*round)?.ok(),
+        Word::Claim { instance, round } => about(out, 3, CLAIM, instance, *round),
+        Word::Move {
+            instance,
+            serial,
+            step,
+        } => {
+            out.array(4)?.u8(MOVE)?.str(instance.as_str())?;
+            out.u64(*serial)?;
+            moves::step(out, step)
+        }
+        Word::Command { serial, order } => {
+            out.array(3)?.u8(COMMAND)?.u64(*serial)?;
+            moves::order(out, order)
+        }
+        Word::Outcome { serial, answer } => {
+            out.array(3)?.u8(OUTCOME)?.u64(*serial)?;
+            option(out, answer.as_ref(), moves::answer)
+        }
     }
 }
 
@@ -146,14 +174,18 @@ fn list<T>(out: &mut Out, items: &[T], mut each: impl FnMut(&mut Out, &T) -> Don
     items.iter().try_for_each(|item| each(out, item))
 }
 
-fn option<T>(out: &mut Out, item: Option<&T>, some: impl FnOnce(&mut Out, &T) -> Done) -> Done {
+pub(super) fn option<T>(
+    out: &mut Out,
+    item: Option<&T>,
+    some: impl FnOnce(&mut Out, &T) -> Done,
+) -> Done {
     match item {
         Some(item) => some(out, item),
         None => out.null()?.ok(),
     }
 }
 
-fn span(out: &mut Out, span: Duration) -> Done {
+pub(super) fn span(out: &mut Out, span: Duration) -> Done {
     let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
     out.u64(micros)?.ok()
 }
@@ -200,6 +232,7 @@ fn state_number(state: StateName) -> u8 {
         StateName::Backup => 1,
         StateName::Active => 2,
         StateName::Fault => 3,
+        StateName::Drained => 4,
     }
 }
 
@@ -209,6 +242,7 @@ pub(super) fn state_of(number: u64) -> Option<StateName> {
         StateName::Backup,
         StateName::Active,
         StateName::Fault,
+        StateName::Drained,
     ];
     all.into_iter()
         .find(|one| u64::from(state_number(*one)) == number)

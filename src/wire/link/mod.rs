@@ -33,6 +33,7 @@
 
 mod decode;
 pub mod message;
+mod moves;
 pub mod sealing;
 
 pub use decode::decode;

@@ -9,17 +9,19 @@ use vipward::agent::action::Action;
 use vipward::agent::cluster::LinkEvent;
 use vipward::agent::event::{Added, Claim, Event, InterfaceState, NotRenewed, NotSent, Removed};
 use vipward::agent::jobs::{Job, JobId, JobResult};
+use vipward::agent::moves::Order;
 use vipward::agent::routing::{Change, Effect, RoutingIndex, RoutingState};
 use vipward::agent::seal::Sequence;
 use vipward::agent::settings::Settings;
-use vipward::agent::time::Instant;
-use vipward::agent::values::{AddressIndex, Family, InstanceId, InterfaceName};
+use vipward::agent::time::{Instant, WallTime};
+use vipward::agent::values::{AddressIndex, Family, InstanceId, InterfaceName, NodeName};
 
 use super::clock::Clock;
 use super::custody::Account;
 use super::foreign::Foreign;
 use super::invariants::Ledger;
 use super::kernel::Kernel;
+use super::moves::Moves;
 use super::signing::Signing;
 use super::wire::Packet;
 
@@ -50,6 +52,7 @@ pub struct Host {
     pub channels: VecDeque<Input>,
     pub ledger: Ledger,
     pub account: Account,
+    pub moves: Moves,
 }
 
 /// An [`Event`] that owns its bytes.
@@ -104,6 +107,17 @@ pub enum Input {
         result: JobResult,
     },
     Reload(Box<Settings>),
+    /// Of an operator.
+    Order {
+        ticket: u64,
+        node: Option<NodeName>,
+        order: Order,
+    },
+    Kept {
+        serial: u64,
+        outcome: Result<WallTime, String>,
+    },
+    Clock(WallTime),
     Stop,
     StopNow,
 }
@@ -124,6 +138,9 @@ impl Input {
             | Input::Stop
             | Input::Done { .. }
             | Input::Reload(_)
+            | Input::Order { .. }
+            | Input::Kept { .. }
+            | Input::Clock(_)
             | Input::StopNow => false,
         }
     }
@@ -199,6 +216,17 @@ impl Input {
             Input::Stop => Event::Stop,
             Input::Done { job, result } => Event::JobDone { job, result },
             Input::Reload(settings) => Event::Reload(settings),
+            Input::Order {
+                ticket,
+                node,
+                order,
+            } => Event::Order {
+                ticket,
+                node,
+                order,
+            },
+            Input::Kept { serial, outcome } => Event::Kept { serial, outcome },
+            Input::Clock(wall) => Event::Clock(wall),
             Input::StopNow => Event::StopNow,
         }
     }
@@ -274,6 +302,9 @@ impl Input {
             Input::Stop => "is told to stop".to_owned(),
             Input::Done { job, result } => format!("job {} ended: {:?}", job.0, result.verdict),
             Input::Reload(_) => "is given a new configuration".to_owned(),
+            Input::Order { order, .. } => format!("is ordered: {order:?}"),
+            Input::Kept { outcome, .. } => format!("has written that down: {outcome:?}"),
+            Input::Clock(wall) => format!("is told the time: {}", wall.0),
             Input::StopNow => "is told to stop at once".to_owned(),
         }
     }

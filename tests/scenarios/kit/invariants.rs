@@ -203,6 +203,9 @@ pub fn told(lab: &mut Lab, id: HostId, input: &Input) {
         | Input::Unleased { .. }
         | Input::Done { .. }
         | Input::Reload(_)
+        | Input::Order { .. }
+        | Input::Kept { .. }
+        | Input::Clock(_)
         | Input::Stop
         | Input::StopNow => {}
     }
@@ -261,7 +264,11 @@ pub fn action(lab: &mut Lab, turn: &Turn, action: &Action) {
                 lab.fail(&format!("{target} on {interface} is no peer"));
             }
         }
-        Action::Inquire { .. } | Action::Tell { .. } | Action::Report(_) => {}
+        Action::Inquire { .. }
+        | Action::Tell { .. }
+        | Action::Keep { .. }
+        | Action::Answer { .. }
+        | Action::Report(_) => {}
     }
 }
 
@@ -321,7 +328,11 @@ fn advert_is_due(lab: &mut Lab, turn: &Turn, instance: InstanceId, priority: u8)
     if priority == 0 {
         // One that has just claimed takes it back when a mate cannot follow.
         let claimed = turn.takes_back.contains(&instance);
-        if !(was == Some(StateName::Active) || claimed) || is == StateName::Active {
+        // One that is being drained repeats it, and is called Initialize.
+        let agent = lab.at(id).agent.as_ref();
+        let custody = agent.and_then(|agent| agent.custody(instance));
+        let waits = custody.is_some_and(|custody| custody.speaks);
+        if !(was == Some(StateName::Active) || claimed || waits) || is == StateName::Active {
             lab.fail("priority 0 from one that does not leave");
         }
         return;

@@ -13,6 +13,7 @@ pub mod host;
 pub mod invariants;
 mod kernel;
 pub mod link;
+pub mod moves;
 mod orders;
 mod queries;
 pub mod routing;
@@ -139,6 +140,7 @@ impl Lab {
             agent: None,
             generation: 0,
             account: custody::Account::default(),
+            moves: moves::Moves::default(),
             powered: true,
             paused: false,
             catching_up: false,
@@ -413,6 +415,11 @@ impl Lab {
             Action::Tell { node, message } => {
                 self.note(id, || What::Told(node.clone(), message.words.clone()));
                 self.told(id, &node, message);
+            }
+            Action::Keep { serial, kept } => self.keep(id, serial, *kept),
+            Action::Answer { ticket, answer } => {
+                self.note(id, || What::Got(format!("answers: {answer:?}")));
+                self.answered(id, ticket, answer);
             }
             Action::Report(report) => self.note(id, || What::Reported(report)),
         }

@@ -70,6 +70,7 @@ impl Lab {
         host.ledger = Default::default();
         host.agent = Some(Agent::new(host.settings.clone(), now));
         self.begin_signing(id);
+        self.restore_moves(id);
     }
 
     pub fn start_all(&mut self) {

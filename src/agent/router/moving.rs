@@ -1,0 +1,507 @@
+//! A planned move between two nodes, and a drain, as one instance takes part
+//! in them (PROTOCOL section 2). Who asks whom for what, and when it breaks
+//! off, is decided for all members of a group in `agent/moves`.
+
+use super::*;
+use crate::agent::moves::DrainEnd;
+
+/// Of one instance.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Moving {
+    part: Part,
+    /// The node that it was handed over to: that one is not preempted.
+    yielded: Option<NodeName>,
+    yielded_moved: bool,
+    drained: Option<Drained>,
+    /// Resigning, to be drained when that is over.
+    leaving: Option<DrainEnd>,
+    /// The node that should hand over to us, instead of losing it.
+    wants: Option<NodeName>,
+    /// It was asked, and does not.
+    asked_in_vain: Option<Instant>,
+    /// Nobody who is known could be Active, since then.
+    stranded: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Drained {
+    since: Instant,
+    end: DrainEnd,
+}
+
+/// Its part in a move that is under way.
+#[derive(Clone, Debug, Default)]
+enum Part {
+    #[default]
+    None,
+    /// Active until the successor has everything.
+    Yielding {
+        since: Instant,
+        node: NodeName,
+        source: Option<IpAddr>,
+        /// The successor advertises, so we do not.
+        silent: bool,
+    },
+    /// The node lets go for us.
+    Taking {
+        since: Instant,
+        node: NodeName,
+        source: Option<IpAddr>,
+    },
+    /// The node was asked to.
+    Requesting { since: Instant, node: NodeName },
+}
+
+/// A node that was asked in vain is preempted in the ordinary way for so long.
+const IN_VAIN: Duration = Duration::from_secs(10);
+
+impl VirtualRouter {
+    /// Active, with nothing in doubt: it can be handed over.
+    pub fn is_whole(&self, now: Instant) -> bool {
+        matches!(&self.state, State::Active(active) if !active.barred)
+            && !self.doubts(now)
+            && self.cannot_send.is_none()
+            && matches!(self.moving.part, Part::None)
+            && !self.awaits_departure()
+    }
+
+    /// Why it would not take over from `node`, in words.
+    pub fn declines(&self, turn: &Turn<'_>, node: &NodeName) -> Option<String> {
+        let name = &self.settings.name;
+        let told = turn.world.nodes.get(node);
+        let told = told.and_then(|peer| peer.instance_now(turn.now, name));
+        if self.stopping {
+            return Some(format!("{name}: the agent is stopping"));
+        }
+        if !matches!(self.state, State::Backup(_)) {
+            let why = self.obstacles.blocking_texts().join("; ");
+            let why = if why.is_empty() {
+                why
+            } else {
+                format!(": {why}")
+            };
+            return Some(format!("{name} is {} there{why}", self.state_name()));
+        }
+        if self.pause(turn.now).is_some() {
+            return Some(format!(
+                "{name}: its hook before_active has just failed there"
+            ));
+        }
+        match told {
+            Some(news) if !self.corresponds(news) => Some(format!(
+                "{name} is another virtual router there: VRID {} ({})",
+                self.settings.vrid,
+                self.settings.family.name()
+            )),
+            Some(_) => None,
+            None => Some(format!(
+                "{name}: what {node} tells has not arrived there yet"
+            )),
+        }
+    }
+
+    fn source_of(&self, turn: &Turn<'_>, node: &NodeName) -> Option<IpAddr> {
+        let peer = turn.world.nodes.get(node)?;
+        peer.instance(&self.settings.name)?.source
+    }
+
+    /// `node` lets go: claims, once every hook before that has succeeded.
+    pub fn take_from(&mut self, turn: &mut Turn<'_>, node: &NodeName) {
+        let source = self.source_of(turn, node);
+        self.moving.part = Part::Taking {
+            since: turn.now,
+            node: node.clone(),
+            source,
+        };
+        self.proof.cancel();
+        self.wish = Some(Reason::HandedOver);
+    }
+
+    /// Everything that clients need is here, and they were told.
+    pub fn has_taken(&self, now: Instant) -> bool {
+        let held = |holding: &crate::agent::holdings::Holding| {
+            !holding.settings().required || holding.is_held()
+        };
+        matches!(&self.state, State::Active(active) if !active.barred)
+            && self.holdings.are_decided()
+            && self.holdings.iter().all(held)
+            && self.announcer.next().is_none_or(|at| at > now)
+    }
+
+    /// Goes on until the successor advertises, and then answers until it has
+    /// everything.
+    pub fn yield_to(&mut self, turn: &mut Turn<'_>, node: &NodeName) {
+        let source = self.source_of(turn, node);
+        self.moving.part = Part::Yielding {
+            since: turn.now,
+            node: node.clone(),
+            source,
+            silent: false,
+        };
+        self.proof.cancel();
+        self.refresh(turn);
+    }
+
+    /// The successor advertises.
+    pub fn keep_silent(&mut self, now: Instant) {
+        if let (Part::Yielding { silent, .. }, State::Active(active)) =
+            (&mut self.moving.part, &mut self.state)
+        {
+            *silent = true;
+            // Whoever listens hears the successor.
+            active.last_left = now;
+        }
+    }
+
+    pub(super) fn is_silent(&self) -> bool {
+        matches!(self.moving.part, Part::Yielding { silent: true, .. })
+    }
+
+    pub(super) fn is_yielding(&self) -> bool {
+        matches!(self.moving.part, Part::Yielding { .. })
+    }
+
+    pub fn is_taking(&self) -> bool {
+        matches!(self.moving.part, Part::Taking { .. })
+    }
+
+    /// Taking, or waiting to.
+    pub(super) fn is_promised(&self) -> bool {
+        matches!(
+            self.moving.part,
+            Part::Taking { .. } | Part::Requesting { .. }
+        )
+    }
+
+    /// The other node of a move in which both are Active.
+    pub(super) fn moves_with(&self) -> Option<&NodeName> {
+        match &self.moving.part {
+            Part::Yielding { node, .. } | Part::Taking { node, .. } => Some(node),
+            Part::None | Part::Requesting { .. } => None,
+        }
+    }
+
+    /// The advertisement, heard while Active, is of the other node of a move:
+    /// neither answered nor given way to.
+    pub(super) fn moves_with_source(&mut self, now: Instant, source: IpAddr, priority: u8) -> bool {
+        match &self.moving.part {
+            Part::Yielding { source: other, .. } if *other == Some(source) => {
+                if priority > 0 {
+                    self.keep_silent(now);
+                }
+                true
+            }
+            Part::Taking { source: other, .. } => *other == Some(source),
+            Part::Yielding { .. } | Part::None | Part::Requesting { .. } => false,
+        }
+    }
+
+    /// Row 12 by agreement: the successor has everything. `marked`: it is not
+    /// preempted afterwards.
+    pub fn hand_over(&mut self, turn: &mut Turn<'_>, marked: bool) {
+        let Part::Yielding { node, source, .. } = std::mem::take(&mut self.moving.part) else {
+            return;
+        };
+        if !matches!(self.state, State::Active(_)) {
+            return;
+        }
+        let peer = turn.world.nodes.get(&node);
+        let news = peer.and_then(|peer| peer.instance(&self.settings.name));
+        let interval = match (self.settings.version, news) {
+            (Version::V3, Some(news)) => news.advert_interval,
+            (Version::V2, _) | (Version::V3, None) => self.own_interval(),
+        };
+        self.active_router = source.map(|address| ActiveRouter {
+            address,
+            priority: news.map_or(0, |news| news.priority),
+            last_advert: turn.now,
+            ourselves: false,
+            checksum: None,
+            node: Some(node.clone()),
+        });
+        self.set_yielded(marked.then_some(node));
+        self.become_backup(turn, Reason::HandedOver, interval, None);
+        if let State::Backup(backup) = &mut self.state {
+            backup.better_heard_at = Some(turn.now);
+        }
+        self.refresh(turn);
+    }
+
+    /// The move is over, or broken off: the election's rules hold again.
+    pub fn end_part(&mut self, turn: &mut Turn<'_>) {
+        let part = std::mem::take(&mut self.moving.part);
+        match (&mut self.state, part) {
+            (State::Active(active), Part::Yielding { silent, .. }) => {
+                if silent {
+                    // Whoever claimed meanwhile hears at once that we stay.
+                    active.advert_at = turn.now;
+                }
+                let active = *active;
+                self.reaffirm(turn, active);
+            }
+            (_, Part::None) => return,
+            (_, Part::Yielding { .. } | Part::Taking { .. } | Part::Requesting { .. }) => {}
+        }
+        if self.is_backup() {
+            self.wish = None;
+            self.abandon();
+        }
+        self.refresh(turn);
+    }
+
+    pub fn yielded(&self) -> Option<&NodeName> {
+        self.moving.yielded.as_ref()
+    }
+
+    /// Since an earlier hand-over, or no more.
+    pub fn set_yielded(&mut self, node: Option<NodeName>) {
+        if self.moving.yielded != node {
+            self.moving.yielded = node;
+            self.moving.yielded_moved = true;
+        }
+    }
+
+    /// Whether [`VirtualRouter::yielded`] changed since this was last asked.
+    pub fn yielded_moved(&mut self) -> bool {
+        std::mem::take(&mut self.moving.yielded_moved)
+    }
+
+    /// Another than the successor is Active, or the successor has resigned.
+    pub(super) fn successor_is_lost(&mut self, by: Option<&NodeName>, resigned: bool) {
+        let Some(successor) = &self.moving.yielded else {
+            return;
+        };
+        let it = by.is_some_and(|node| node == successor);
+        if it == resigned && by.is_some() {
+            self.set_yielded(None);
+        }
+    }
+
+    pub fn drained(&self) -> Option<DrainEnd> {
+        self.moving.drained.map(|drained| drained.end)
+    }
+
+    pub(super) fn is_drained(&self) -> bool {
+        self.moving.drained.is_some()
+    }
+
+    pub fn is_leaving(&self) -> bool {
+        self.moving.leaving.is_some()
+    }
+
+    /// As an earlier agent kept it.
+    pub fn restore_drain(&mut self, now: Instant, end: DrainEnd) {
+        self.moving.drained = Some(Drained { since: now, end });
+    }
+
+    /// Out of the election, or back. An Active is to be brought out of that
+    /// first: here it would fall.
+    pub fn set_drained(&mut self, turn: &mut Turn<'_>, end: Option<DrainEnd>) {
+        let from = self.state_name();
+        self.moving.leaving = None;
+        let since = self.moving.drained.map_or(turn.now, |old| old.since);
+        self.moving.drained = end.map(|end| Drained { since, end });
+        if end.is_some() {
+            self.moving.part = Part::None;
+            self.set_yielded(None);
+        }
+        self.refresh_from(turn, from);
+    }
+
+    /// The successor has everything: out at once.
+    pub fn withdraw(&mut self, turn: &mut Turn<'_>, end: DrainEnd) {
+        let from = self.state_name();
+        self.moving.part = Part::None;
+        self.moving.drained = Some(Drained {
+            since: turn.now,
+            end,
+        });
+        self.enter(
+            turn,
+            from,
+            State::Initialize(Initialize::default()),
+            Reason::Drained,
+        );
+        self.refresh(turn);
+    }
+
+    /// Priority 0, and answers until it is relieved; then it is drained.
+    /// `returns`: if nobody takes over within the Active_Down_Interval it is
+    /// Active again, and not drained.
+    pub fn resign_to_drain(&mut self, turn: &mut Turn<'_>, end: DrainEnd, returns: bool) {
+        self.moving.leaving = Some(end);
+        self.resign(turn, true);
+        let interval = self.own_interval();
+        let until = turn.now + self.down_interval(interval);
+        if let (State::Resigning(resigning), true) = (&mut self.state, returns) {
+            resigning.repeat_at = Some(turn.now + interval);
+            resigning.until = until;
+        }
+    }
+
+    /// A mate was relieved: so are we, soon.
+    pub fn stay_out(&mut self, now: Instant) {
+        let interval = self.own_interval();
+        if let State::Resigning(resigning) = &mut self.state
+            && resigning.repeat_at.take().is_some()
+        {
+            resigning.until = resigning.until.min(now + interval);
+        }
+    }
+
+    /// Somebody took over, or will.
+    pub fn is_relieved(&self) -> bool {
+        match &self.state {
+            State::Resigning(resigning) => resigning.repeat_at.is_none(),
+            State::Initialize(_) | State::Backup(_) | State::Claiming(_) | State::Active(_) => {
+                self.is_drained()
+            }
+        }
+    }
+
+    pub fn is_resigning(&self) -> bool {
+        matches!(self.state, State::Resigning(_))
+    }
+
+    /// A resignation's clock.
+    pub(super) fn resigning_wakes(&mut self, turn: &mut Turn<'_>, mut resigning: Resigning) {
+        let returns = resigning.repeat_at.is_some();
+        if resigning.until <= turn.now {
+            if returns {
+                self.moving.leaving = None;
+                self.claim(turn, Reason::Returned);
+            } else {
+                self.relieved(turn);
+            }
+            return;
+        }
+        if let Some(at) = resigning.repeat_at.filter(|at| *at <= turn.now) {
+            resigning.repeat_at = Some((at + self.own_interval()).max(turn.now));
+            self.state = State::Resigning(resigning);
+            self.advertise(turn, 0);
+        }
+    }
+
+    /// Initialize was entered: one that was leaving is out now.
+    pub(super) fn left_for_good(&mut self, now: Instant) -> bool {
+        let end = self.moving.leaving.take();
+        if let Some(end) = end {
+            self.moving.drained = Some(Drained { since: now, end });
+        }
+        end.is_some()
+    }
+
+    /// The node from which it would rather be handed over what it is about to
+    /// take: a live Active that is heard by both ways.
+    pub fn asks_whom(&self, turn: &Turn<'_>, wish: Option<Reason>) -> Option<NodeName> {
+        let preempts = matches!(wish, Some(Reason::Preempted | Reason::Startup));
+        let in_vain = self.moving.asked_in_vain;
+        if !preempts || in_vain.is_some_and(|at| turn.now.since(at) < IN_VAIN) {
+            return None;
+        }
+        let heard = self.active_router.as_ref()?;
+        let (node, news) = self.active_on_link(turn)?;
+        let same = news.source == Some(heard.address) && self.is_backup();
+        (same && self.hears_incumbent(turn.now)).then(|| node.clone())
+    }
+
+    /// Waits for the node's answer instead of claiming.
+    pub fn ask_for(&mut self, turn: &mut Turn<'_>, node: &NodeName, leads: bool) {
+        self.moving.part = Part::Requesting {
+            since: turn.now,
+            node: node.clone(),
+        };
+        if leads {
+            self.moving.wants = Some(node.clone());
+        }
+        self.wish = None;
+        let patience = self.own_down_interval();
+        if let State::Backup(backup) = &mut self.state {
+            // From here on the timer tells when the incumbent falls silent.
+            backup.down_at = turn.now + patience;
+            backup.claim_reason = Reason::NoResponse;
+            backup.preempt_at = None;
+        }
+    }
+
+    /// Who tells to be Active.
+    pub fn told_active(&self, turn: &Turn<'_>) -> Option<NodeName> {
+        let (node, _) = self.active_on_link(turn)?;
+        Some(node.clone())
+    }
+
+    pub fn take_want(&mut self) -> Option<NodeName> {
+        self.moving.wants.take()
+    }
+
+    /// The node does not hand over: preempts in the ordinary way.
+    pub fn asked_in_vain(&mut self, turn: &mut Turn<'_>) {
+        self.moving.part = Part::None;
+        self.moving.asked_in_vain = Some(turn.now);
+        if self.is_backup() {
+            self.wish = Some(Reason::Preempted);
+        }
+    }
+
+    /// For `status`.
+    pub(super) fn show_moves(&mut self) {
+        if let Some(drained) = self.moving.drained {
+            let text = "an operator took it out; `vipward undrain` brings it back".to_owned();
+            self.obstacles.withdraw_from_election(
+                drained.since,
+                "drained",
+                "operator".to_owned(),
+                text,
+            );
+        }
+        let shown = match &self.moving.part {
+            Part::None => None,
+            Part::Yielding { since, node, .. } => {
+                Some((*since, node, "is being handed over to it"))
+            }
+            Part::Taking { since, node, .. } => Some((*since, node, "is being taken over from it")),
+            Part::Requesting { since, node } => {
+                Some((*since, node, "it was asked to hand it over to us"))
+            }
+        };
+        if let Some((since, node, text)) = shown {
+            let source = format!("node {node}");
+            self.obstacles
+                .show(since, "moving", source, text.to_owned());
+        }
+        if let Some(node) = &self.moving.yielded {
+            let text = "was handed over to it, and takes over when it is lost, or after \
+                        `vipward undrain` or a hand-over"
+                .to_owned();
+            self.obstacles
+                .show(self.since, "yielded", format!("node {node}"), text);
+        }
+    }
+
+    /// Nobody who is known can be Active, and since when.
+    pub(super) fn look_for_able(&mut self, turn: &mut Turn<'_>) {
+        let out = |state| matches!(state, StateName::Fault | StateName::Drained);
+        let name = &self.settings.name;
+        let here = matches!(self.state_name(), StateName::Fault | StateName::Drained);
+        let mut nodes = turn.world.nodes.iter().peekable();
+        let alone = nodes.peek().is_none();
+        let stranded = here
+            && !alone
+            && nodes.all(|(_, peer)| {
+                let news = peer.instance_now(turn.now, name);
+                news.map_or(!peer.is_reachable(), |news| out(news.state))
+            });
+        match (stranded, self.moving.stranded) {
+            (true, None) => {
+                self.moving.stranded = Some(turn.now);
+                turn.report(Some(name), Fact::NobodyAble);
+            }
+            (false, Some(_)) => self.moving.stranded = None,
+            (true, Some(_)) | (false, None) => {}
+        }
+    }
+
+    pub(super) fn stranded(&self) -> bool {
+        self.moving.stranded.is_some()
+    }
+}

@@ -1,0 +1,321 @@
+//! Out by an operator's order, also across restarts, and never so that
+//! nobody is left.
+
+use std::time::Duration;
+
+use rstest::rstest;
+use vipward::agent::moves::{DrainEnd, Order};
+use vipward::agent::report::Fact;
+use vipward::agent::settings::InstanceSettings;
+use vipward::agent::status::{Reason, StateName};
+use vipward::agent::values::InstanceName;
+
+use crate::groups;
+use crate::kit::moves::{drain, drain_by_force, undrain};
+use crate::kit::*;
+
+const ACTIVE: StateName = StateName::Active;
+const BACKUP: StateName = StateName::Backup;
+const DRAINED: StateName = StateName::Drained;
+
+fn settled(linked: bool, settings: Vec<InstanceSettings>) -> (Lab, HostId, HostId) {
+    let mut lab = Lab::new();
+    for one in settings {
+        lab.host(vec![one]);
+    }
+    if linked {
+        lab.connect(1);
+    }
+    lab.start_all();
+    lab.run(secs(20));
+    let (a, b) = (HostId(0), HostId(1));
+    assert_eq!(lab.state(a), ACTIVE);
+    lab.mark();
+    (lab, a, b)
+}
+
+fn pair(linked: bool) -> (Lab, HostId, HostId) {
+    settled(linked, vec![web(200), web(100)])
+}
+
+fn without_a_gap(lab: &mut Lab, span: Duration) {
+    let end = lab.now() + span;
+    while lab.next().is_some_and(|at| at <= end) {
+        lab.step();
+        let somebody = (0..lab.hosts.len()).any(|host| lab.holds(HostId(host), WEB).is_some());
+        assert!(somebody, "nobody has the address after {:?}", lab.elapsed());
+    }
+    lab.jump(end);
+}
+
+fn answered(lab: &Lab, host: HostId, ticket: u64) -> Result<String, String> {
+    let answer = lab.answer(host, ticket);
+    answer.expect("it is answered").1
+}
+
+#[rstest]
+#[case::with_the_link(true, ms(20))]
+#[case::without(false, skew(100) + ms(60))]
+fn somebody_takes_over_first(#[case] linked: bool, #[case] within: Duration) {
+    let (mut lab, a, b) = pair(linked);
+    let ticket = lab.order_at(a, drain("web"));
+    without_a_gap(&mut lab, within);
+    assert_eq!((lab.state(a), lab.state(b)), (DRAINED, ACTIVE));
+    let text = answered(&lab, a, ticket).expect("done");
+    assert!(text.starts_with("web is drained"), "{text}");
+    without_a_gap(&mut lab, secs(60));
+    assert_eq!((lab.state(a), lab.state(b)), (DRAINED, ACTIVE));
+    assert_eq!(lab.status(a).reason, Reason::Drained);
+    assert_eq!(lab.obstacles(a), ["drained"]);
+    assert_eq!(lab.holds(a, WEB), None);
+}
+
+#[rstest]
+fn it_lasts_across_restarts_and_ends_by_order(#[values(true, false)] linked: bool) {
+    let (mut lab, a, b) = pair(linked);
+    lab.order_at(a, drain("web"));
+    lab.run(secs(2));
+    lab.kill(a);
+    lab.start(a);
+    lab.run(secs(30));
+    assert_eq!((lab.state(a), lab.state(b)), (DRAINED, ACTIVE));
+    lab.power_off(b);
+    lab.run(secs(30));
+    assert_eq!(lab.state(a), DRAINED, "never Active");
+    lab.order_at(a, undrain("web"));
+    lab.run(secs(5));
+    assert_eq!(lab.state(a), ACTIVE);
+    lab.kill(a);
+    lab.start(a);
+    lab.run(secs(5));
+    assert_eq!(lab.state(a), ACTIVE, "that was written down, too");
+}
+
+/// By the time of day.
+#[rstest]
+fn it_ends_by_itself(#[values(false, true)] restarted: bool) {
+    let (mut lab, a, _) = pair(true);
+    let order = Order::Drain {
+        instance: None,
+        span: Some(Duration::from_hours(2)),
+        force: false,
+    };
+    lab.order_at(a, order);
+    lab.run(secs(10));
+    assert!(matches!(lab.status(a).drained, Some(DrainEnd::At(_))));
+    if restarted {
+        lab.kill(a);
+        lab.start(a);
+    }
+    lab.run(Duration::from_hours(2) - secs(12));
+    lab.tell_time(a);
+    lab.run(secs(1));
+    assert_eq!(lab.state(a), DRAINED);
+    lab.run(secs(2));
+    lab.tell_time(a);
+    lab.run(secs(10));
+    assert_eq!(lab.state(a), ACTIVE, "it preempts, as it did before");
+    assert!(lab.at(a).moves.kept.drained.is_empty());
+}
+
+#[rstest]
+fn what_cannot_be_written_down_changes_nothing(#[values(true, false)] linked: bool) {
+    let (mut lab, a, _) = pair(linked);
+    lab.at_mut(a).moves.broken = true;
+    let ticket = lab.order_at(a, drain("web"));
+    without_a_gap(&mut lab, secs(5));
+    let why = answered(&lab, a, ticket).expect_err("refused");
+    assert!(why.contains("no space left on device"), "{why}");
+    assert!(why.contains("nothing was changed"), "{why}");
+    assert_eq!(lab.state(a), ACTIVE);
+    assert!(lab.sent(a).iter().all(|(_, priority)| *priority == 200));
+}
+
+/// Nothing is given up before it would survive the agent.
+#[test]
+fn it_is_written_before_anything_is_given_up() {
+    let (mut lab, a, _) = pair(false);
+    lab.order_at(a, drain("web"));
+    assert_eq!(lab.at(a).moves.kept.drained.len(), 1, "the disk has it");
+    assert!(lab.sent(a).is_empty(), "and nothing was said yet");
+    lab.run(ms(5));
+    assert_eq!(lab.sent(a).first().map(|(_, priority)| *priority), Some(0));
+}
+
+#[test]
+fn without_an_able_node_it_is_refused() {
+    let (mut lab, a, b) = pair(true);
+    lab.order_at(b, drain("web"));
+    lab.run(secs(1));
+    assert_eq!(lab.state(b), DRAINED);
+    let ticket = lab.order_at(a, drain("web"));
+    without_a_gap(&mut lab, secs(5));
+    let why = answered(&lab, a, ticket).expect_err("refused");
+    assert!(why.contains("nobody could take web over"), "{why}");
+    assert!(why.contains("B: web is drained"), "{why}");
+    assert_eq!(lab.state(a), ACTIVE);
+    assert!(lab.at(a).moves.kept.drained.is_empty());
+}
+
+#[rstest]
+fn by_force_it_is_out_all_the_same(#[values(true, false)] linked: bool) {
+    let (mut lab, a, b) = pair(linked);
+    lab.power_off(b);
+    lab.run(secs(3));
+    let ticket = lab.order_at(a, drain_by_force("web"));
+    lab.run(secs(5));
+    answered(&lab, a, ticket).expect("done");
+    assert_eq!(lab.state(a), DRAINED);
+    assert_eq!(lab.holds(a, WEB), None);
+}
+
+/// Without a link nobody knows before: it asks by priority 0 and answers on.
+#[test]
+fn when_nobody_comes_it_stays_active() {
+    let (mut lab, a, b) = pair(false);
+    lab.power_off(b);
+    lab.run(secs(1));
+    lab.mark();
+    let ticket = lab.order_at(a, drain("web"));
+    without_a_gap(&mut lab, secs(10));
+    let why = answered(&lab, a, ticket).expect_err("refused");
+    assert!(why.contains("nobody took it over"), "{why}");
+    assert_eq!(lab.state(a), ACTIVE);
+    assert!(lab.at(a).moves.kept.drained.is_empty(), "cancelled");
+    let zeros = lab
+        .sent(a)
+        .into_iter()
+        .filter(|(_, priority)| *priority == 0);
+    assert!((3..=5).contains(&zeros.count()), "{:?}", lab.sent(a));
+    assert!(lab.obstacles(a).is_empty());
+}
+
+/// A Backup has nothing to give up.
+#[rstest]
+fn a_backup_is_out_at_once(#[values(true, false)] linked: bool) {
+    let (mut lab, a, b) = pair(linked);
+    let ticket = lab.order_at(b, drain("web"));
+    lab.run(ms(10));
+    assert_eq!(answered(&lab, b, ticket), Ok("web is drained".to_owned()));
+    assert_eq!(lab.state(b), DRAINED);
+    lab.power_off(a);
+    lab.run(secs(10));
+    assert_eq!(lab.state(b), DRAINED);
+}
+
+#[test]
+fn when_every_node_is_out_that_is_said_once() {
+    let (mut lab, a, b) = pair(true);
+    lab.order_at(b, drain("web"));
+    lab.run(secs(1));
+    lab.order_at(a, drain_by_force("web"));
+    lab.run(secs(10));
+    for host in [a, b] {
+        assert!(lab.status(host).stranded);
+        let said = lab.count_facts(host, |fact| *fact == Fact::NobodyAble);
+        assert_eq!(said, 1);
+    }
+    lab.order_at(b, undrain("web"));
+    lab.run(secs(5));
+    assert!(!lab.status(a).stranded && !lab.status(b).stranded);
+    assert_eq!(lab.state(b), ACTIVE);
+}
+
+#[test]
+fn all_instances_at_once() {
+    let mut lab = Lab::new();
+    let mut second = web(200);
+    second.name = InstanceName::new("mail");
+    second.vrid = vipward::agent::values::Vrid::new(77).expect("a VRID");
+    second.addresses = vec![address("192.0.2.101/24")];
+    let mut low = second.clone();
+    low.priority = vipward::agent::values::Priority::new(100).expect("a priority");
+    let a = lab.host(vec![web(200), second]);
+    let b = lab.host(vec![web(100), low]);
+    lab.connect(1);
+    lab.start_all();
+    lab.run(secs(20));
+    let ticket = lab.order_at(
+        a,
+        Order::Drain {
+            instance: None,
+            span: None,
+            force: false,
+        },
+    );
+    without_a_gap(&mut lab, secs(1));
+    let text = answered(&lab, a, ticket).expect("done");
+    assert_eq!(text.lines().count(), 2, "{text}");
+    for instance in [0, 1].map(vipward::agent::values::InstanceId) {
+        assert_eq!(lab.status_of(a, instance).state, DRAINED);
+        assert_eq!(lab.status_of(b, instance).state, ACTIVE);
+    }
+}
+
+/// A group moves whole; naming a member names all.
+#[rstest]
+fn a_group_moves_whole(#[values(true, false)] linked: bool) {
+    let (mut lab, a, b) = groups::pair();
+    if linked {
+        lab.connect(1);
+        for host in [a, b] {
+            let settings = lab.at(host).settings.clone();
+            lab.feed(host, crate::kit::host::Input::Reload(Box::new(settings)));
+        }
+        lab.run(secs(2));
+    }
+    lab.mark();
+    let ticket = lab.order_at(a, drain("inside"));
+    let end = lab.now() + secs(3);
+    while lab.next().is_some_and(|at| at <= end) {
+        lab.step();
+        for address in ["198.51.100.100", "192.0.2.100"] {
+            let held = [a, b].map(|host| lab.holds(host, address).is_some());
+            assert!(held.contains(&true), "nobody has {address}");
+        }
+    }
+    answered(&lab, a, ticket).expect("done");
+    assert_eq!(groups::states(&lab, a), [DRAINED, DRAINED]);
+    assert_eq!(groups::states(&lab, b), [ACTIVE, ACTIVE]);
+    assert_eq!(lab.group_state(a), DRAINED);
+}
+
+/// One member that cannot be taken keeps all.
+#[test]
+fn a_group_is_kept_by_one_member() {
+    let (mut lab, a, b) = groups::pair();
+    lab.connect(1);
+    for host in [a, b] {
+        let settings = lab.at(host).settings.clone();
+        lab.feed(host, crate::kit::host::Input::Reload(Box::new(settings)));
+    }
+    lab.run(secs(2));
+    lab.link(b, "eth1", false);
+    lab.run(ms(500));
+    let ticket = lab.order_at(a, drain("outside"));
+    lab.run(secs(5));
+    let why = answered(&lab, a, ticket).expect_err("refused");
+    assert!(why.contains("is fault"), "{why}");
+    assert_eq!(groups::states(&lab, a), [ACTIVE, ACTIVE]);
+    assert_eq!(
+        groups::states(&lab, b),
+        [StateName::Fault, StateName::Fault]
+    );
+}
+
+#[test]
+fn a_drained_one_may_be_in_fault_meanwhile() {
+    let (mut lab, a, b) = pair(true);
+    lab.order_at(a, drain("web"));
+    lab.run(secs(2));
+    lab.link(a, "eth0", false);
+    lab.run(secs(2));
+    assert_eq!(lab.state(a), DRAINED);
+    let ticket = lab.order_at(a, undrain("web"));
+    lab.run(secs(2));
+    answered(&lab, a, ticket).expect("done");
+    assert_eq!((lab.state(a), lab.state(b)), (StateName::Fault, ACTIVE));
+    lab.link(a, "eth0", true);
+    lab.run(secs(10));
+    assert_eq!((lab.state(a), lab.state(b)), (ACTIVE, BACKUP));
+}
