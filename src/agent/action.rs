@@ -100,4 +100,7 @@ pub struct AddressOrder {
     /// The kernel removes it by itself this long after the last renewal;
     /// `None`: never.
     pub lease: Option<Lease>,
+    /// A removal: another host has taken it over, and for a moment this one
+    /// goes on taking packets for it, without answering who has it.
+    pub lingers: bool,
 }

@@ -35,6 +35,8 @@ pub(super) struct Holdings {
     /// Since we became Backup an address went otherwise than by the end of
     /// its lease, or stays: clients may have learnt us.
     deleted: bool,
+    /// A successor has all of it, and the service here still works.
+    lingers: bool,
     /// In configuration order, as far as no reload added to it. An index is
     /// never used for another address.
     holdings: BTreeMap<AddressIndex, Holding>,
@@ -49,6 +51,7 @@ impl Holdings {
             lease: settings.lease,
             spoken_until: Instant::from_nanos(0),
             deleted: false,
+            lingers: false,
             holdings: BTreeMap::new(),
             next_index: 0,
         };
@@ -132,9 +135,15 @@ impl Holdings {
         all.all(|holding| holding.settings.network.addr() != address || holding.is_ours())
     }
 
+    /// The next release is to a successor that has everything.
+    pub fn linger(&mut self, lingers: bool) {
+        self.lingers = lingers;
+    }
+
     /// Orders every address, those believed present too: a claim begins by
     /// making sure.
     pub fn claim(&mut self, turn: &mut Turn<'_>) {
+        self.lingers = false;
         let spoken = self.speaks(turn.now);
         for holding in self.holdings.values_mut() {
             holding.claim(turn, self.owner, self.lease, spoken, true);
@@ -155,7 +164,7 @@ impl Holdings {
     pub fn release_departing(&mut self, turn: &mut Turn<'_>) {
         for holding in self.holdings.values_mut().rev() {
             if holding.departing {
-                holding.release(turn);
+                holding.release(turn, false);
             }
         }
         self.forget_departed();
@@ -165,7 +174,7 @@ impl Holdings {
     pub fn release(&mut self, turn: &mut Turn<'_>) {
         for holding in self.holdings.values_mut().rev() {
             self.deleted |= holding.stays_behind();
-            holding.release(turn);
+            holding.release(turn, self.lingers);
         }
         self.forget_departed();
     }

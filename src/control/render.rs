@@ -19,6 +19,7 @@ use super::{checks, groups, node_findings, picture, routing, words};
 /// Every instance on a line, then what is wrong with which.
 pub fn overview(document: &Document, now: Timestamp, colour: Colour) -> String {
     let mut text = headline(document, now);
+    text.push_str(&stranded(document, colour));
     let _ = writeln!(text, "{}", wrapped(&verdict(document)));
     if !document.nodes.is_empty() {
         let _ = writeln!(text, "{}", picture::verdict(document));
@@ -107,6 +108,21 @@ pub fn detail(document: &Document, instance: &Instance, now: Timestamp, colour: 
     rows.extend(or_none("error", errors(&instance.counters)));
     let _ = writeln!(text, "{}", pairs(&rows));
     paint(&text)
+}
+
+/// What no node can take, first of all.
+fn stranded(document: &Document, colour: Colour) -> String {
+    let all = document.instances.iter().filter(|one| one.stranded);
+    let names: Vec<&str> = all.map(|one| one.name.as_str()).collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    let nobody = marked("nobody", colour);
+    let text = format!(
+        "{nobody} can be Active for {}: every node that is known is drained, in fault or not heard",
+        words::list(&names, 5)
+    );
+    wrapped(&text) + "\n"
 }
 
 fn headline(document: &Document, now: Timestamp) -> String {

@@ -126,6 +126,7 @@ impl Effects {
 
     /// At the very end, when waiting harms nobody any more.
     pub fn close(&mut self, agent: &Agent) {
+        self.netlink.outlast();
         let signed = self.signing.has_signed();
         let last = signed.then(|| self.signing.numbers().monotonic);
         let marks = kept(agent);

@@ -28,6 +28,7 @@ use vipward::control::server::{ControlServer, Request, Setup, StatusPicture};
 use vipward::control::socket_path;
 
 mod command;
+mod moves;
 mod reload;
 mod requests;
 mod socket_file;
@@ -71,6 +72,9 @@ fn instance(name: &str, state: StateName) -> InstanceStatus {
         }),
         advert_interval: Duration::from_secs(1),
         active_down_interval: Duration::from_micros(3_414_062),
+        drained: None,
+        yielded_to: None,
+        stranded: false,
         drift: Vec::new(),
         conflicts: Vec::new(),
         hooks: Vec::new(),
@@ -194,6 +198,17 @@ impl Agent {
                 match request {
                     Request::Status(reply) => {
                         let _ = reply.send(picture.clone());
+                    }
+                    Request::Order(errand) => {
+                        let known = errand.order.instance().map(|one| one.as_str());
+                        let answer = match known {
+                            Some("nonsense") => Err("there is no instance nonsense".to_owned()),
+                            Some(_) | None => {
+                                let node = errand.node.map_or(String::new(), |n| n.to_string());
+                                Ok(format!("{node}{:?}", errand.order))
+                            }
+                        };
+                        let _ = errand.reply.send(answer);
                     }
                     Request::Apply(application) => {
                         if let Some((config, accepted)) = application.accept() {

@@ -138,6 +138,10 @@ fn no_agent_is_exit_3() {
 
 /// `vipward reload` by nobody, with this primary group and that other one.
 fn by_nobody(agent: &Agent, primary: u32, other: Option<Gid>) -> Output {
+    ordered_by_nobody(agent, primary, other, &["reload"])
+}
+
+fn ordered_by_nobody(agent: &Agent, primary: u32, other: Option<Gid>, order: &[&str]) -> Output {
     let directory = agent.directory.path();
     let everybody = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(directory, everybody).unwrap();
@@ -155,7 +159,7 @@ fn by_nobody(agent: &Agent, primary: u32, other: Option<Gid>) -> Output {
         Some(group) => command.arg(format!("--groups={group}")),
         None => command.arg("--clear-groups"),
     };
-    command.arg(&binary).args(["reload", "--runtime-dir"]);
+    command.arg(&binary).args(order).arg("--runtime-dir");
     command.arg(directory).current_dir(directory);
     command.output().unwrap()
 }
@@ -188,6 +192,17 @@ fn only_root_and_the_admin_group_may() {
         stderr(&output),
         "vipward: nobody may not: only root and members of the group daemon may (control.admin_group)\n"
     );
+    for order in [
+        &["handover", "web"][..],
+        &["drain"],
+        &["drain", "web", "--node", "lb2"],
+        &["undrain", "--node", "lb2"],
+    ] {
+        let output = ordered_by_nobody(&agent, NOBODY, None, order);
+        assert_eq!(code(&output), 1, "{order:?}: {output:?}");
+        assert!(stderr(&output).contains("nobody may not"), "{output:?}");
+    }
+    assert!(requests.try_recv().is_err(), "asked for a stranger");
     assert_eq!(judged.load(Ordering::SeqCst), 0, "judged for a stranger");
 
     let applying = std::thread::spawn(move || {

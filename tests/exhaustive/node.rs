@@ -278,6 +278,8 @@ impl Node {
             | Action::Probe { .. }
             | Action::Inquire { .. }
             | Action::Tell { .. }
+            | Action::Keep { .. }
+            | Action::Answer { .. }
             | Action::Report(_) => {}
         }
         Ok(())

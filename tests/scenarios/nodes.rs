@@ -97,9 +97,9 @@ fn an_idle_link_is_quiet() {
 }
 
 #[rstest]
-#[case::with_the_link(true, ms(2))]
+#[case::with_the_link(true, ms(4))]
 #[case::without(false, skew(100) + ms(1))]
-fn a_resignation_is_followed_at_once(#[case] linked: bool, #[case] at_most: std::time::Duration) {
+fn a_stop_is_followed_at_once(#[case] linked: bool, #[case] at_most: std::time::Duration) {
     let (mut lab, a, b) = settled(2);
     if !linked {
         lab.cut_link();

@@ -1,5 +1,6 @@
 //! One address: on the host or not, and what was ordered about it.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::agent::action::{Action, AddressOrder};
@@ -92,6 +93,14 @@ pub(in crate::agent) enum AddOutcome {
         error: String,
         retry_in: Duration,
     },
+}
+
+/// It means nothing on another interface.
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
 }
 
 impl Holding {
@@ -310,7 +319,8 @@ impl Holding {
         self.present && self.belongs_to_host
     }
 
-    pub(super) fn release(&mut self, turn: &mut Turn<'_>) {
+    /// `lingers`: another host has taken it over.
+    pub(super) fn release(&mut self, turn: &mut Turn<'_>, lingers: bool) {
         self.confirmed = false;
         self.vanished = None;
         self.confirm_by = None;
@@ -330,7 +340,8 @@ impl Holding {
         match order {
             Some(order) => {
                 self.pending = Some(Pending::Remove);
-                turn.act(Action::RemoveAddress(order));
+                let lingers = lingers && !is_link_local(order.network.addr());
+                turn.act(Action::RemoveAddress(AddressOrder { lingers, ..order }));
             }
             None => self.present = false,
         }

@@ -38,6 +38,7 @@ impl Holding {
             label: self.settings.label.clone(),
             source_address: self.settings.source_address,
             lease: None,
+            lingers: false,
         }
     }
 
@@ -66,6 +67,7 @@ impl Holding {
             label: self.settings.label.clone(),
             source_address: self.settings.source_address,
             lease: None,
+            lingers: false,
         })
     }
 }

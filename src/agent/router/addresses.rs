@@ -26,6 +26,7 @@ impl VirtualRouter {
             self.solicit_peers(turn);
             self.advertise(turn, parting.priority);
         }
+        self.bid_farewell(turn);
         self.leave_if_stopping(turn, gone);
     }
 
@@ -41,7 +42,7 @@ impl VirtualRouter {
     /// A unicast peer that was out of reach may stand in the kernel's table
     /// as one that is being given up, and what waits for it is thrown away
     /// then. A parting advertisement is sent once and must arrive.
-    fn solicit_peers(&self, turn: &mut Turn<'_>) {
+    pub(super) fn solicit_peers(&self, turn: &mut Turn<'_>) {
         let Some(source) = self.source else {
             return;
         };

@@ -46,9 +46,30 @@ impl VirtualRouter {
     /// A resigning router is done.
     pub(super) fn relieved(&mut self, turn: &mut Turn<'_>) {
         let from = self.state_name();
+        let source = self.source;
+        let ours = source.map(|source| (self.priority.get(), source));
+        let successor = self.active_router.as_ref().filter(|_| !self.retired);
+        self.farewell = successor
+            .zip(ours)
+            .and_then(|(router, ours)| losing_priority((router.priority, router.address), ours));
+        if successor.is_some() {
+            self.linger();
+        }
         let state = State::Initialize(Initialize::default());
         self.enter(turn, from, state, Reason::Shutdown);
         self.refresh(turn);
+    }
+
+    /// The last of its addresses is gone, and its successor announces again
+    /// on hearing this: a client may have been answered by us meanwhile.
+    pub(super) fn bid_farewell(&mut self, turn: &mut Turn<'_>) {
+        if matches!(self.state, State::Initialize(_))
+            && self.holdings.are_gone()
+            && let Some(priority) = self.farewell.take()
+        {
+            self.solicit_peers(turn);
+            self.advertise(turn, priority);
+        }
     }
 
     /// Stopped, and nothing of ours is left on the host.

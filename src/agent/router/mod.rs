@@ -139,6 +139,11 @@ pub(super) struct VirtualRouter {
     /// What differs from other nodes' settings, as they tell it.
     divergence: Vec<Drift>,
     moving: Moving,
+    /// The configuration no longer has it; it may be forgotten in the turn in
+    /// which nothing of it is left.
+    retired: bool,
+    /// Of the last advertisement of one that was relieved.
+    farewell: Option<u8>,
     /// As it was last told to other nodes.
     news_mark: Option<u64>,
     /// Grows with each reload.
@@ -191,6 +196,8 @@ impl VirtualRouter {
             left: None,
             divergence: Vec::new(),
             moving: Moving::default(),
+            retired: false,
+            farewell: None,
             news_mark: None,
             settings_mark: 0,
             settings,

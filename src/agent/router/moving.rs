@@ -3,6 +3,7 @@
 //! off, is decided for all members of a group in `agent/moves`.
 
 use super::*;
+use crate::agent::jobs::HookKind;
 use crate::agent::moves::DrainEnd;
 
 /// Of one instance.
@@ -220,11 +221,19 @@ impl VirtualRouter {
             node: Some(node.clone()),
         });
         self.set_yielded(marked.then_some(node));
+        self.linger();
         self.become_backup(turn, Reason::HandedOver, interval, None);
         if let State::Backup(backup) = &mut self.state {
             backup.better_heard_at = Some(turn.now);
         }
         self.refresh(turn);
+    }
+
+    /// The addresses that are about to go are answered for elsewhere, and
+    /// what was demoted does not serve them here.
+    pub(super) fn linger(&mut self) {
+        let serves = self.hook_time(HookKind::BeforeRelease).is_none();
+        self.holdings.linger(serves);
     }
 
     /// The move is over, or broken off: the election's rules hold again.
@@ -311,6 +320,7 @@ impl VirtualRouter {
     /// The successor has everything: out at once.
     pub fn withdraw(&mut self, turn: &mut Turn<'_>, end: DrainEnd) {
         let from = self.state_name();
+        self.linger();
         self.moving.part = Part::None;
         self.moving.drained = Some(Drained {
             since: turn.now,

@@ -148,6 +148,7 @@ impl Cleaner {
             label: None,
             source_address: false,
             lease: None,
+            lingers: false,
         };
         let (request, flags) = removal(&order, index);
         let deadline = Instant::now() + PATIENCE;

@@ -10,6 +10,7 @@
 mod batch;
 mod gateways;
 mod host;
+mod linger;
 mod monitor;
 mod orders;
 mod promotion;

@@ -11,6 +11,7 @@ use nix::net::if_::if_nametoindex;
 use tokio::sync::mpsc;
 
 use super::batch::{CHUNK_MAX, Line, Progress};
+use super::linger::Lingering;
 use super::promotion::Promotions;
 use super::reachable::Reachability;
 use super::request::{addition, judge_addition, judge_removal, removal, unleased};
@@ -44,6 +45,13 @@ impl Order {
         }
     }
 
+    fn lingering(&self) -> Option<&AddressOrder> {
+        match self {
+            Order::Remove(order) if order.lingers => Some(order),
+            Order::Remove(_) | Order::Add(_) => None,
+        }
+    }
+
     fn into_parts(self) -> AddressOrder {
         match self {
             Order::Add(order) | Order::Remove(order) => order,
@@ -70,6 +78,7 @@ impl Order {
 /// that wait are still carried out, additions are not, and the thread ends.
 pub struct Netlink {
     orders: mpsc::Sender<Task>,
+    lingering: Lingering,
 }
 
 /// Keeps an account of what was ordered where a later run finds it.
@@ -97,6 +106,7 @@ impl Netlink {
     /// [`Netlink::record`] gave, before any order that was given after it.
     pub fn start_keeping(answers: mpsc::Sender<Event<'static>>, keep: Keep) -> io::Result<Netlink> {
         let line = Line::open()?;
+        let lingering = Lingering::default();
         let (orders, waiting) = mpsc::channel(WAITING_MAX);
         let worker = Worker {
             waiting,
@@ -105,9 +115,10 @@ impl Netlink {
             line,
             reachability: Reachability::default(),
             warned: BTreeSet::new(),
+            lingering: lingering.clone(),
         };
         super::spawn("vip-netlink", move || worker.run())?;
-        Ok(Netlink { orders })
+        Ok(Netlink { orders, lingering })
     }
 
     /// Never blocks. Gives the order back when 16,384 wait already, or the
@@ -128,6 +139,12 @@ impl Netlink {
             Some(Task::Routing(order)) => Err(order),
             Some(Task::Order(_) | Task::Record(_)) | None => Ok(()),
         }
+    }
+
+    /// Waits until no address that went to another host is served here any
+    /// more: a quarter of a second after the last one, a second at most.
+    pub fn outlast(&self) {
+        self.lingering.wait();
     }
 
     /// Never blocks. Of several that wait only the last is kept. Dropped
@@ -152,6 +169,7 @@ struct Worker {
     line: Line,
     reachability: Reachability,
     warned: BTreeSet<InterfaceName>,
+    lingering: Lingering,
 }
 
 impl Worker {
@@ -218,6 +236,10 @@ impl Worker {
 
     /// Carries out a chunk and answers every order of it.
     fn carry_out(&mut self, chunk: &[Order]) {
+        let lingering: Vec<&AddressOrder> = chunk.iter().filter_map(Order::lingering).collect();
+        if !lingering.is_empty() {
+            self.lingering.begin(&lingering);
+        }
         let (outcomes, failure) = self.submit(chunk);
         if let Some(error) = &failure {
             tracing::warn!("address orders: {error}; a new netlink socket will be opened");
@@ -401,6 +423,7 @@ mod tests {
             line: Line::over(socket).with_patience(Duration::from_millis(50)),
             reachability: Reachability::default(),
             warned: BTreeSet::new(),
+            lingering: Lingering::default(),
         };
         (worker, events)
     }
@@ -418,6 +441,7 @@ mod tests {
             label: None,
             source_address: false,
             lease: None,
+            lingers: false,
         })]
     }
 

@@ -304,6 +304,7 @@ mod tests {
                 label: None,
                 source_address: false,
                 lease: Lease::from_seconds(2),
+                lingers: false,
             },
             at: timer::now(),
         }

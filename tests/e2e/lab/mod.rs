@@ -22,6 +22,7 @@ pub mod observer;
 pub mod outage;
 pub mod prober;
 pub mod process;
+pub mod resolver;
 pub mod service;
 pub mod spacing;
 pub mod stall;

@@ -124,6 +124,22 @@ impl Observer {
         frames
     }
 
+    /// For messages: what was seen so long before and after a moment.
+    pub fn around(&self, moment: Instant, span: Duration) -> String {
+        let frames = self.frames(moment - span);
+        let near = frames.iter().filter(|frame| frame.at <= moment + span);
+        let line = |frame: &Frame| {
+            let (sign, apart) = match frame.at >= moment {
+                true => ('+', frame.at - moment),
+                false => ('-', moment - frame.at),
+            };
+            let ms = apart.as_secs_f64() * 1e3;
+            let (host, interface) = (&frame.host, &frame.interface);
+            format!("  {sign}{ms:.3} ms, {host} {interface}: {}\n", frame.what)
+        };
+        near.map(line).collect()
+    }
+
     /// For messages: the last frames, times relative to the last one.
     pub fn last(&self, count: usize) -> String {
         let frames = lock(&self.shared.frames);

@@ -16,12 +16,15 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::Host;
 use super::frame::ones_complement_sum;
+use super::resolver::Resolver;
 
 const EVERY: Duration = Duration::from_millis(1);
 /// An answer later than this does not count.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// When it could not run for this long, the prober leaves probes out.
 const OWN_STALL: Duration = Duration::from_millis(5);
+/// Probes; a hundred times a second.
+const RESOLVED_EVERY: usize = 10;
 const MARK: u16 = 0x7677;
 
 pub struct Prober {
@@ -46,6 +49,9 @@ pub struct ProbeReport {
     /// When the first lost one was sent.
     #[allow(dead_code, reason = "read in the message of a failure")]
     pub first_lost_at: Option<Instant>,
+    /// How often the target was resolved anew.
+    #[allow(dead_code, reason = "read by those who ask for it")]
+    pub resolved: usize,
     /// The longest time in which the prober itself did not run.
     #[allow(dead_code, reason = "read in the message of a failure")]
     pub own_stall: Duration,
@@ -75,6 +81,15 @@ impl fmt::Debug for Answers {
 impl Prober {
     /// Probes `target` from `client` until it is stopped.
     pub fn start(client: &Host, target: IpAddr) -> Self {
+        Self::with(client, target, None)
+    }
+
+    /// The same by a client that resolves `target` anew every 10 ms.
+    pub fn start_resolving(client: &Host, target: IpAddr) -> Self {
+        Self::with(client, target, Some(Resolver::new(client, target)))
+    }
+
+    fn with(client: &Host, target: IpAddr, resolver: Option<Resolver>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let answered = Arc::new(AtomicUsize::new(0));
         let socket = client.namespace.run(|| open(target));
@@ -84,6 +99,8 @@ impl Prober {
             destination: SocketAddr::new(target, 0).into(),
             v4: target.is_ipv4(),
             probes: Vec::new(),
+            resolver,
+            resolved: 0,
             stop: Arc::clone(&stop),
             answered: Arc::clone(&answered),
         };
@@ -139,6 +156,8 @@ struct Probing {
     v4: bool,
     /// When each was sent and, if it was, answered.
     probes: Vec<(Instant, Option<Instant>)>,
+    resolver: Option<Resolver>,
+    resolved: usize,
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,
 }
@@ -152,6 +171,7 @@ impl Probing {
             if now >= next {
                 let late = now.duration_since(next);
                 own_stall = own_stall.max(late);
+                self.resolve_anew();
                 self.send(now);
                 next = if late > OWN_STALL { now } else { next } + EVERY;
             }
@@ -162,6 +182,19 @@ impl Probing {
             self.receive_until(Instant::now() + Duration::from_millis(20));
         }
         self.report(own_stall)
+    }
+
+    /// Not while a probe is under way, which would be lost by that.
+    fn resolve_anew(&mut self) {
+        let answered = |probe: &(Instant, Option<Instant>)| probe.1.is_some();
+        let quiet = self.probes.last().is_some_and(answered);
+        if let Some(resolver) = &self.resolver
+            && quiet
+            && self.probes.len() >= (self.resolved + 1) * RESOLVED_EVERY
+            && resolver.forget()
+        {
+            self.resolved += 1;
+        }
     }
 
     fn send(&mut self, now: Instant) {
@@ -245,6 +278,7 @@ impl Probing {
             target: self.target,
             first_lost_at: unanswered.next().map(|(sent, _)| *sent),
             sent: self.probes.len(),
+            resolved: self.resolved,
             lost,
             longest_gap,
             longest_gap_at,

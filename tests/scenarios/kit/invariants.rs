@@ -32,6 +32,8 @@ pub struct Ledger {
     interfaces: BTreeMap<InterfaceName, Option<InterfaceState>>,
     /// Lost mastership and has not sent its parting advertisement.
     parting: BTreeSet<InstanceId>,
+    /// Who resigned, and may say so once more when nothing of it is left.
+    farewell: BTreeSet<InstanceId>,
     /// Until when a resigning instance may keep its addresses.
     resigning: BTreeMap<InstanceId, Instant>,
     /// Wake-ups without effect in a row.
@@ -347,7 +349,9 @@ fn advert_is_due(lab: &mut Lab, turn: &Turn, instance: InstanceId, priority: u8)
         return;
     }
     let lost_now = was == Some(StateName::Active) && is == StateName::Backup;
-    if !lost_now && !lab.at_mut(id).ledger.parting.remove(&instance) {
+    let ledger = &mut lab.at_mut(id).ledger;
+    let owed = ledger.parting.remove(&instance) || ledger.farewell.remove(&instance);
+    if !lost_now && !owed {
         lab.fail("an advertisement from one that is not Active");
     }
     if lost_now {
@@ -412,11 +416,12 @@ pub fn after_turn(lab: &mut Lab, turn: &Turn, input: &Input, actions: &[Action])
         .map(|(id, settings)| {
             let addresses = settings.addresses.iter();
             let addresses: Vec<IpAddr> = addresses.map(|own| own.network.addr()).collect();
-            (id, settings.advert_interval.as_duration(), addresses)
+            let times = (settings.advert_interval.as_duration(), settings.down_after);
+            (id, times, addresses)
         })
         .collect();
     let ledger = &mut lab.at_mut(id).ledger;
-    for (instance, interval, configured) in settings {
+    for (instance, (interval, down_after), configured) in settings {
         let (was, is) = (turn.before.state(instance), turn.after.state(instance));
         if was == Some(StateName::Active) && is == Some(StateName::Backup) {
             let sent = actions.iter().any(|action| {
@@ -429,11 +434,21 @@ pub fn after_turn(lab: &mut Lab, turn: &Turn, input: &Input, actions: &[Action])
         if is != Some(StateName::Backup) {
             ledger.parting.remove(&instance);
         }
+        if was == Some(StateName::Active) && is == Some(StateName::Initialize) {
+            ledger.farewell.insert(instance);
+        }
         match input {
             Input::Stop | Input::Reload(_)
                 if was == Some(StateName::Active) && is != Some(StateName::Active) =>
             {
                 let until = now + interval.min(RESIGNATION_LONGEST);
+                ledger.resigning.insert(instance, until);
+            }
+            // To be drained: until somebody has surely taken over, or it returns.
+            Input::Kept { .. }
+                if was == Some(StateName::Active) && is == Some(StateName::Initialize) =>
+            {
+                let until = now + interval * (u32::from(down_after) + 1);
                 ledger.resigning.insert(instance, until);
             }
             Input::StopNow => {

@@ -19,6 +19,9 @@ pub mod namespace;
 #[path = "../../e2e/lab/prober.rs"]
 pub mod prober;
 #[allow(dead_code)]
+#[path = "../../e2e/lab/resolver.rs"]
+pub mod resolver;
+#[allow(dead_code)]
 #[path = "../../e2e/lab/tools.rs"]
 pub mod tools;
 
