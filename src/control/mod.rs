@@ -15,6 +15,7 @@ pub mod lock;
 pub mod moves;
 mod node_findings;
 pub mod nodes;
+mod orders;
 mod picture;
 pub mod reload;
 pub mod render;

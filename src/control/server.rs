@@ -36,7 +36,8 @@ use tokio::time::timeout;
 use super::admin::{Caller, PeerGroups};
 use super::document::{Context, Document, Identity, WallClock};
 use super::listener::{self, Access, ListenError, SocketFile};
-use super::moves::{self, Errand, ORDER_TIMEOUT, Wish};
+use super::moves::{self, Errand, ORDER_TIMEOUT};
+use super::orders;
 use super::reload::{self, Application, Desk, Judge, RELOAD_TIMEOUT, ReloadError, Trigger};
 use crate::agent::status::Status;
 use crate::agent::time::Instant;
@@ -167,9 +168,9 @@ impl Drop for ControlServer {
     }
 }
 
-struct Shared<C> {
+pub(super) struct Shared<C> {
     identity: Arc<Mutex<Identity>>,
-    requests: mpsc::Sender<Request<C>>,
+    pub requests: mpsc::Sender<Request<C>>,
     clock: Mutex<Option<WallClock>>,
     reloads: Desk,
     admin_group: Option<String>,
@@ -307,7 +308,7 @@ async fn converse<C: Send + 'static>(stream: UnixStream, shared: Arc<Shared<C>>)
     }
 }
 
-type Answer = Response<Full<Bytes>>;
+pub(super) type Answer = Response<Full<Bytes>>;
 
 async fn answer<C: Send + 'static>(
     shared: &Shared<C>,
@@ -332,7 +333,7 @@ async fn answer<C: Send + 'static>(
             match permit(shared, &caller).await {
                 Ok(()) => {
                     longer.store(ORDER_TIMEOUT.as_secs(), Ordering::Relaxed);
-                    order(shared, &caller, path, head.uri.query()).await
+                    orders::order(shared, &caller, path, head.uri.query()).await
                 }
                 Err(refusal) => refusal,
             }
@@ -397,48 +398,6 @@ async fn reload<C>(shared: &Shared<C>, caller: &Caller) -> Answer {
                 }
             };
             error(status, &fault.to_string())
-        }
-    }
-}
-
-async fn order<C>(shared: &Shared<C>, caller: &Caller, path: &str, query: Option<&str>) -> Answer {
-    let Wish { node, order } = match Wish::parse(path, query) {
-        Ok(wish) => wish,
-        Err(why) => {
-            return error(
-                StatusCode::BAD_REQUEST,
-                &format!("{why}; nothing was changed"),
-            );
-        }
-    };
-    let target = Wish {
-        node: node.clone(),
-        order: order.clone(),
-    }
-    .target();
-    let (reply, outcome) = oneshot::channel();
-    let errand = Errand { node, order, reply };
-    if shared.requests.try_send(Request::Order(errand)).is_err() {
-        let why = "the protocol loop has too many requests before it, or is stopping; try again";
-        return error(StatusCode::SERVICE_UNAVAILABLE, why);
-    }
-    tracing::info!("ordered by {caller}: {target}");
-    match timeout(ORDER_TIMEOUT, outcome).await {
-        Ok(Ok(Ok(done))) => {
-            tracing::info!("done: {done}");
-            respond(StatusCode::OK, format!("{}\n", json!({ "done": done })))
-        }
-        Ok(Ok(Err(why))) => {
-            tracing::warn!("not done: {why}");
-            error(StatusCode::CONFLICT, &why)
-        }
-        Ok(Err(_)) => {
-            let why = "the agent stopped before that was done; see `vipward status`";
-            error(StatusCode::CONFLICT, why)
-        }
-        Err(_) => {
-            let why = "it is still under way after a long time; see `vipward status`";
-            error(StatusCode::GATEWAY_TIMEOUT, why)
         }
     }
 }
@@ -511,7 +470,7 @@ fn render<C>(shared: &Shared<C>, picture: &StatusPicture) -> Answer {
     }
 }
 
-fn error(status: StatusCode, sentence: &str) -> Answer {
+pub(super) fn error(status: StatusCode, sentence: &str) -> Answer {
     respond(status, error_json(sentence))
 }
 
@@ -519,7 +478,7 @@ fn error_json(sentence: &str) -> String {
     format!("{}\n", json!({ "error": sentence }))
 }
 
-fn respond(status: StatusCode, body: String) -> Answer {
+pub(super) fn respond(status: StatusCode, body: String) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::from(body)));
     *answer.status_mut() = status;
     let json = HeaderValue::from_static("application/json");

@@ -201,7 +201,7 @@ fn unlinked(way: Way, v6: bool) {
     let [a, b] = lab.hosts(["a", "b"]);
     let best = router(200, v6, 1);
     let address = *best.parsed().last().expect("an address");
-    let mut first = lab.agent(&a, &[best.clone()]);
+    let mut first = lab.agent(&a, std::slice::from_ref(&best));
     a.watch.wait(first.started, address, true, LONG);
     let other = lab.agent(&b, &[router(100, v6, 1)]);
     other.wait_state("web", "backup", LONG);
@@ -259,7 +259,7 @@ fn to_keepalived(way: Way, v6: bool) {
     let [a, b] = lab.hosts(["a", "b"]);
     let best = router(200, v6, 1);
     let address = *best.parsed().last().expect("an address");
-    let mut first = lab.agent(&a, &[best.clone()]);
+    let mut first = lab.agent(&a, std::slice::from_ref(&best));
     a.watch.wait(first.started, address, true, LONG);
     let _other = lab.keepalived(&b, &router(100, v6, 1));
     // It has heard the Active.

@@ -179,6 +179,7 @@ pub fn order(network: &str) -> AddressOrder {
         label: None,
         source_address: false,
         lease: None,
+        lingers: false,
     }
 }
 

@@ -3,8 +3,10 @@
 //! members of a group at once; what each of them does is in `router/moving`.
 
 mod desk;
+mod drain;
 mod fact;
 mod incumbent;
+mod keeping;
 mod order;
 mod remote;
 mod step;

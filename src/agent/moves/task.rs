@@ -2,14 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Exchange;
 use super::incumbent::{Outgoing, Purpose};
-use super::order::{Answer, DrainEnd, Kept, Order};
+use super::order::{Answer, DrainEnd, Order};
 use super::unit::{self, Members};
-use super::{Exchange, MoveFact};
 use crate::agent::Agent;
 use crate::agent::action::Action;
-use crate::agent::report::Fact;
-use crate::agent::router::VirtualRouter;
 use crate::agent::status::StateName;
 use crate::agent::time::{Instant, WallTime};
 use crate::agent::values::{InstanceId, InstanceName, NodeName};
@@ -27,20 +25,20 @@ pub(super) enum Asker {
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tasks {
-    made: u64,
-    tasks: BTreeMap<TaskId, Task>,
+    pub made: u64,
+    pub tasks: BTreeMap<TaskId, Task>,
     /// Orders to write, so far.
-    writes: u64,
+    pub writes: u64,
 }
 
 #[derive(Clone, Debug)]
-struct Task {
-    asker: Asker,
-    order: Order,
+pub(super) struct Task {
+    pub asker: Asker,
+    pub order: Order,
     /// Nothing is changed before this was written down.
-    writing: Option<u64>,
+    pub writing: Option<u64>,
     /// What is still to be done.
-    units: BTreeSet<InstanceId>,
+    pub units: BTreeSet<InstanceId>,
     good: Vec<String>,
     bad: Vec<String>,
 }
@@ -50,7 +48,7 @@ impl Tasks {
         self.tasks.values().any(|task| task.units.contains(&unit))
     }
 
-    fn waiting(&self, unit: InstanceId) -> Vec<TaskId> {
+    pub fn waiting(&self, unit: InstanceId) -> Vec<TaskId> {
         let waiting = self.tasks.iter();
         let waiting = waiting.filter(|(_, task)| {
             task.writing.is_none() && task.units.contains(&unit) && task.order.is_drain()
@@ -58,7 +56,7 @@ impl Tasks {
         waiting.map(|(id, _)| *id).collect()
     }
 
-    fn get_mut(&mut self, id: TaskId) -> Option<&mut Task> {
+    pub fn get_mut(&mut self, id: TaskId) -> Option<&mut Task> {
         self.tasks.get_mut(&id)
     }
 }
@@ -205,40 +203,6 @@ impl Agent {
         }
     }
 
-    /// Whether somebody is there to take over, for those that are Active.
-    fn may_drain(
-        &mut self,
-        now: Instant,
-        actions: &mut Vec<Action>,
-        units: &BTreeSet<InstanceId>,
-        force: bool,
-    ) -> Result<(), String> {
-        let linked = self.link.is_used();
-        let mut reasons = Vec::new();
-        for unit in units {
-            if self.moves.exchanges.contains_key(unit) || self.moves.tasks.concern(*unit) {
-                reasons.push(format!("{} is being moved already", self.unit_name(*unit)));
-                continue;
-            }
-            let why = self.with_unit(now, actions, *unit, |turn, members| {
-                let active = members.iter().any(|member| member.is_active());
-                let successor = unit::successor(turn, members);
-                successor.err().filter(|_| active && linked && !force)
-            });
-            if let Some(Some(why)) = why {
-                let name = self.unit_name(*unit);
-                reasons.push(format!("nobody could take {name} over: {why}"));
-            }
-        }
-        match reasons.as_slice() {
-            [] => Ok(()),
-            _ => Err(format!(
-                "not drained: {}; nothing was changed (`--force` gives it up all the same)",
-                reasons.join("; ")
-            )),
-        }
-    }
-
     /// The names of those that move together.
     pub(super) fn unit_name(&self, unit: InstanceId) -> String {
         let ids = self.groups.members_of(unit);
@@ -267,80 +231,7 @@ impl Agent {
         self.write(actions);
     }
 
-    /// Has everything written down that the next agent must know.
-    pub(super) fn write(&mut self, actions: &mut Vec<Action>) {
-        self.moves.keep = false;
-        self.moves.tasks.writes += 1;
-        let kept = self.kept();
-        let timed = |(_, end): &(InstanceName, DrainEnd)| *end != DrainEnd::Never;
-        self.moves.timed = kept.drained.iter().any(timed);
-        actions.push(Action::Keep {
-            serial: self.moves.tasks.writes,
-            kept: Box::new(kept),
-        });
-    }
-
-    fn kept(&self) -> Kept {
-        let mut kept = Kept::default();
-        let mut ending = BTreeMap::new();
-        for task in self.moves.tasks.tasks.values() {
-            let end = match &task.order {
-                Order::Drain { span, .. } => Some(span.map_or(DrainEnd::Never, DrainEnd::After)),
-                Order::Undrain { .. } if task.writing.is_some() => None,
-                Order::Undrain { .. } | Order::Handover { .. } => continue,
-            };
-            ending.extend(task.units.iter().map(|unit| (*unit, end)));
-        }
-        let staying = self.routers.iter();
-        for (id, router) in staying.filter(|(id, _)| !self.retired.contains(id)) {
-            let name = router.settings().name.clone();
-            let ordered = ending.get(&self.groups.unit(*id));
-            if let Some(end) = ordered.copied().unwrap_or_else(|| router.drained()) {
-                kept.drained.push((name.clone(), end));
-            }
-            let undrained = ordered == Some(&None);
-            if let Some(node) = router.yielded().filter(|_| !undrained) {
-                kept.yielded.push((name, node.clone()));
-            }
-        }
-        kept.drained.sort_by(|a, b| a.0.cmp(&b.0));
-        kept.yielded.sort_by(|a, b| a.0.cmp(&b.0));
-        kept
-    }
-
-    pub(in crate::agent) fn on_kept(
-        &mut self,
-        now: Instant,
-        actions: &mut Vec<Action>,
-        serial: u64,
-        outcome: Result<WallTime, String>,
-    ) {
-        let tasks = self.moves.tasks.tasks.iter();
-        let waiting = tasks.filter(|(_, task)| task.writing.is_some_and(|at| at <= serial));
-        let waiting: Vec<TaskId> = waiting.map(|(id, _)| *id).collect();
-        match outcome {
-            Ok(written_at) => {
-                for id in waiting {
-                    self.begin_task(now, actions, id, written_at);
-                }
-            }
-            Err(error) => {
-                if waiting.is_empty() {
-                    let error = error.clone();
-                    Turn::new(now, &self.world, &mut self.errands, actions)
-                        .report(None, Fact::Move(MoveFact::NotKept { error }));
-                }
-                for id in waiting {
-                    if let Some(task) = self.moves.tasks.tasks.remove(&id) {
-                        let why = format!("cannot be written down: {error}; nothing was changed");
-                        self.reply(now, actions, task.asker, Err(why));
-                    }
-                }
-            }
-        }
-    }
-
-    fn begin_task(
+    pub(super) fn begin_task(
         &mut self,
         now: Instant,
         actions: &mut Vec<Action>,
@@ -365,73 +256,21 @@ impl Agent {
         self.finish_task(now, actions, id);
     }
 
-    fn begin_drain(
-        &mut self,
-        now: Instant,
-        actions: &mut Vec<Action>,
-        id: TaskId,
-        unit: InstanceId,
-        end: DrainEnd,
-        force: bool,
-    ) {
-        // A move that began meanwhile is over, or breaks off here.
-        self.drop_exchange(now, actions, unit, "it is to be drained");
-        let linked = self.link.is_used();
-        let outgoing = self.with_unit(now, actions, unit, |turn, members| {
-            let whole = unit::is_whole(turn, members);
-            if linked
-                && whole
-                && let Ok(node) = unit::successor(turn, members)
-            {
-                let purpose = Purpose::Drain(id, end);
-                return Some(Outgoing::offer(turn, members, node, purpose));
-            }
-            drain_without(turn, members, end, !linked && !force);
-            None
-        });
-        if let Some(Some(outgoing)) = outgoing {
-            self.begin_exchange(unit, Exchange::Outgoing(outgoing));
-        }
-        self.look_at_drain(now, actions, id, unit);
-    }
-
-    fn undrain(&mut self, now: Instant, actions: &mut Vec<Action>, id: TaskId, unit: InstanceId) {
-        let changed = self.with_unit(now, actions, unit, |turn, members| {
-            let mut changed = false;
-            for member in members.iter_mut() {
-                changed |= member.drained().is_some() || member.yielded().is_some();
-                member.set_yielded(None);
-                // That is written already.
-                let _ = member.yielded_moved();
-                if member.drained().is_some() {
-                    member.set_drained(turn, None);
-                }
-            }
-            changed
-        });
-        let name = self.unit_name(unit);
-        let line = match changed {
-            Some(true) => format!("{name} takes part again"),
-            Some(false) | None => format!("{name} was not drained"),
-        };
-        self.note_good(id, unit, line);
-    }
-
-    fn note_good(&mut self, id: TaskId, unit: InstanceId, line: String) {
+    pub(super) fn note_good(&mut self, id: TaskId, unit: InstanceId, line: String) {
         if let Some(task) = self.moves.tasks.get_mut(id) {
             task.units.remove(&unit);
             task.good.push(line);
         }
     }
 
-    fn note_bad(&mut self, id: TaskId, unit: InstanceId, line: String) {
+    pub(super) fn note_bad(&mut self, id: TaskId, unit: InstanceId, line: String) {
         if let Some(task) = self.moves.tasks.get_mut(id) {
             task.units.remove(&unit);
             task.bad.push(line);
         }
     }
 
-    fn finish_task(&mut self, now: Instant, actions: &mut Vec<Action>, id: TaskId) {
+    pub(super) fn finish_task(&mut self, now: Instant, actions: &mut Vec<Action>, id: TaskId) {
         let tasks = &mut self.moves.tasks.tasks;
         let over = |task: &Task| task.units.is_empty() && task.writing.is_none();
         if !tasks.get(&id).is_some_and(over) {
@@ -514,156 +353,6 @@ impl Agent {
             (Purpose::Stop, None) | (Purpose::Request, _) => {}
         }
     }
-
-    fn drain_broken(
-        &mut self,
-        now: Instant,
-        actions: &mut Vec<Action>,
-        (id, unit, end): (TaskId, InstanceId, DrainEnd),
-        why: &str,
-    ) {
-        let task = self.moves.tasks.get_mut(id);
-        let forced =
-            task.is_some_and(|task| matches!(task.order, Order::Drain { force: true, .. }));
-        if forced {
-            self.with_unit(now, actions, unit, |turn, members| {
-                drain_without(turn, members, end, false);
-            });
-            self.look_at_drain(now, actions, id, unit);
-        } else {
-            let name = self.unit_name(unit);
-            self.note_bad(
-                id,
-                unit,
-                format!("{name} is not drained: {why}; it stays here"),
-            );
-            self.moves.keep = true;
-            self.finish_task(now, actions, id);
-        }
-    }
-
-    /// How a drain without an exchange stands.
-    pub(super) fn look_at_drains(
-        &mut self,
-        now: Instant,
-        actions: &mut Vec<Action>,
-        unit: InstanceId,
-    ) {
-        for id in self.moves.tasks.waiting(unit) {
-            self.look_at_drain(now, actions, id, unit);
-        }
-    }
-
-    fn look_at_drain(
-        &mut self,
-        now: Instant,
-        actions: &mut Vec<Action>,
-        id: TaskId,
-        unit: InstanceId,
-    ) {
-        if self.moves.exchanges.contains_key(&unit) {
-            return;
-        }
-        let outcome = self.with_unit(now, actions, unit, |turn, members| {
-            if members.iter().any(|member| member.is_relieved()) {
-                members.iter_mut().for_each(|m| m.stay_out(turn.now));
-            }
-            if members.iter().all(|member| member.drained().is_some()) {
-                return Some(true);
-            }
-            let waits = |member: &&mut VirtualRouter| {
-                member.is_resigning() || member.is_leaving() || member.is_claiming()
-            };
-            (!members.iter().any(waits)).then_some(false)
-        });
-        let name = self.unit_name(unit);
-        match outcome {
-            Some(Some(true)) => self.note_good(id, unit, format!("{name} is drained")),
-            Some(Some(false)) => {
-                let line = format!(
-                    "{name} is not drained: nobody took it over within its \
-                     Active_Down_Interval, so it is Active here again (`--force` gives it up all \
-                     the same)"
-                );
-                self.note_bad(id, unit, line);
-                self.moves.keep = true;
-                if let Some(router) = self.routers.get(&unit) {
-                    let instance = router.settings().name.clone();
-                    Turn::new(now, &self.world, &mut self.errands, actions)
-                        .report(Some(&instance), Fact::Move(MoveFact::NotRelieved));
-                }
-            }
-            Some(None) => return,
-            None => self.note_bad(id, unit, "it is no longer configured".to_owned()),
-        }
-        self.finish_task(now, actions, id);
-    }
-
-    /// Ends the drains whose time is over.
-    pub(in crate::agent) fn on_clock(
-        &mut self,
-        now: Instant,
-        actions: &mut Vec<Action>,
-        wall: WallTime,
-    ) {
-        let over = |router: &VirtualRouter| match router.drained() {
-            Some(DrainEnd::At(end)) => end <= wall,
-            Some(DrainEnd::Never | DrainEnd::After(_)) | None => false,
-        };
-        let ids = self.routers.iter().filter(|(_, router)| over(router));
-        let units: BTreeSet<InstanceId> = ids.map(|(id, _)| self.groups.unit(*id)).collect();
-        for unit in units {
-            self.with_unit(now, actions, unit, |turn, members| {
-                for member in members.iter_mut() {
-                    let fact = Fact::Move(MoveFact::DrainOver);
-                    turn.report(Some(&member.settings().name), fact);
-                    member.set_drained(turn, None);
-                }
-            });
-            self.moves.keep = true;
-        }
-    }
-
-    /// Some drain ends by the time of day.
-    pub fn wants_clock(&self) -> bool {
-        self.moves.timed
-    }
-
-    /// What an earlier agent kept, before anything else happens. What it says
-    /// of instances that are no longer there means nothing.
-    pub fn restore_moves(&mut self, now: Instant, kept: &Kept) {
-        let timed = |(_, end): &(InstanceName, DrainEnd)| *end != DrainEnd::Never;
-        self.moves.timed = kept.drained.iter().any(timed);
-        for (name, end) in &kept.drained {
-            let id = self.by_name.get(name);
-            if let Some(router) = id.and_then(|id| self.routers.get_mut(id)) {
-                router.restore_drain(now, *end);
-            }
-        }
-        for (name, node) in &kept.yielded {
-            let id = self.by_name.get(name);
-            if let Some(router) = id.and_then(|id| self.routers.get_mut(id)) {
-                router.set_yielded(Some(node.clone()));
-                let _ = router.yielded_moved();
-            }
-        }
-    }
-
-    /// After a reload: one of a group that is drained has all of it out.
-    pub(in crate::agent) fn spread_drains(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        let ids = self.routers.iter();
-        let drained = ids.filter_map(|(id, router)| Some((*id, router.drained()?)));
-        let drained: Vec<_> = drained
-            .map(|(id, end)| (self.groups.unit(id), end))
-            .collect();
-        for (unit, end) in drained {
-            self.with_unit(now, actions, unit, |turn, members| {
-                if members.iter().any(|member| member.drained().is_none()) {
-                    drain_without(turn, members, end, false);
-                }
-            });
-        }
-    }
 }
 
 fn begin_handover(
@@ -708,15 +397,4 @@ fn begin_handover(
     Ok(Begin::Exchange(Outgoing::offer(
         turn, members, node, purpose,
     )))
-}
-
-/// Without a hand-over: those that are Active resign, the others are out.
-fn drain_without(turn: &mut Turn<'_>, members: Members<'_, '_>, end: DrainEnd, returns: bool) {
-    for member in members.iter_mut() {
-        if member.is_active() {
-            member.resign_to_drain(turn, end, returns);
-        } else if !member.is_resigning() {
-            member.set_drained(turn, Some(end));
-        }
-    }
 }

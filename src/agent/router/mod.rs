@@ -9,6 +9,7 @@ mod authentication;
 mod awaiting;
 mod custody;
 mod divergence;
+mod draining;
 mod group;
 mod haste;
 mod health;

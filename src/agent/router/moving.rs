@@ -9,30 +9,30 @@ use crate::agent::moves::DrainEnd;
 /// Of one instance.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Moving {
-    part: Part,
+    pub part: Part,
     /// The node that it was handed over to: that one is not preempted.
     yielded: Option<NodeName>,
     yielded_moved: bool,
-    drained: Option<Drained>,
+    pub drained: Option<Drained>,
     /// Resigning, to be drained when that is over.
-    leaving: Option<DrainEnd>,
+    pub leaving: Option<DrainEnd>,
     /// The node that should hand over to us, instead of losing it.
     wants: Option<NodeName>,
     /// It was asked, and does not.
     asked_in_vain: Option<Instant>,
     /// Nobody who is known could be Active, since then.
-    stranded: Option<Instant>,
+    pub stranded: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Drained {
-    since: Instant,
-    end: DrainEnd,
+pub(super) struct Drained {
+    pub since: Instant,
+    pub end: DrainEnd,
 }
 
 /// Its part in a move that is under way.
 #[derive(Clone, Debug, Default)]
-enum Part {
+pub(super) enum Part {
     #[default]
     None,
     /// Active until the successor has everything.
@@ -286,121 +286,6 @@ impl VirtualRouter {
         }
     }
 
-    pub fn drained(&self) -> Option<DrainEnd> {
-        self.moving.drained.map(|drained| drained.end)
-    }
-
-    pub(super) fn is_drained(&self) -> bool {
-        self.moving.drained.is_some()
-    }
-
-    pub fn is_leaving(&self) -> bool {
-        self.moving.leaving.is_some()
-    }
-
-    /// As an earlier agent kept it.
-    pub fn restore_drain(&mut self, now: Instant, end: DrainEnd) {
-        self.moving.drained = Some(Drained { since: now, end });
-    }
-
-    /// Out of the election, or back. An Active is to be brought out of that
-    /// first: here it would fall.
-    pub fn set_drained(&mut self, turn: &mut Turn<'_>, end: Option<DrainEnd>) {
-        let from = self.state_name();
-        self.moving.leaving = None;
-        let since = self.moving.drained.map_or(turn.now, |old| old.since);
-        self.moving.drained = end.map(|end| Drained { since, end });
-        if end.is_some() {
-            self.moving.part = Part::None;
-            self.set_yielded(None);
-        }
-        self.refresh_from(turn, from);
-    }
-
-    /// The successor has everything: out at once.
-    pub fn withdraw(&mut self, turn: &mut Turn<'_>, end: DrainEnd) {
-        let from = self.state_name();
-        self.linger();
-        self.moving.part = Part::None;
-        self.moving.drained = Some(Drained {
-            since: turn.now,
-            end,
-        });
-        self.enter(
-            turn,
-            from,
-            State::Initialize(Initialize::default()),
-            Reason::Drained,
-        );
-        self.refresh(turn);
-    }
-
-    /// Priority 0, and answers until it is relieved; then it is drained.
-    /// `returns`: if nobody takes over within the Active_Down_Interval it is
-    /// Active again, and not drained.
-    pub fn resign_to_drain(&mut self, turn: &mut Turn<'_>, end: DrainEnd, returns: bool) {
-        self.moving.leaving = Some(end);
-        self.resign(turn, true);
-        let interval = self.own_interval();
-        let until = turn.now + self.down_interval(interval);
-        if let (State::Resigning(resigning), true) = (&mut self.state, returns) {
-            resigning.repeat_at = Some(turn.now + interval);
-            resigning.until = until;
-        }
-    }
-
-    /// A mate was relieved: so are we, soon.
-    pub fn stay_out(&mut self, now: Instant) {
-        let interval = self.own_interval();
-        if let State::Resigning(resigning) = &mut self.state
-            && resigning.repeat_at.take().is_some()
-        {
-            resigning.until = resigning.until.min(now + interval);
-        }
-    }
-
-    /// Somebody took over, or will.
-    pub fn is_relieved(&self) -> bool {
-        match &self.state {
-            State::Resigning(resigning) => resigning.repeat_at.is_none(),
-            State::Initialize(_) | State::Backup(_) | State::Claiming(_) | State::Active(_) => {
-                self.is_drained()
-            }
-        }
-    }
-
-    pub fn is_resigning(&self) -> bool {
-        matches!(self.state, State::Resigning(_))
-    }
-
-    /// A resignation's clock.
-    pub(super) fn resigning_wakes(&mut self, turn: &mut Turn<'_>, mut resigning: Resigning) {
-        let returns = resigning.repeat_at.is_some();
-        if resigning.until <= turn.now {
-            if returns {
-                self.moving.leaving = None;
-                self.claim(turn, Reason::Returned);
-            } else {
-                self.relieved(turn);
-            }
-            return;
-        }
-        if let Some(at) = resigning.repeat_at.filter(|at| *at <= turn.now) {
-            resigning.repeat_at = Some((at + self.own_interval()).max(turn.now));
-            self.state = State::Resigning(resigning);
-            self.advertise(turn, 0);
-        }
-    }
-
-    /// Initialize was entered: one that was leaving is out now.
-    pub(super) fn left_for_good(&mut self, now: Instant) -> bool {
-        let end = self.moving.leaving.take();
-        if let Some(end) = end {
-            self.moving.drained = Some(Drained { since: now, end });
-        }
-        end.is_some()
-    }
-
     /// The node from which it would rather be handed over what it is about to
     /// take: a live Active that is heard by both ways.
     pub fn asks_whom(&self, turn: &Turn<'_>, wish: Option<Reason>) -> Option<NodeName> {
@@ -486,32 +371,5 @@ impl VirtualRouter {
             self.obstacles
                 .show(self.since, "yielded", format!("node {node}"), text);
         }
-    }
-
-    /// Nobody who is known can be Active, and since when.
-    pub(super) fn look_for_able(&mut self, turn: &mut Turn<'_>) {
-        let out = |state| matches!(state, StateName::Fault | StateName::Drained);
-        let name = &self.settings.name;
-        let here = matches!(self.state_name(), StateName::Fault | StateName::Drained);
-        let mut nodes = turn.world.nodes.iter().peekable();
-        let alone = nodes.peek().is_none();
-        let stranded = here
-            && !alone
-            && nodes.all(|(_, peer)| {
-                let news = peer.instance_now(turn.now, name);
-                news.map_or(!peer.is_reachable(), |news| out(news.state))
-            });
-        match (stranded, self.moving.stranded) {
-            (true, None) => {
-                self.moving.stranded = Some(turn.now);
-                turn.report(Some(name), Fact::NobodyAble);
-            }
-            (false, Some(_)) => self.moving.stranded = None,
-            (true, Some(_)) | (false, None) => {}
-        }
-    }
-
-    pub(super) fn stranded(&self) -> bool {
-        self.moving.stranded.is_some()
     }
 }
