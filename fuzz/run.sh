@@ -1,30 +1,37 @@
 #!/usr/bin/env bash
-# Fuzzes every target of fuzz/fuzz_targets/, one after the other, and prints
-# what was covered.
+# Fuzzes every target of fuzz/src/lib.rs and prints what was covered.
 #
 #   fuzz/run.sh                 8 s each, from the committed corpus and always
-#                               in the same order; for CI
+#                               in the same order, as many side by side as
+#                               there are cores; for CI
 #   fuzz/run.sh long [MINUTES]  10 minutes each, or so many; inputs collect in
 #                               target/fuzz/corpus
 #   fuzz/run.sh keep            of those and the committed ones keeps a few that
 #                               cover the same edges, in fuzz/corpus
 #   fuzz/run.sh show TARGET FILE   one input again; `agent` with a trace
 #
-# TARGETS="agent arp" limits it to some. cargo-fuzz is installed below target/
-# when it is missing; nothing outside is changed. Where it cannot be had, or
-# the compiler cannot instrument, it says so and succeeds: `cargo test --test
-# corpora` runs the committed inputs everywhere.
+# TARGETS="agent arp" limits it to some. Nothing is installed. Where its
+# libraries cannot be had, or the compiler cannot instrument, it says so and
+# succeeds: `cargo test --test corpora` runs the committed inputs everywhere.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
 target=$(mkdir -p "${CARGO_TARGET_DIR:-target}" && cd "${CARGO_TARGET_DIR:-target}" && pwd) || exit 1
 unset CARGO_TARGET_DIR
-tools=$target/tools
 built=$target/fuzz
 triple=$(rustc -vV | sed -n 's/^host: //p')
-binaries=$built/$triple/release
-version=0.13.2
-targets=${TARGETS:-$(cd fuzz/fuzz_targets && ls | sed 's/\.rs$//')}
+binary=$built/$triple/release/vipward-fuzz
+# Each has a corpus; a test sees to it.
+targets=${TARGETS:-$(ls fuzz/corpus)}
+# What libFuzzer is to be told by the code: the edges that were taken, and what
+# was compared with what. The options are rustc's own, of no stable interface.
+instrument="-Cpasses=sancov-module
+    -Cllvm-args=-sanitizer-coverage-level=4
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters
+    -Cllvm-args=-sanitizer-coverage-pc-table
+    -Cllvm-args=-sanitizer-coverage-trace-compares
+    -Cllvm-args=-sanitizer-coverage-stack-depth
+    -Cllvm-args=-simplifycfg-branch-fold-threshold=0"
 
 # The longest input that says anything new.
 longest() {
@@ -52,17 +59,12 @@ prepare() {
     local probe
     probe=$(mktemp -d) || exit 1
     echo 'fn main() {}' > "$probe/probe.rs"
-    if ! RUSTC_BOOTSTRAP=1 rustc --emit=obj -o "$probe/probe.o" -Cpasses=sancov-module \
-        -Cllvm-args=-sanitizer-coverage-level=4 "$probe/probe.rs" 2> "$probe/error"; then
+    # shellcheck disable=SC2086 # one word an option
+    if ! RUSTC_BOOTSTRAP=1 rustc --emit=obj -o "$probe/probe.o" $instrument "$probe/probe.rs" \
+        2> "$probe/error"; then
         skip "this compiler cannot instrument: $(head -1 "$probe/error")"
     fi
     rm -r "$probe"
-    PATH=$tools/bin:$PATH
-    if ! cargo fuzz --version > /dev/null 2>&1; then
-        echo "Installing cargo-fuzz $version below $tools"
-        cargo install --quiet --locked --root "$tools" --version "$version" cargo-fuzz 2> "$built.error" ||
-            skip "cargo-fuzz cannot be installed: $(tail -1 "$built.error")"
-    fi
     if ! cargo fetch --quiet --locked --manifest-path fuzz/Cargo.toml 2> "$built.error"; then
         if grep -qF -e '--locked' "$built.error"; then
             cat "$built.error"
@@ -71,20 +73,18 @@ prepare() {
         fi
         skip "its libraries cannot be had: $(tail -1 "$built.error")"
     fi
-    # A binary of an older build must not stand in for one that fails.
-    local name
-    for name in $targets; do rm -f "$binaries/$name"; done
-    if [ -z "${TARGETS:-}" ]; then
-        build
-    else
-        for name in $targets; do build "$name"; done
-    fi
+    build
 }
 
-# Without a sanitizer: outside src/net/ there is no unsafe code to watch.
+# Without a sanitizer: outside src/net/ there is no unsafe code to watch. For a
+# named platform, so that build scripts are not instrumented.
 build() {
-    RUSTC_BOOTSTRAP=1 CARGO_NET_OFFLINE=true \
-        cargo fuzz build --sanitizer none --target-dir "$built" "$@" 2> "$built.error" || {
+    # A binary of an older build must not stand in for one that fails.
+    rm -f "$binary"
+    # shellcheck disable=SC2086 # one word an option
+    RUSTC_BOOTSTRAP=1 CARGO_NET_OFFLINE=true RUSTFLAGS=$(echo $instrument) \
+        cargo build --quiet --locked --release --manifest-path fuzz/Cargo.toml \
+        --target "$triple" --target-dir "$built" 2> "$built.error" || {
         cat "$built.error"
         echo "The fuzz targets cannot be built."
         exit 1
@@ -107,7 +107,7 @@ run() {
     shift 2
     mkdir -p "$artifacts"
     # shellcheck disable=SC2046
-    "$binaries/$name" "$@" $(dictionary "$name") -max_len="$(longest "$name")" \
+    VIPWARD_FUZZ_TARGET=$name "$binary" "$@" $(dictionary "$name") -max_len="$(longest "$name")" \
         -max_total_time="$seconds" ${seed:+-seed="$seed"} -timeout=30 -report_slow_units=30 -rss_limit_mb=1024 \
         -print_final_stats=1 -artifact_prefix="$artifacts" > "$log" 2>&1
     local status=$? executions rate
@@ -118,7 +118,7 @@ run() {
     if [ "$status" -ne 0 ]; then
         grep -aE 'panicked at|ERROR: libFuzzer|SUMMARY|Test unit written' -A1 "$log" | head -12
         echo "FAILED: $name. Once it is mended, keep the input in fuzz/failed/$name/."
-        failed=1
+        return 1
     fi
 }
 
@@ -140,12 +140,22 @@ case ${1:-short} in
         # A verdict on a change is not to depend on luck; `long` is for finding.
         seed=1
         prepare
-        heading
+        cores=$(nproc)
         for name in $targets; do
+            while [ "$(jobs -rp | wc -l)" -ge "$cores" ]; do wait -n; done
             scratch=$built/short/$name
             rm -rf "$scratch"
             mkdir -p "$scratch"
-            run "${SECONDS_EACH:-8}" "$name" "$scratch" "fuzz/corpus/$name"
+            (
+                run "${SECONDS_EACH:-8}" "$name" "$scratch" "fuzz/corpus/$name" > "$scratch.row"
+                echo "$?" > "$scratch.status"
+            ) &
+        done
+        wait
+        heading
+        for name in $targets; do
+            cat "$built/short/$name.row"
+            [ "$(cat "$built/short/$name.status")" = 0 ] || failed=1
         done
         ;;
     long)
@@ -154,7 +164,8 @@ case ${1:-short} in
         heading
         for name in $targets; do
             mkdir -p "$built/corpus/$name"
-            run $((${2:-10} * 60)) "$name" "$built/corpus/$name" "fuzz/corpus/$name" "$target/tmp/seeds/$name"
+            run $((${2:-10} * 60)) "$name" "$built/corpus/$name" "fuzz/corpus/$name" "$target/tmp/seeds/$name" ||
+                failed=1
         done
         ;;
     keep)
@@ -163,7 +174,7 @@ case ${1:-short} in
             chosen=$built/chosen/$name
             rm -rf "$chosen"
             mkdir -p "$chosen" "$built/corpus/$name" "fuzz/corpus/$name"
-            "$binaries/$name" -set_cover_merge=1 -use_counters=0 -max_len="$(longest "$name")" \
+            VIPWARD_FUZZ_TARGET=$name "$binary" -set_cover_merge=1 -use_counters=0 -max_len="$(longest "$name")" \
                 "$chosen" "fuzz/corpus/$name" "$built/corpus/$name" > "$built/$name.log" 2>&1 || {
                 tail -5 "$built/$name.log"
                 exit 1
@@ -184,7 +195,7 @@ case ${1:-short} in
         TARGETS=${2:?which target}
         targets=$TARGETS
         prepare
-        VIPWARD_FUZZ_TRACE=1 "$binaries/$2" "${3:?which file}"
+        VIPWARD_FUZZ_TRACE=1 VIPWARD_FUZZ_TARGET=$2 "$binary" "${3:?which file}"
         exit
         ;;
     *)

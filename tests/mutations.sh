@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Plants the faults of tests/mutations/list.rs one at a time in a copy of the
+# Plants the faults of tests/mutations/ one at a time in a copy of the
 # sources and says which layer of tests caught which; with arguments those whose
 # names contain one of them. Takes about half a minute
 # for each on two cores. Fails if one is not caught.

@@ -1,6 +1,6 @@
 //! What is fuzzed: functions that take any bytes and panic when something
-//! that must always hold does not. `fuzz_targets/` hands them to libFuzzer;
-//! `tests/corpora.rs` runs them over the committed corpora without it.
+//! that must always hold does not. `main.rs` hands them to libFuzzer;
+//! `tests/corpora/` runs them over the committed corpora without it.
 
 mod adverts;
 mod agent;

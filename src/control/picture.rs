@@ -303,21 +303,13 @@ fn without(node: &Node, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::layout::COLUMNS;
     use crate::control::render::{detail, overview};
     use crate::control::sample;
-
-    fn fits(text: &str) {
-        for line in text.lines() {
-            assert!(line.chars().count() <= usize::from(COLUMNS), "{line}");
-            assert_eq!(line, line.trim_end());
-        }
-    }
 
     #[test]
     fn three_nodes_of_which_one_is_silent() {
         let text = overview(&sample::cluster(), sample::wall(), Colour::Off);
-        fits(&text);
+        sample::fits(&text);
         insta::assert_snapshot!(text);
     }
 
@@ -327,7 +319,7 @@ mod tests {
         for name in ["web", "mail"] {
             let instance = document.instance(name).unwrap();
             let text = detail(&document, instance, sample::wall(), Colour::Off);
-            fits(&text);
+            sample::fits(&text);
             insta::assert_snapshot!(format!("cluster_detail_{name}"), text);
         }
     }
@@ -389,7 +381,7 @@ mod tests {
             }
         }
         let text = instances(&document, sample::wall(), Colour::Off);
-        fits(&text);
+        sample::fits(&text);
         let lines = text.lines().count();
         assert!(lines <= 1 + 2 * 20, "{lines} lines\n{text}");
         let first: Vec<&str> = text.lines().skip(1).take(2).map(str::trim).collect();
@@ -429,6 +421,6 @@ mod tests {
                 path.address = "2001:db8:1234:5678:9abc:def0:1234:5678".to_owned();
             }
         }
-        fits(&overview(&document, sample::wall(), Colour::Off));
+        sample::fits(&overview(&document, sample::wall(), Colour::Off));
     }
 }

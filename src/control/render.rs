@@ -314,17 +314,10 @@ mod tests {
     use crate::control::layout::MARKS;
     use crate::control::sample;
 
-    fn fits(text: &str) {
-        for line in text.lines() {
-            assert!(line.chars().count() <= usize::from(COLUMNS), "{line}");
-            assert_eq!(line, line.trim_end());
-        }
-    }
-
     #[test]
     fn everything_at_once() {
         let text = overview(&sample::document(), sample::wall(), Colour::Off);
-        fits(&text);
+        sample::fits(&text);
         insta::assert_snapshot!(text);
     }
 
@@ -338,7 +331,7 @@ mod tests {
         document.checks.retain(|check| check.state == "up");
         document.groups[0].hooks.clear();
         let text = overview(&document, sample::wall(), Colour::Off);
-        fits(&text);
+        sample::fits(&text);
         insta::assert_snapshot!(text);
     }
 
@@ -348,7 +341,7 @@ mod tests {
         for name in ["web", "mail", "cache"] {
             let instance = document.instance(name).unwrap();
             let text = detail(&document, instance, sample::wall(), Colour::Off);
-            fits(&text);
+            sample::fits(&text);
             insta::assert_snapshot!(format!("detail_{name}"), text);
         }
     }
@@ -389,7 +382,7 @@ mod tests {
         let codes = MARKS.map(|(_, code)| code);
         let text = codes.iter().fold(text, |text, code| text.replace(code, ""));
         for line in text.lines().filter(|line| !line.ends_with(':')) {
-            fits(line);
+            sample::fits(line);
         }
         assert!(text.contains("and 997 more"), "{text}");
         let results = text.matches("so much to say...").count();

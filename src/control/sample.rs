@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::document::{Context, Document, Identity, WallClock};
+use super::layout::COLUMNS;
 use crate::agent::cluster::Refusal;
 use crate::agent::cluster::message::{CheckNews, Fitness, InstanceNews, ObstacleNews};
 use crate::agent::jobs::{CheckName, HookKind};
@@ -24,6 +25,14 @@ use crate::agent::values::{
 /// The moment of the picture.
 pub(crate) fn wall() -> Timestamp {
     "2026-11-22T13:12:05.5Z".parse().unwrap()
+}
+
+/// Fails on a line that is wider than a terminal, or ends in blanks.
+pub(crate) fn fits(text: &str) {
+    for line in text.lines() {
+        assert!(line.chars().count() <= usize::from(COLUMNS), "{line}");
+        assert_eq!(line, line.trim_end());
+    }
 }
 
 pub(crate) fn document() -> Document {

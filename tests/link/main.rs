@@ -3,4 +3,6 @@
 
 mod arbitrary;
 mod codec;
+mod node;
 mod sessions;
+mod storms;

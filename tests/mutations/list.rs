@@ -1,5 +1,6 @@
 //! The faults. Each replaces a text that stands exactly once in its file.
-//! Those of authentication, groups and the peer link are in files of their own.
+//! Those of authentication, groups, the peer link and routes are in files of
+//! their own.
 
 pub struct Mutation {
     /// What the program does wrong with it.
@@ -36,8 +37,6 @@ const SENDING: &str = "src/agent/router/sending.rs";
 const HOLDINGS: &str = "src/agent/holdings/holding.rs";
 const LEASES: &str = "src/agent/holdings/leases.rs";
 const ORDER: &str = "src/agent/holdings/order.rs";
-const ROUTES: &str = "src/agent/routing/account.rs";
-const ROUTE: &str = "src/agent/routing/entry.rs";
 const LADDER: &str = "src/agent/ladder.rs";
 const CHECKS: &str = "src/agent/checks.rs";
 const HOOKS: &str = "src/agent/hooks.rs";
@@ -316,55 +315,6 @@ pub const MUTATIONS: &[Mutation] = &[
         HOLDINGS,
         "(pause * 2).min(RESTORE_PAUSE_LONGEST)",
         "pause.min(RESTORE_PAUSE_LONGEST)",
-    ),
-    // Routes and rules.
-    fault(
-        "a route does not wait for its source",
-        ROUTES,
-        "holdings.may_speak_from(source)",
-        "source.is_ipv4() || holdings.may_speak_from(source)",
-    ),
-    fault(
-        "a route does not wait for the other addresses",
-        ROUTES,
-        "                && holdings.are_decided_on(route.interface)\n",
-        "",
-    ),
-    fault(
-        "a rule does not wait for the routes",
-        ROUTES,
-        "if self.iter().any(undecided) || !holdings.are_decided() {",
-        "if self.iter().any(undecided) && !holdings.are_decided() {",
-    ),
-    fault(
-        "addresses go before the routes that follow them",
-        ADDRESSES,
-        "        self.routing.release(turn);\n        self.holdings.release(turn);\n",
-        "        self.holdings.release(turn);\n        self.routing.release(turn);\n",
-    ),
-    fault(
-        "a route is put back without a pause",
-        ROUTE,
-        "self.restore_after = Some(turn.now + pause);",
-        "self.restore_after = Some(turn.now);",
-    ),
-    fault(
-        "a route of a dead agent is left",
-        ROUTE,
-        "if seen && !self.present && !leaving {",
-        "if seen && !self.present && leaving {",
-    ),
-    fault(
-        "an addition that no report shows is believed",
-        ROUTE,
-        "self.confirmation().is_some_and(|at| at <= now)",
-        "self.confirmation().is_some_and(|at| at < Instant::from_nanos(0))",
-    ),
-    fault(
-        "a route that is not required costs the addresses",
-        OBSTACLES,
-        "let gravity = match entry.is_required() {\n                true",
-        "let gravity = match entry.is_required() || self.before.list.len() < 99 {\n                true",
     ),
     // How an address is added.
     fault(

@@ -9,6 +9,7 @@ mod authentication;
 mod groups;
 mod link;
 mod list;
+mod routes;
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
@@ -33,7 +34,8 @@ const SEEDS: &str = "1000";
 
 fn mutations() -> impl Iterator<Item = &'static Mutation> {
     let all = list::MUTATIONS.iter().chain(authentication::MUTATIONS);
-    all.chain(groups::MUTATIONS).chain(link::MUTATIONS)
+    let all = all.chain(groups::MUTATIONS).chain(link::MUTATIONS);
+    all.chain(routes::MUTATIONS)
 }
 
 /// For one layer; a fault may make it run for ever.

@@ -336,6 +336,10 @@ fn a_stop_runs_before_release_while_still_active() {
     assert!(lab.is_finished(a));
 }
 
+fn says_that_it_goes_on(fact: &vipward::agent::report::Fact) -> bool {
+    fact.to_string().ends_with("; the release goes on")
+}
+
 #[test]
 fn its_failure_is_told_and_the_release_goes_on() {
     for verdict in [
@@ -348,10 +352,7 @@ fn its_failure_is_told_and_the_release_goes_on() {
         lab.run(ms(100));
         answer(&mut lab, a, verdict);
         assert_eq!(lab.sent(a).last(), Some(&(ms(100), 0)));
-        let said = |fact: &vipward::agent::report::Fact| {
-            fact.to_string().ends_with("; the release goes on")
-        };
-        assert_eq!(lab.count_facts(a, said), 1);
+        assert_eq!(lab.count_facts(a, says_that_it_goes_on), 1);
     }
 }
 
@@ -361,6 +362,7 @@ fn without_an_answer_the_release_goes_on_in_time() {
     lab.stop(a);
     lab.run(ms(11_100));
     assert_eq!(lab.sent(a).last(), Some(&(secs(11), 0)));
+    assert_eq!(lab.count_facts(a, says_that_it_goes_on), 1);
     lab.run(secs(2));
     assert!(lab.is_finished(a));
 }

@@ -30,6 +30,7 @@ mod reload;
 mod resignation;
 mod rivals;
 mod routes;
+mod segment;
 mod sending;
 mod stalls;
 mod timers;
