@@ -83,17 +83,12 @@ struct Able<'a> {
 pub fn judge(sim: &mut Sim) {
     let moved = !sim.rules.borrow().moves.is_empty();
     trust::look(sim, moved);
-    let counts: Vec<usize> = sim
-        .lab
-        .hosts
-        .iter()
-        .map(|host| {
-            let all = host.kernel.interfaces.values();
-            all.map(|known| known.state.addresses.len()).sum()
-        })
-        .collect();
-    let held = counts != sim.judge.counts;
-    sim.judge.counts = counts;
+    let mut held = false;
+    for (host, count) in sim.lab.hosts.iter().zip(&mut sim.judge.counts) {
+        let all = host.kernel.interfaces.values();
+        let now = all.map(|known| known.state.addresses.len()).sum();
+        held |= std::mem::replace(count, now) != now;
+    }
     let since = std::mem::replace(&mut sim.judge.last, sim.lab.now());
     let mut fates = sim.hosts.iter();
     let able_again =

@@ -136,16 +136,13 @@ impl Sim {
             let end = (START + self.plan.end).max(calm);
             let deed = self.plan.deeds.get(self.done);
             let deed_at = deed.map(|(after, _)| START + *after);
-            let next = self.lab.next();
-            if let Some(at) = deed_at
-                && next.is_none_or(|next| at <= next)
-            {
-                let (_, deed) = self
-                    .plan
-                    .deeds
-                    .get(self.done)
-                    .cloned()
-                    .expect("it is there");
+            // A deed comes before everything else of its instant.
+            let before = |at: Instant| at.minus(Duration::from_nanos(1));
+            if self.lab.step_until(deed_at.map_or(end, before).min(end)) {
+                // Judged below.
+            } else if let Some(at) = deed_at.filter(|at| *at <= end) {
+                let deed = self.plan.deeds.get(self.done).cloned();
+                let (_, deed) = deed.expect("it is there");
                 self.done += 1;
                 self.lab.jump(at);
                 if let Some(after) = self.disturbed_until(&deed) {
@@ -153,8 +150,6 @@ impl Sim {
                 }
                 self.judge.dirty = true;
                 self.carry_out(deed);
-            } else if next.is_some_and(|next| next <= end) {
-                self.lab.step();
             } else {
                 self.lab.jump(end);
                 self.after_step();

@@ -49,8 +49,9 @@ pub struct Watch {
     /// Of its peers, by what that advertisement told them.
     pub patience: Duration,
     pub advert_by: Instant,
-    /// Nothing has left it for too long, and it is hearing others out.
-    pub listens_first: bool,
+    /// Nothing has left it for too long, and it is hearing others out: which
+    /// began when its next advertisement was due, at the latest.
+    pub listens_first: Option<Instant>,
     /// The interval may have changed since the last periodic advertisement.
     pub rescheduled: bool,
     /// Addresses to be announced again, and by when.
@@ -81,7 +82,7 @@ impl Watch {
             last_advert: now,
             patience: Duration::ZERO,
             advert_by: now,
-            listens_first: false,
+            listens_first: None,
             rescheduled: false,
             owed: BTreeMap::new(),
             announced: BTreeMap::new(),
@@ -100,10 +101,15 @@ impl Watch {
     }
 
     /// An Active whose peers' patience is over hears them out for one interval.
-    pub fn listens_after_a_stall(&mut self, now: Instant) -> bool {
-        let begins = now.since(self.last_advert) > self.patience && !self.listens_first;
-        self.listens_first |= begins;
-        begins
+    /// Not every wake-up of its host is its own; the one is when its next
+    /// advertisement is due, and `slack` later at most.
+    pub fn listens_after_a_stall(&mut self, now: Instant, slack: Duration) -> bool {
+        if now.since(self.last_advert) <= self.patience {
+            return false;
+        }
+        let first = self.listens_first.is_none();
+        let due = *self.listens_first.get_or_insert(self.advert_by);
+        first || now <= due + slack
     }
 
     /// When the Active_Down_Timer ends at the earliest.

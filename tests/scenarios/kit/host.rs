@@ -310,9 +310,16 @@ impl Host {
         if self.paused {
             return None;
         }
-        let own = self.agent.as_ref().and_then(|agent| agent.deadline());
+        let own = self
+            .agent
+            .as_ref()
+            .and_then(|agent| match &self.ledger.last {
+                // Nothing but a turn moves it.
+                Some(seen) => seen.deadline,
+                None => agent.deadline().map(|(at, _)| at),
+            });
         let foreign = self.foreign.as_ref().and_then(|other| other.deadline());
-        let at = own.map(|(at, _)| at).into_iter().chain(foreign).min()?;
+        let at = own.into_iter().chain(foreign).min()?;
         Some(self.clock.woken(at))
     }
 }

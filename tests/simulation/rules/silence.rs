@@ -19,7 +19,7 @@ pub(super) fn excuses(lab: &Lab, watch: &Watch, host: HostId, settings: &Instanc
     let patience = interval * u32::from(settings.down_after);
     let silent = lab.local(host).since(watch.last_advert);
     let most = patience + interval + here.clock.late_max * 2 + ROUNDING;
-    let excused = watch.rescheduled || watch.listens_first;
+    let excused = watch.rescheduled || watch.listens_first.is_some();
     if watch.state == StateName::Active && silent > most && !excused {
         let (host, name) = (&here.name, &settings.name);
         lab.fail(&format!(
