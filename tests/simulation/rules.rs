@@ -5,6 +5,7 @@
 mod election;
 mod owed;
 mod silence;
+mod together;
 mod told;
 mod trust;
 
@@ -42,6 +43,7 @@ pub struct Rules {
     pub retried_by: Option<Instant>,
     pub trust: trust::Trust,
     told: told::Told,
+    together: together::Together,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -121,6 +123,7 @@ impl Rules {
     pub fn forget(&mut self, host: HostId) {
         self.watches.retain(|(of, _), _| *of != host);
         self.told.forget(host);
+        self.together.forget(host);
         self.pauses.retain(|(of, _, _), _| *of != host);
     }
 
@@ -137,6 +140,8 @@ impl Rules {
         self.refused(lab, turn.host, input);
         self.trust.begin(lab, turn.host, input);
         let lessons = self.told.hear(turn.host, now, input);
+        let bonds = together::bonds(lab, turn.host);
+        let mut members = Vec::new();
         for (id, settings) in agent.instances() {
             let is = turn.after.state(id).unwrap_or(StateName::Initialize);
             let was = turn.before.state(id).unwrap_or(StateName::Initialize);
@@ -180,6 +185,15 @@ impl Rules {
             let watch = watch.or_insert_with(|| Watch::new(now));
             let before = turn.before.priority(id).unwrap_or(priority);
             let lesson = lessons.get(&settings.name);
+            watch.is_bound = bonds.contains_key(&id);
+            watch.is_loose |= watch.is_bound;
+            if watch.is_bound {
+                members.push(together::member(watch, &part, input, believed));
+                let retried = self.together.hooks(&part, input);
+                self.retried_by = self.retried_by.max(retried);
+            } else {
+                self.together.leave(turn.host, id);
+            }
             watch.is_node = part.is_node();
             watch.knows_better = watch.is_node
                 && is == StateName::Active
@@ -187,6 +201,7 @@ impl Rules {
             told::learn(watch, &part, &self.told, lesson);
             election::judge(watch, &part, input, believed, before);
             let lost = was == StateName::Active && is == StateName::Backup && !part.anew;
+            watch.follows_mate |= watch.is_bound && lost && believed.is_none();
             if watch.is_node && lost && believed.is_none() {
                 told::gave_way(watch, &part, &self.told, lesson);
             }
@@ -198,6 +213,12 @@ impl Rules {
                     to: is,
                 });
             }
+        }
+        for group in together::groups(&bonds) {
+            let (these, others) = members.into_iter().partition(|one| one.is_of(group));
+            members = others;
+            let these: Vec<together::Member> = these;
+            self.together.judge(lab, turn.host, &these, actions);
         }
     }
 
@@ -240,11 +261,12 @@ impl Rules {
                 continue;
             }
             let slack = here.clock.late_max + ROUNDING;
-            let late = now > watch.advert_by + slack;
+            // When one that does not decide alone must claim is the judge's.
+            let late = now > watch.advert_by + slack && (active || !watch.is_loose);
             let owed = watch.owed.iter().find(|(_, by)| now > **by + slack);
             let owed = owed.filter(|_| active);
             // This is after every step: names and settings are for the few.
-            if !late && owed.is_none() && here.kernel.refuse_send.is_none() {
+            if !late && owed.is_none() && !here.kernel.may_be_mute() {
                 continue;
             }
             let agent = here.agent.as_ref().expect("it runs");

@@ -29,6 +29,17 @@ pub struct Watch {
     pub left: Option<(Instant, bool)>,
     /// A better one is known to be there: no hurry.
     pub knows_better: bool,
+    /// It moves together with others, or has a hook before its addresses; and
+    /// whether it did when its timer was set.
+    pub is_bound: bool,
+    pub is_loose: bool,
+    /// It gave way because a mate did, and is as patient as that one.
+    pub follows_mate: bool,
+    /// When an Active was heard last that it has to respect; any at all.
+    pub respected: Option<Instant>,
+    pub incumbent: Option<Instant>,
+    /// When that resigned, if it did.
+    pub resigned_at: Option<Instant>,
     /// It is a node of a cluster.
     pub is_node: bool,
     /// Told of an Active, it may wait until then.
@@ -71,6 +82,12 @@ impl Watch {
             active: None,
             left: None,
             knows_better: false,
+            is_bound: false,
+            is_loose: false,
+            follows_mate: false,
+            respected: None,
+            incumbent: None,
+            resigned_at: None,
             is_node: false,
             held_until: None,
             preempt_unsure: false,
@@ -98,6 +115,8 @@ impl Watch {
         self.left = None;
         self.held_until = None;
         self.preempt_unsure = false;
+        self.is_loose = self.is_bound;
+        self.follows_mate = false;
     }
 
     /// An Active whose peers' patience is over hears them out for one interval.

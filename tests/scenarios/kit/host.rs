@@ -1,7 +1,7 @@
 //! One simulated host: its agent, its kernel, and what has reached its
 //! sockets but not yet its agent.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use vipward::agent::Agent;
@@ -11,7 +11,7 @@ use vipward::agent::event::{Added, Claim, Event, InterfaceState, NotRenewed, Not
 use vipward::agent::jobs::{Job, JobId, JobResult};
 use vipward::agent::routing::{Change, Effect, RoutingIndex, RoutingState};
 use vipward::agent::seal::Sequence;
-use vipward::agent::settings::Settings;
+use vipward::agent::settings::{InstanceSettings, Settings};
 use vipward::agent::time::Instant;
 use vipward::agent::values::{AddressIndex, Family, InstanceId, InterfaceName};
 
@@ -49,6 +49,8 @@ pub struct Host {
     /// The same from the threads that watch the kernel.
     pub channels: VecDeque<Input>,
     pub ledger: Ledger,
+    /// Instances that the last reload found, for what they still send.
+    pub outboxes: BTreeMap<InstanceId, InstanceSettings>,
     pub account: Account,
 }
 

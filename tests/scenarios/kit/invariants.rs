@@ -10,7 +10,7 @@ use std::time::Duration;
 use vipward::agent::Agent;
 use vipward::agent::action::{Action, AddressOrder};
 use vipward::agent::event::InterfaceState;
-use vipward::agent::settings::AddressSettings;
+use vipward::agent::settings::{AddressSettings, GroupSettings};
 use vipward::agent::status::StateName;
 use vipward::agent::time::Instant;
 use vipward::agent::values::{AddressIndex, InstanceId, InterfaceName};
@@ -38,6 +38,8 @@ pub struct Ledger {
     parting: BTreeSet<InstanceId>,
     /// Until when a resigning instance may keep its addresses.
     resigning: BTreeMap<InstanceId, Instant>,
+    /// Those that the agent knows.
+    pub groups: Vec<GroupSettings>,
     /// Wake-ups without effect in a row.
     idle_wakes: u32,
     pub routing: RoutingLedger,
@@ -202,6 +204,7 @@ pub fn told(lab: &mut Lab, id: HostId, input: &Input) {
             });
             ledger.interfaces.insert(*interface, state.clone());
         }
+        Input::Reload(settings) => ledger.groups.clone_from(&settings.groups),
         Input::RoutingChanged { .. } | Input::Routing(_) => {
             routing::told(&mut ledger.routing, input);
         }
@@ -212,7 +215,6 @@ pub fn told(lab: &mut Lab, id: HostId, input: &Input) {
         | Input::Socket { .. }
         | Input::Unleased { .. }
         | Input::Done { .. }
-        | Input::Reload(_)
         | Input::Stop
         | Input::StopNow => {}
     }
@@ -326,6 +328,11 @@ fn advert_is_due(lab: &mut Lab, turn: &Turn, instance: InstanceId, priority: u8)
     let id = turn.host;
     let was = turn.before.state(instance);
     let Some((is, own)) = turn.after.of_instance(instance) else {
+        // Gone by a reload, with nothing of it left.
+        let resigns = was == Some(StateName::Active) && priority == 0;
+        if resigns || lab.at_mut(id).ledger.parting.remove(&instance) {
+            return;
+        }
         lab.fail("an advertisement of nobody");
     };
     if priority == 0 {

@@ -166,6 +166,7 @@ impl Lab {
             sockets: Default::default(),
             channels: Default::default(),
             ledger: Default::default(),
+            outboxes: BTreeMap::new(),
         });
         id
     }
@@ -330,6 +331,10 @@ impl Lab {
             Some(before) => before,
             None => invariants::Seen::of(agent),
         };
+        if matches!(input, Input::Reload(_)) {
+            let all = agent.instances();
+            host.outboxes = all.map(|(id, known)| (id, known.clone())).collect();
+        }
         let kernel = &host.kernel;
         let mut actions = host::handle(agent, now, input.event(wall), |agent, instance| {
             kernel.can_send(agent, instance)
@@ -442,8 +447,9 @@ impl Lab {
     fn settings_of(&self, id: HostId, instance: InstanceId) -> Option<&InstanceSettings> {
         let agent = self.at(id).agent.as_ref()?;
         let mut all = agent.instances();
-        all.find(|(known, _)| *known == instance)
-            .map(|(_, settings)| settings)
+        let known = all.find(|(known, _)| *known == instance);
+        let known = known.map(|(_, settings)| settings);
+        known.or_else(|| self.at(id).outboxes.get(&instance))
     }
 
     /// Ends the story with the trace.

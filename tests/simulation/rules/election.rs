@@ -2,6 +2,9 @@
 //! on hearing others, the rhythm of its advertisements, the parting
 //! advertisement, the announcement owed to a loser.
 
+use vipward::agent::jobs::HookKind;
+use vipward::agent::settings::GroupSettings;
+
 use super::*;
 
 /// From a losing advertisement to the last of the announcements it causes.
@@ -35,6 +38,7 @@ pub(super) fn judge(
         watch.perhaps_alone = heard && !watch.alone;
     }
     match was {
+        StateName::Backup if !part.anew && watch.is_loose => loose(watch, part, packet, before),
         StateName::Backup if !part.anew => backup(watch, part, input, packet, before),
         StateName::Active => active(watch, part, packet),
         StateName::Backup | StateName::Initialize | StateName::Fault => {
@@ -43,17 +47,16 @@ pub(super) fn judge(
             }
         }
     }
-    if matches!(input, Input::Stop | Input::StopNow) && was == StateName::Active {
-        let up = part
-            .lab
-            .at(part.host)
-            .ledger
-            .interface(part.settings.interface);
+    let takes_no_part = matches!(is, StateName::Initialize | StateName::Fault);
+    // A stop may wait, for a hook or for mates.
+    let stopped = matches!(input, Input::Stop | Input::StopNow) && !waits_to_stop(part, input);
+    if was == StateName::Active && (takes_no_part || stopped) {
+        let ledger = &part.lab.at(part.host).ledger;
+        let up = ledger.interface(part.settings.interface);
         if up.is_some_and(|state| state.up) && !part.sent.contains(&0) && !part.is_mute() {
-            part.fail("stopped without priority 0");
+            part.fail("left without priority 0");
         }
     }
-    let takes_no_part = matches!(is, StateName::Initialize | StateName::Fault);
     let fell_silent = was == StateName::Active && is != was && packet.is_none();
     if is == StateName::Active || part.anew || fell_silent || (takes_no_part && was != is) {
         watch.perhaps_alone &= takes_no_part;
@@ -73,6 +76,14 @@ pub(super) fn judge(
         let claim = claim.max(watch.held_until.unwrap_or(claim));
         watch.advert_by = claim.max(part.now);
     }
+}
+
+/// For a hook, or for mates.
+fn waits_to_stop(part: &Part<'_>, input: &Input) -> bool {
+    let groups = &part.lab.at(part.host).ledger.groups;
+    let grouped = |group: &GroupSettings| group.members.contains(&part.settings.name);
+    let hooked = part.settings.hooks.contains_key(&HookKind::BeforeRelease);
+    matches!(input, Input::Stop) && (hooked || groups.iter().any(grouped))
 }
 
 /// Reaches the state machine.
@@ -106,6 +117,44 @@ fn learned(part: &Part<'_>, packet: &Packet) -> Duration {
     }
 }
 
+/// What a Backup makes of an advertisement.
+fn heard(watch: &mut Watch, part: &Part<'_>, packet: &Packet, priority: u8) {
+    let losing = packet.priority < priority;
+    let preempt = match part.settings.preempt {
+        _ if priority == 255 => Preempt::Immediately,
+        preempt => preempt,
+    };
+    watch.resigned_at = (packet.priority == 0).then_some(part.now);
+    watch.respected = None;
+    match preempt {
+        _ if packet.priority == 0 => {
+            watch.heard = part.now;
+            watch.resigned = true;
+            watch.preempt_at = None;
+            watch.forgiven = None;
+            watch.moved = false;
+        }
+        Preempt::Immediately if losing => {}
+        Preempt::After(delay) if losing => {
+            watch.preempt_at.get_or_insert(part.now + delay);
+            watch.listens(part.now, learned(part, packet));
+        }
+        Preempt::Immediately | Preempt::After(_) | Preempt::Never => {
+            watch.preempt_at = None;
+            watch.respected = Some(part.now);
+            watch.listens(part.now, learned(part, packet));
+        }
+    }
+}
+
+/// One that does not decide alone: its mates, or a hook, may keep it from a
+/// claim, or bring it about.
+fn loose(watch: &mut Watch, part: &Part<'_>, packet: Option<&Packet>, priority: u8) {
+    if let Some(packet) = packet {
+        heard(watch, part, packet, priority);
+    }
+}
+
 /// Rows 5 to 8.
 fn backup(
     watch: &mut Watch,
@@ -118,29 +167,7 @@ fn backup(
         if part.is != StateName::Backup {
             part.fail("an advertisement ended Backup");
         }
-        let losing = packet.priority < priority;
-        let preempt = match part.settings.preempt {
-            _ if priority == 255 => Preempt::Immediately,
-            preempt => preempt,
-        };
-        match preempt {
-            _ if packet.priority == 0 => {
-                watch.heard = part.now;
-                watch.resigned = true;
-                watch.preempt_at = None;
-                watch.forgiven = None;
-                watch.moved = false;
-            }
-            Preempt::Immediately if losing => {}
-            Preempt::After(delay) if losing => {
-                watch.preempt_at.get_or_insert(part.now + delay);
-                watch.listens(part.now, learned(part, packet));
-            }
-            Preempt::Immediately | Preempt::After(_) | Preempt::Never => {
-                watch.preempt_at = None;
-                watch.listens(part.now, learned(part, packet));
-            }
-        }
+        heard(watch, part, packet, priority);
         return;
     }
     if matches!(input, Input::Reload(_)) && !matches!(part.settings.preempt, Preempt::After(_)) {
@@ -249,6 +276,7 @@ fn active(watch: &mut Watch, part: &Part<'_>, packet: Option<&Packet>) {
             false => learned(part, packet),
         };
         watch.listens(part.now, interval);
+        watch.respected = Some(part.now);
     }
 }
 
@@ -274,6 +302,14 @@ fn begin(watch: &mut Watch, part: &Part<'_>, packet: Option<&Packet>) {
     }
     if part.is != StateName::Backup {
         watch.parting = false;
+        watch.respected = None;
+        watch.resigned_at = None;
+    }
+    // What was heard before it took part may have been forgotten.
+    if let Some(packet) = packet.filter(|_| part.is == StateName::Backup) {
+        watch.incumbent = (packet.priority > 0).then_some(part.now);
+    } else if entered {
+        watch.incumbent = None;
     }
 }
 
