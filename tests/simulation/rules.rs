@@ -84,7 +84,44 @@ struct Part<'a> {
     timer_moved: bool,
 }
 
-impl Part<'_> {
+impl<'a> Part<'a> {
+    fn new(
+        lab: &'a Lab,
+        turn: &Turn,
+        (id, settings): (InstanceId, &'a InstanceSettings),
+        actions: &'a [Action],
+    ) -> Self {
+        let is = turn.after.state(id).unwrap_or(StateName::Initialize);
+        let was = turn.before.state(id).unwrap_or(StateName::Initialize);
+        let sent = actions.iter().filter_map(|action| match action {
+            Action::Advertise {
+                instance, priority, ..
+            } if *instance == id => Some(*priority),
+            _ => None,
+        });
+        let anew = actions.iter().any(|action| {
+            matches!(action, Action::Report(report)
+                if report.instance.as_ref() == Some(&settings.name)
+                    && matches!(report.fact, Fact::Transition { to, .. }
+                        if was == StateName::Backup && to == StateName::Initialize))
+        });
+        Self {
+            lab,
+            host: turn.host,
+            id,
+            settings,
+            now: lab.local(turn.host),
+            was,
+            is,
+            priority: turn.after.priority(id).unwrap_or_default(),
+            sent: sent.collect(),
+            actions,
+            unsent: turn.unsent.contains(&id),
+            anew,
+            timer_moved: turn.before.deadline != turn.after.deadline,
+        }
+    }
+
     fn fail(&self, why: &str) -> ! {
         let host = &self.lab.at(self.host).name;
         let name = &self.settings.name;
@@ -143,36 +180,8 @@ impl Rules {
         let bonds = together::bonds(lab, turn.host);
         let mut members = Vec::new();
         for (id, settings) in agent.instances() {
-            let is = turn.after.state(id).unwrap_or(StateName::Initialize);
-            let was = turn.before.state(id).unwrap_or(StateName::Initialize);
-            let priority = turn.after.priority(id).unwrap_or_default();
-            let sent = actions.iter().filter_map(|action| match action {
-                Action::Advertise {
-                    instance, priority, ..
-                } if *instance == id => Some(*priority),
-                _ => None,
-            });
-            let anew = actions.iter().any(|action| {
-                matches!(action, Action::Report(report)
-                    if report.instance.as_ref() == Some(&settings.name)
-                        && matches!(report.fact, Fact::Transition { to, .. }
-                            if was == StateName::Backup && to == StateName::Initialize))
-            });
-            let part = Part {
-                lab,
-                host: turn.host,
-                id,
-                settings,
-                now,
-                was,
-                is,
-                priority,
-                sent: sent.collect(),
-                actions,
-                unsent: turn.unsent.contains(&id),
-                anew,
-                timer_moved: turn.before.deadline != turn.after.deadline,
-            };
+            let part = Part::new(lab, turn, (id, settings), actions);
+            let (was, is) = (part.was, part.is);
             let packet = match input {
                 Input::Packet(packet) if election::accepted(&part, packet) => Some(&**packet),
                 _ => None,
@@ -183,7 +192,7 @@ impl Rules {
             }
             let watch = self.watches.entry((turn.host, id));
             let watch = watch.or_insert_with(|| Watch::new(now));
-            let before = turn.before.priority(id).unwrap_or(priority);
+            let before = turn.before.priority(id).unwrap_or(part.priority);
             let lesson = lessons.get(&settings.name);
             watch.is_bound = bonds.contains_key(&id);
             watch.is_loose |= watch.is_bound;

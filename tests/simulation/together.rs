@@ -131,6 +131,13 @@ impl Planner<'_> {
                     let health = dice.pick(&[Health::Sick, Health::Sick, Health::Away]);
                     self.at(from, Deed::Hooks(host, health));
                     self.at(to, Deed::Hooks(host, Health::Well));
+                    // So that there is something to take over.
+                    let other = dice.index(self.hosts);
+                    let at = dice.span(from, to);
+                    if other != host && dice.chance(60) {
+                        self.at(at, Deed::Stop(other));
+                        self.at(dice.span(at, phase.to), Deed::Start(other));
+                    }
                 }
             }
             Fault::Segment => {

@@ -155,7 +155,6 @@ impl Together {
         if matches!(input, Input::Reload(_)) {
             hooked.paused_until = None;
         }
-        hooked.releases(part, input);
         let retried = hooked.failed(part);
         hooked.is_paused(part);
         let left = part.was != part.is || part.anew;
@@ -168,6 +167,7 @@ impl Together {
             }
         }
         hooked.started(part);
+        hooked.releases(part, input);
         retried
     }
 
@@ -232,7 +232,7 @@ impl Together {
 
 impl Hooked {
     /// A planned release waits for its hook.
-    fn releases(&mut self, part: &Part<'_>, input: &Input) {
+    fn releases(&self, part: &Part<'_>, input: &Input) {
         let resigns = part.was == StateName::Active && part.is == StateName::Initialize;
         let waits = |running: &Running| running.hook == HookKind::BeforeRelease;
         let at_once = matches!(input, Input::StopNow);
