@@ -26,13 +26,12 @@ fn pairs<'a>(
 ) -> impl Iterator<Item = (Face<'a>, Face<'a>)> + use<'a> {
     let to: Vec<Face<'a>> = to.faces().collect();
     let from: Vec<Face<'a>> = from.faces().collect();
-    let all = from.into_iter().filter_map(move |from| {
+    from.into_iter().filter_map(move |from| {
         let mut same = to
             .iter()
             .filter(|to| to.settings.name == from.settings.name);
         same.next().map(|to| (from, *to))
-    });
-    all
+    })
 }
 
 fn may_be_heard(sim: &Sim, from: &Face<'_>, to: &Face<'_>) -> bool {
