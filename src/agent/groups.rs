@@ -377,7 +377,7 @@ pub(super) fn settle(turn: &mut Turn<'_>, members: &mut [&mut VirtualRouter]) {
         give_way(turn, members);
     } else {
         for member in members.iter_mut().filter(|member| member.is_ready()) {
-            member.begin(turn);
+            member.begin(turn, member.has_heard());
         }
     }
     claim(turn, members);
@@ -409,8 +409,9 @@ fn share_faults(turn: &mut Turn<'_>, members: &mut [&mut VirtualRouter]) {
 /// Together, once each has settled; one that comes late joins the others.
 fn begin(turn: &mut Turn<'_>, members: &mut [&mut VirtualRouter]) {
     if members.iter().all(|m| m.is_ready() || m.takes_part()) {
+        let heard = members.iter().any(|member| member.has_heard());
         let ready = members.iter_mut().filter(|member| member.is_ready());
-        ready.for_each(|member| member.begin(turn));
+        ready.for_each(|member| member.begin(turn, heard));
     }
 }
 
@@ -475,8 +476,9 @@ fn claim(turn: &mut Turn<'_>, members: &mut [&mut VirtualRouter]) {
             (false, true) => Reason::Preempted,
             (false, false) => Reason::Group,
         };
+        // The wish of one whose hook has run was used up by that.
         let tried = |(member, wish): (&&mut VirtualRouter, &Option<Reason>)| {
-            wish.is_some() && member.is_mute()
+            member.is_mute() && (wish.is_some() || member.is_preparing())
         };
         // Whom some respected has resigned everywhere, or is dead.
         members.iter_mut().for_each(|m| m.respect_no_longer());

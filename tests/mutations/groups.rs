@@ -47,7 +47,37 @@ pub const MUTATIONS: &[Mutation] = &[
         "            && self.bond.leads",
         "            && self.bond.leads && false",
     ),
+    fault(
+        "an owner's members begin by what each has heard",
+        GROUPS,
+        "        ready.for_each(|member| member.begin(turn, heard));",
+        "        ready.for_each(|member| member.begin(turn, heard && member.has_heard()));",
+    ),
+    fault(
+        "a group claims although no timer has ended",
+        GROUPS,
+        "    let prepares = members.iter().any(|m| m.is_preparing());",
+        "    let prepares = members.iter().any(|m| m.is_preparing() || m.is_backup());",
+    ),
     // Hooks that are awaited.
+    fault(
+        "one that could not send waits for its own timer again",
+        GROUPS,
+        "member.is_mute() && (wish.is_some() || member.is_preparing())",
+        "member.is_mute() && wish.is_some()",
+    ),
+    fault(
+        "a hook that failed while we advertised is no fault",
+        AWAITING,
+        "        if failure.blocks && failure.retry_at > now {",
+        "        if failure.blocks && failure.retry_at < now {",
+    ),
+    fault(
+        "the release does not wait for its hook",
+        AWAITING,
+        "            done: timeout.is_none(),",
+        "            done: timeout.is_none_or(|timeout| !timeout.is_zero()),",
+    ),
     fault(
         "addresses do not wait for before_active",
         SENDING,

@@ -194,6 +194,27 @@ fn an_incumbent_that_dies_meanwhile_is_followed_at_once() {
     assert!(lab.holds(b, WEB).is_some());
 }
 
+/// It gave up for that; what it prepared meanwhile is the next try.
+#[test]
+fn one_that_could_not_send_claims_when_its_hook_has_succeeded() {
+    let (mut lab, a, b) = preempting(Preempt::Immediately);
+    answer(&mut lab, b, Verdict::Passed);
+    lab.run(secs(1));
+    assert_eq!((lab.state(a), lab.state(b)), (BACKUP, ACTIVE));
+    lab.at_mut(b).kernel.refuse_send = Some("Operation not permitted".to_owned());
+    lab.mark();
+    while ordered(&lab, b).is_empty() {
+        assert!(lab.elapsed() < secs(20), "it prepares to preempt");
+        lab.step();
+    }
+    assert_eq!((lab.state(a), lab.state(b)), (ACTIVE, BACKUP));
+    lab.at_mut(b).kernel.refuse_send = None;
+    lab.run(ms(500));
+    answer(&mut lab, b, Verdict::Passed);
+    lab.run(secs(5));
+    assert_eq!((lab.state(a), lab.state(b)), (BACKUP, ACTIVE));
+}
+
 #[test]
 fn an_incumbent_that_resigns_in_the_pause_is_followed_at_once() {
     let (mut lab, a, b) = preempting(Preempt::Immediately);

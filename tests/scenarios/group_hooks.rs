@@ -1,10 +1,11 @@
 //! Hooks that are awaited, in a group: all wait for the hook of one.
 
-use vipward::agent::jobs::{HookKind, Verdict};
+use vipward::agent::jobs::{HookKind, Task, Verdict};
 use vipward::agent::settings::InstanceSettings;
 use vipward::agent::values::{InstanceId, InstanceName};
 
 use crate::awaited_hooks::*;
+use crate::groups::with_check;
 use crate::kit::groups::group;
 use crate::kit::*;
 
@@ -92,4 +93,33 @@ fn a_group_resigns_when_the_hook_of_one_has_ended() {
     }
     lab.run(secs(1));
     assert!(lab.holds(b, WEB).is_some() && lab.holds(b, "198.51.100.100").is_some());
+}
+
+/// Only one of an owner's members has heard the incumbent: the other began
+/// anew when its check was answered.
+#[test]
+fn a_group_of_an_owner_that_starts_leaves_the_incumbent_until_the_hook() {
+    let mut lab = Lab::new();
+    let a = grouped(&mut lab, 100, &[]);
+    lab.start(a);
+    lab.run(secs(10));
+    let b = grouped(&mut lab, 255, PROMOTE);
+    with_check(&mut lab, b, None);
+    lab.at_mut(b).settings.checks[0].initial = None;
+    lab.start(b);
+    lab.run(ms(1500));
+    lab.mark();
+    answer(&mut lab, b, Verdict::Passed);
+    for instance in [InstanceId(0), InstanceId(1)] {
+        assert_eq!(lab.status_of(b, instance).state, BACKUP);
+        assert_eq!(lab.status_of(a, instance).state, ACTIVE);
+        assert_eq!(lab.sent_by(b, instance), []);
+    }
+    let last = lab.at(b).started.last().map(|job| job.task.clone());
+    assert!(matches!(last, Some(Task::Hook(_))), "{last:?}");
+    answer(&mut lab, b, Verdict::Passed);
+    lab.run(ms(20));
+    for instance in [InstanceId(0), InstanceId(1)] {
+        assert_eq!(lab.status_of(b, instance).state, ACTIVE);
+    }
 }

@@ -359,7 +359,7 @@ fn one_that_can_send_no_longer_gives_all_up() {
     assert_eq!(lab.sent_by(a, OUTSIDE).last().map(|(_, p)| *p), Some(0));
 }
 
-fn with_check(lab: &mut Lab, host: HostId, weight: Option<i16>) {
+pub fn with_check(lab: &mut Lab, host: HostId, weight: Option<i16>) {
     let settings = &mut lab.at_mut(host).settings;
     let name = CheckName::new("uplink");
     settings.checks = vec![CheckSettings {

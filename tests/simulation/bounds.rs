@@ -76,13 +76,16 @@ impl Bounds {
         let sum = checks + settle + silence + (unit + delay) + preempting;
         let sum = sum + kernel * 2 + unit + restored + cast.late_max * 10;
         let sum = sum + Self::linked(cast, silence);
+        let (followed, released) = Self::together(cast, silence);
+        let sum = sum + followed;
+        let stop = unit.min(second * 2) + delay + kernel + cast.late_max * 4 + released;
         Self {
             // Two clocks, each wrong by 1 %.
             agreement: sum * 102 / 100,
             // One interval until the loser hears the winner, or until one
             // that resigns gives up unrelieved; and the removal.
             double: (unit + delay + kernel + cast.late_max * 4) * 102 / 100,
-            stop: (unit.min(second * 2) + delay + kernel + cast.late_max * 4) * 102 / 100,
+            stop: stop * 102 / 100,
         }
     }
 
@@ -108,6 +111,31 @@ impl Bounds {
             false => Duration::ZERO,
         };
         beat * 7 + silence + look * 3 + Duration::from_secs(1) + held_up
+    }
+
+    /// What instances that move together, and awaited hooks, add to agreement
+    /// and to a stop. With T the time-out of an awaited hook:
+    ///
+    /// - a member whose timer has ended is held back by a mate that heard an
+    ///   Active: for a silence at most; one that could not send goes first, an
+    ///   interval later;
+    /// - each hook runs for T at most, or is given up a second after that, and
+    ///   waits for another that runs (half an interval): one that began in
+    ///   trouble and fails, and one that succeeds. The pause after a failure
+    ///   counts as a disturbance ([`crate::rules::Rules::retried_by`]).
+    fn together(cast: &Cast, silence: Duration) -> (Duration, Duration) {
+        let Some(together) = &cast.together else {
+            return Default::default();
+        };
+        let held = match together.members.is_empty() {
+            true => Duration::ZERO,
+            false => silence + cast.unit * 2,
+        };
+        let hook = match together.has_hooks(&cast.faults) {
+            true => together.timeout + Duration::from_secs(1) + cast.unit / 2,
+            false => Duration::ZERO,
+        };
+        (held + hook * 2, hook)
     }
 
     /// Fault `delay` adds no more.

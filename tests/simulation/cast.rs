@@ -14,6 +14,7 @@ use crate::cluster::Cluster;
 use crate::dice::Dice;
 use crate::fault::{Fault, Faults};
 use crate::kit::{Way, centiseconds, interface, own_ipv4, own_ipv6, own_link_local, web_by};
+use crate::together::Together;
 
 /// While it fails the instance is in fault.
 pub const SERVICE: &str = "service";
@@ -38,6 +39,7 @@ pub struct Cast {
     /// The host that runs keepalived's rules.
     pub keepalived: Option<usize>,
     pub cluster: Option<Cluster>,
+    pub together: Option<Together>,
     /// One-way, undisturbed.
     pub delay: Duration,
     /// What can go wrong, for the bounds.
@@ -70,9 +72,14 @@ impl Cast {
         let unit_cs = dice.pick(&UNITS);
         let unit = Duration::from_millis(10) * u32::from(unit_cs);
         let count = dice.pick(&[1, 1, 2, 3]);
-        let groups: Vec<Group> = (0..count)
+        // Neither keepalived's rules nor the peer link beside it, so far.
+        let alone = !Cluster::is_wanted(seed, faults) && !faults.has(Fault::Keepalived);
+        let wanted = Together::is_wanted(seed, faults) && alone;
+        let count = if wanted { count.max(2) } else { count };
+        let mut groups: Vec<Group> = (0..count)
             .map(|n| Group::new(&mut dice, n, hosts, unit_cs))
             .collect();
+        let together = wanted.then(|| Together::new(seed, &mut groups, unit));
         let groups = with_leases(seed, groups);
         let groups = with_authentication(seed, faults, hosts, groups);
         let settings = (0..hosts).map(|host| settings(&groups, host, hosts, unit));
@@ -92,6 +99,9 @@ impl Cast {
         if let Some(cluster) = &cluster {
             cluster.configure(&mut settings);
         }
+        if let Some(together) = &together {
+            together.configure(&mut settings);
+        }
         let late = faults.has(Fault::Late);
         Self {
             unit,
@@ -99,6 +109,7 @@ impl Cast {
             late_max: if late { unit / 20 } else { Duration::ZERO },
             keepalived,
             cluster,
+            together,
             delay,
             faults: faults.clone(),
             groups,
@@ -111,6 +122,9 @@ impl Cast {
         let mut text = String::new();
         if let Some(cluster) = &self.cluster {
             text.push_str(&cluster.describe());
+        }
+        if let Some(together) = &self.together {
+            text.push_str(&together.describe());
         }
         for group in &self.groups {
             if let Some(auth) = &group.auth {
@@ -205,6 +219,26 @@ impl Group {
             hooked: dice.chance(20),
             priorities: priorities(dice, hosts),
             preempt: preempts(dice, hosts, unit),
+        }
+    }
+
+    /// What `validate` demands of those that move together.
+    pub fn align(groups: &mut [Group], members: &[usize]) {
+        let Some(first) = members
+            .first()
+            .and_then(|place| groups.get(*place))
+            .cloned()
+        else {
+            return;
+        };
+        let all = || members.iter().filter_map(|place| groups.get(*place));
+        let second = all().find(|group| group.way == Way::V2);
+        let centiseconds = second.map_or(first.centiseconds, |group| group.centiseconds);
+        for place in members {
+            let group = groups.get_mut(*place).expect("a member");
+            group.centiseconds = centiseconds;
+            group.priorities.clone_from(&first.priorities);
+            group.preempt.clone_from(&first.preempt);
         }
     }
 

@@ -42,14 +42,17 @@ impl Cluster {
         Dice::new(seed, "cluster").chance(8)
     }
 
+    pub fn is_wanted(seed: u64, faults: &Faults) -> bool {
+        Self::is_of(seed) || Fault::LINK.iter().any(|fault| faults.has(*fault))
+    }
+
     pub fn new(
         seed: u64,
         faults: &Faults,
         hosts: usize,
         keepalived: Option<usize>,
     ) -> Option<Self> {
-        let named = Fault::LINK.iter().any(|fault| faults.has(*fault));
-        if !Self::is_of(seed) && !named {
+        if !Self::is_wanted(seed, faults) {
             return None;
         }
         let mut dice = Dice::new(seed, "nodes");

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use vipward::agent::jobs::HookKind;
 use vipward::agent::values::{AdvertInterval, Family, Priority};
 
 use crate::cast::virtual_address;
@@ -37,7 +38,7 @@ impl Sim {
             }
             Deed::Duplicate(percent) => self.weather.borrow_mut().duplicate_percent = percent,
             Deed::Cuts(cuts) => {
-                self.lab.wire.heal_all();
+                self.lab.wire.heal_pairs();
                 for (from, to) in cuts {
                     self.lab.wire.cut(HostId(from), HostId(to));
                 }
@@ -52,6 +53,7 @@ impl Sim {
             | Deed::Eaten(_)
             | Deed::Port(..)
             | Deed::Witness(..) => self.link_deed(deed),
+            Deed::Hooks(..) | Deed::Segment(..) | Deed::MuteOn(..) => self.together_deed(deed),
             Deed::Pause(_)
             | Deed::Resume(_)
             | Deed::PowerOff(_)
@@ -170,6 +172,7 @@ impl Sim {
         self.hosts[id.0].stopping = None;
         self.hosts[id.0].removes_from = self.lab.now();
         self.hosts[id.0].mute = false;
+        self.hosts[id.0].mute_on = None;
         self.hosts[id.0].refuses_add = false;
         self.hosts[id.0].refuses_removal = false;
         self.rules.borrow_mut().forget(id);
@@ -211,12 +214,50 @@ impl Sim {
         }
     }
 
+    /// What has to be equal in all that move together changes in all of them.
     fn reload(&mut self, host: usize, group: usize, change: Change) {
         let id = HostId(host);
-        let original = self.cast.settings[host].instances.get(group).cloned();
-        let (Some(original), Some(instance)) =
-            (original, self.hosts[host].wanted.instances.get_mut(group))
-        else {
+        let places = match change {
+            Change::Priority(_) | Change::Interval { .. } | Change::Present(_) => {
+                self.cast.with(group)
+            }
+            Change::Address { .. }
+            | Change::Rotated(_)
+            | Change::Hook { .. }
+            | Change::Apart(_) => vec![group],
+        };
+        for place in &places {
+            self.change(host, *place, &places, change);
+        }
+        // keepalived keeps its own file.
+        if self.cast.keepalived == Some(host) {
+            self.hosts[host].wanted = self.cast.settings[host].clone();
+            self.hosts[host].absent.clear();
+            return;
+        }
+        let settings = self.hosts[host].settings();
+        self.lab.at_mut(id).settings = settings.clone();
+        if self.lab.at(id).agent.is_some() {
+            self.lab.feed(id, Input::Reload(Box::new(settings)));
+            self.lab.open_sockets(id);
+            // The monitor reports what it is asked to watch.
+            for name in ["eth0", "eth1"].map(interface) {
+                self.lab.report(id, name);
+            }
+        }
+    }
+
+    fn change(&mut self, host: usize, group: usize, places: &[usize], change: Change) {
+        let first = &self.cast.settings[host].instances;
+        let all: Vec<_> = places
+            .iter()
+            .filter_map(|place| first.get(*place))
+            .collect();
+        let halves = self.cast.halves(&all);
+        let (Some(original), Some(instance)) = (
+            first.get(group),
+            self.hosts[host].wanted.instances.get_mut(group),
+        ) else {
             return;
         };
         match change {
@@ -225,12 +266,10 @@ impl Sim {
             }
             Change::Interval { halved } => {
                 let whole = original.advert_interval.as_centiseconds();
-                let half = if original.version.number() == 2 {
-                    whole
-                } else {
-                    whole / 2
+                let wanted = match halved && halves {
+                    true => (whole / 2).max(1),
+                    false => whole,
                 };
-                let wanted = if halved { half.max(1) } else { whole };
                 instance.advert_interval =
                     AdvertInterval::from_centiseconds(wanted).expect("an interval");
             }
@@ -256,22 +295,17 @@ impl Sim {
             Change::Present(false) => {
                 self.hosts[host].absent.insert(group);
             }
-        }
-        // keepalived keeps its own file.
-        if self.cast.keepalived == Some(host) {
-            self.hosts[host].wanted = self.cast.settings[host].clone();
-            self.hosts[host].absent.clear();
-            return;
-        }
-        let settings = self.hosts[host].settings();
-        self.lab.at_mut(id).settings = settings.clone();
-        if self.lab.at(id).agent.is_some() {
-            self.lab.feed(id, Input::Reload(Box::new(settings)));
-            self.lab.open_sockets(id);
-            // The monitor reports what it is asked to watch.
-            for name in ["eth0", "eth1"].map(interface) {
-                self.lab.report(id, name);
+            Change::Hook { other } => {
+                instance.hooks.clone_from(&original.hooks);
+                let hook = HookKind::BeforeActive;
+                let timeout = self.cast.together.as_ref().map(|known| known.timeout);
+                if other && instance.hooks.remove(&hook).is_none() {
+                    instance
+                        .hooks
+                        .extend(timeout.map(|timeout| (hook, timeout)));
+                }
             }
+            Change::Apart(apart) => self.hosts[host].apart = apart,
         }
     }
 }

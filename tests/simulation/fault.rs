@@ -6,6 +6,7 @@ use std::fmt;
 
 use crate::cluster::Cluster;
 use crate::dice::Dice;
+use crate::together::Together;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
@@ -72,6 +73,10 @@ pub enum Fault {
     /// A host's switch port is dead although its own link is up; or only the
     /// way to the witnesses is.
     Port,
+    /// Awaited hooks fail, hang until they are killed, are not answered for.
+    Hooks,
+    /// Nothing passes, or nothing leaves a host, on one segment alone.
+    Segment,
     // The place for what the core does not have yet: a drain and its end, a
     // hand-over. Each is a variant here, deeds in `plan`, and its effect in
     // `deeds`.
@@ -117,8 +122,12 @@ impl Fault {
         Fault::Port,
     ];
 
+    /// Those that need instances that move together, or hooks.
+    pub const TOGETHER: [Fault; 2] = [Fault::Hooks, Fault::Segment];
+
     fn all() -> impl Iterator<Item = Fault> {
-        Fault::USUAL.into_iter().chain(Fault::LINK)
+        let usual = Fault::USUAL.into_iter().chain(Fault::LINK);
+        usual.chain(Fault::TOGETHER)
     }
 
     pub fn name(self) -> &'static str {
@@ -154,6 +163,8 @@ impl Fault {
             Fault::LinkPartition => "link-partition",
             Fault::Firewall => "firewall",
             Fault::Port => "port",
+            Fault::Hooks => "hooks",
+            Fault::Segment => "segment",
         }
     }
 }
@@ -164,7 +175,7 @@ pub struct Faults(pub BTreeSet<Fault>);
 
 impl Faults {
     /// Every eighth seed goes undisturbed; the others have one to six faults,
-    /// and up to three of the peer link if there is one.
+    /// and some of the peer link, or of what moves together, if there is any.
     pub fn of_seed(seed: u64) -> Self {
         let mut dice = Dice::new(seed, "faults");
         if seed.is_multiple_of(8) {
@@ -180,7 +191,14 @@ impl Faults {
             0
         };
         let link = (0..count).map(|_| dice.pick(&Fault::LINK));
-        Self(usual.into_iter().chain(link).collect())
+        let mut dice = Dice::new(seed, "together faults");
+        let count = if Together::is_of(seed) {
+            dice.below(3)
+        } else {
+            0
+        };
+        let together = (0..count).map(|_| dice.pick(&Fault::TOGETHER));
+        Self(usual.into_iter().chain(link).chain(together).collect())
     }
 
     /// Names with commas between them; `none`; `all`.

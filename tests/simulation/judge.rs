@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use vipward::agent::jobs::CheckName;
 use vipward::agent::settings::{InstanceSettings, Preempt};
 use vipward::agent::status::StateName;
 use vipward::agent::time::Instant;
@@ -77,23 +78,44 @@ struct Able<'a> {
     active: bool,
     priority: u8,
     preempts: bool,
+    /// Its mates, where it moves together with others.
+    mates: Vec<Face<'a>>,
+}
+
+/// One instance, as others hear it.
+#[derive(Clone, Copy)]
+struct Face<'a> {
+    host: HostId,
+    settings: &'a InstanceSettings,
+    /// Absent for another program.
+    instance: Option<InstanceId>,
+}
+
+impl<'a> Able<'a> {
+    fn face(&self) -> Face<'a> {
+        Face {
+            host: self.host,
+            settings: self.settings,
+            instance: self.instance,
+        }
+    }
+
+    /// Its own, and its mates'.
+    fn faces(&self) -> impl Iterator<Item = Face<'a>> {
+        std::iter::once(self.face()).chain(self.mates.iter().copied())
+    }
 }
 
 /// After every step.
 pub fn judge(sim: &mut Sim) {
     let moved = !sim.rules.borrow().moves.is_empty();
     trust::look(sim, moved);
-    let counts: Vec<usize> = sim
-        .lab
-        .hosts
-        .iter()
-        .map(|host| {
-            let all = host.kernel.interfaces.values();
-            all.map(|known| known.state.addresses.len()).sum()
-        })
-        .collect();
-    let held = counts != sim.judge.counts;
-    sim.judge.counts = counts;
+    let mut held = false;
+    for (host, count) in sim.lab.hosts.iter().zip(&mut sim.judge.counts) {
+        let all = host.kernel.interfaces.values();
+        let now = all.map(|known| known.state.addresses.len()).sum();
+        held |= std::mem::replace(count, now) != now;
+    }
     let since = std::mem::replace(&mut sim.judge.last, sim.lab.now());
     let mut fates = sim.hosts.iter();
     let able_again =
@@ -129,7 +151,10 @@ pub fn judge(sim: &mut Sim) {
 fn is_calm(sim: &Sim) -> bool {
     let hosts = sim.hosts.iter();
     let away = |fate: &&crate::sim::Fate| {
-        fate.mute || fate.refuses_add || fate.refuses_removal || fate.health.contains(&Health::Away)
+        let away = fate.health.contains(&Health::Away);
+        let hooks = fate.hooks != Health::Well || fate.apart;
+        let mute = fate.mute || fate.mute_on.is_some();
+        mute || fate.refuses_add || fate.refuses_removal || away || hooks
     };
     !sim.weather.borrow().lossy() && hosts.filter(away).count() == 0
 }
@@ -159,8 +184,32 @@ fn nobody_moves(sim: &Sim) {
 }
 
 /// The hosts that can serve a group, by what is true and not by what their
-/// agents say.
+/// agents say. One that cannot serve all that move together can serve none.
 fn able(sim: &Sim, group: usize) -> Vec<Able<'_>> {
+    let mut all = able_alone(sim, group);
+    for mate in sim.cast.with(group) {
+        if mate == group {
+            continue;
+        }
+        let theirs = able_alone(sim, mate);
+        all.retain_mut(|one| {
+            if sim.hosts[one.host.0].apart {
+                return true;
+            }
+            let same = theirs.iter().find(|other| other.host == one.host);
+            one.mates.extend(same.map(Able::face));
+            same.is_some()
+        });
+    }
+    for one in &mut all {
+        if one.instance.is_some() {
+            one.priority = effective(&sim.hosts[one.host.0], one.faces());
+        }
+    }
+    all
+}
+
+fn able_alone(sim: &Sim, group: usize) -> Vec<Able<'_>> {
     let vrid = sim.cast.groups[group].vrid;
     let mut all = Vec::new();
     for id in sim.ids() {
@@ -170,7 +219,8 @@ fn able(sim: &Sim, group: usize) -> Vec<Able<'_>> {
         }
         let link = |settings: &InstanceSettings| {
             let state = host.kernel.interfaces.get(&settings.interface);
-            state.is_some_and(|known| known.state.up)
+            let mute = fate.mute_on == Some(settings.interface);
+            state.is_some_and(|known| known.state.up) && !mute
         };
         if let Some(foreign) = &host.foreign {
             let settings = fate.wanted.instances.get(group).expect("of each host");
@@ -182,6 +232,7 @@ fn able(sim: &Sim, group: usize) -> Vec<Able<'_>> {
                     active: foreign.is_active(vrid.get()),
                     priority: settings.priority.get(),
                     preempts: true,
+                    mates: Vec::new(),
                 });
             }
             continue;
@@ -201,8 +252,9 @@ fn able(sim: &Sim, group: usize) -> Vec<Able<'_>> {
             settings,
             instance: Some(instance),
             active: state == Some(StateName::Active),
-            priority: effective(fate, settings),
+            priority: settings.priority.get(),
             preempts: settings.preempt != Preempt::Never || settings.priority.is_owner(),
+            mates: Vec::new(),
         });
     }
     all
@@ -217,17 +269,20 @@ fn health(fate: &crate::sim::Fate, check: &str) -> Health {
     fate.health[usize::from(check != crate::cast::SERVICE)]
 }
 
-fn effective(fate: &crate::sim::Fate, settings: &InstanceSettings) -> u8 {
-    if settings.priority.is_owner() {
+/// Each check counts once, whoever of those that move together listens to it.
+fn effective<'a>(fate: &crate::sim::Fate, all: impl Iterator<Item = Face<'a>>) -> u8 {
+    let mut all = all.peekable();
+    let base = all.peek().map(|face| face.settings.priority);
+    let base = base.expect("one at least");
+    if base.is_owner() {
         return 255;
     }
-    let failing = settings.checks.iter();
+    let failing = all.flat_map(|face| &face.settings.checks);
     let failing = failing.filter(|check| health(fate, check.name.as_str()) == Health::Sick);
-    let sum: i32 = failing
-        .filter_map(|check| check.weight)
-        .map(i32::from)
-        .sum();
-    let value = i32::from(settings.priority.get()) + sum;
+    let weighted = failing.filter_map(|check| Some((check.name.clone(), check.weight?)));
+    let weighted: BTreeMap<CheckName, i16> = weighted.collect();
+    let sum: i32 = weighted.into_values().map(i32::from).sum();
+    let value = i32::from(base.get()) + sum;
     u8::try_from(value.clamp(1, 254)).expect("clamped")
 }
 

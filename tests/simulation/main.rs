@@ -18,7 +18,6 @@ mod cluster;
 mod deeds;
 mod dice;
 mod fault;
-mod groups;
 mod judge;
 mod keepalived;
 // The stories use it too, each of them not all of it.
@@ -29,6 +28,7 @@ mod plan;
 mod rules;
 mod seeds;
 mod sim;
+mod together;
 mod watch;
 mod weather;
 
@@ -41,7 +41,6 @@ fn main() -> ExitCode {
     let trials = vec![
         Trial::test("every_seed_holds", seeds::every_seed_holds),
         Trial::test("a_seed_is_one_run", seeds::a_seed_is_one_run),
-        Trial::test("groups_and_hooks_hold", groups::groups_and_hooks_hold),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
 }

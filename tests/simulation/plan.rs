@@ -37,6 +37,12 @@ pub enum Deed {
     RefuseRemove(usize, bool),
     RefuseRenew(usize, bool),
     Mute(usize, bool),
+    /// On one interface alone, or on none any more.
+    MuteOn(usize, Option<&'static str>),
+    /// Awaited hooks of a host: succeed, fail, or cannot be run.
+    Hooks(usize, Health),
+    /// On this segment alone these pairs are cut, and no others.
+    Segment(&'static str, Vec<(usize, usize)>),
     /// A wall clock, so many seconds off.
     Clock(usize, i64),
     /// With a seed of its own.
@@ -76,6 +82,12 @@ pub enum Change {
     /// The first address is listed last, or as at first.
     Rotated(bool),
     Present(bool),
+    /// `before_active` comes or goes: not as at first, or as at first.
+    Hook {
+        other: bool,
+    },
+    /// Those that move together do so no more, or as at first.
+    Apart(bool),
 }
 
 #[derive(Clone, Debug)]
@@ -175,6 +187,7 @@ impl Planner<'_> {
             | Fault::LinkPartition
             | Fault::Firewall
             | Fault::Port => self.link_fault(fault, dice, phase),
+            Fault::Hooks | Fault::Segment => self.together_fault(fault, dice, phase),
             Fault::Checks | Fault::Flap | Fault::Runner => self.health(fault, dice, phase),
             Fault::Pause
             | Fault::Reboot
@@ -347,6 +360,8 @@ impl Planner<'_> {
                 Change::Address { more: true },
                 Change::Rotated(true),
                 Change::Present(false),
+                Change::Hook { other: true },
+                Change::Apart(true),
             ];
             let back = [
                 None,
@@ -354,8 +369,11 @@ impl Planner<'_> {
                 Some(Change::Address { more: false }),
                 Some(Change::Rotated(false)),
                 Some(Change::Present(true)),
+                Some(Change::Hook { other: false }),
+                Some(Change::Apart(false)),
             ];
-            let which = dice.index(there.len());
+            let together = self.cast.together.is_some();
+            let which = dice.index(if together { 7 } else { 5 });
             let (there, back) = (there[which], back[which]);
             // Rolled out over the hosts, one after the other.
             let every = matches!(there, Change::Interval { .. } | Change::Address { .. })

@@ -1,10 +1,11 @@
-//! What the protocol demands of every single turn, said a second time and in
-//! other words than the core's: when a Backup may claim and when it must, what
-//! an Active does on hearing others, the rhythm of its advertisements, the
-//! parting advertisement, the announcement owed to a loser.
+//! What must hold of every single turn, said a second time and in other words
+//! than the core's: what each turn is to an instance, and what is overdue. The
+//! protocol itself is in [`election`].
 
+mod election;
 mod owed;
 mod silence;
+mod together;
 mod told;
 mod trust;
 
@@ -28,9 +29,6 @@ use crate::kit::invariants::Turn;
 use crate::kit::{HostId, Input, Lab, Observer, Packet};
 use crate::watch::{Watch, skew};
 
-/// From a losing advertisement to the last of the announcements it causes.
-const REAFFIRMED_WITHIN: Duration = Duration::from_secs(1);
-
 /// After the first failure of an addition.
 const RETRIED_AFTER: Duration = Duration::from_secs(5);
 
@@ -45,6 +43,7 @@ pub struct Rules {
     pub retried_by: Option<Instant>,
     pub trust: trust::Trust,
     told: told::Told,
+    together: together::Together,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +84,44 @@ struct Part<'a> {
     timer_moved: bool,
 }
 
-impl Part<'_> {
+impl<'a> Part<'a> {
+    fn new(
+        lab: &'a Lab,
+        turn: &Turn,
+        (id, settings): (InstanceId, &'a InstanceSettings),
+        actions: &'a [Action],
+    ) -> Self {
+        let is = turn.after.state(id).unwrap_or(StateName::Initialize);
+        let was = turn.before.state(id).unwrap_or(StateName::Initialize);
+        let sent = actions.iter().filter_map(|action| match action {
+            Action::Advertise {
+                instance, priority, ..
+            } if *instance == id => Some(*priority),
+            _ => None,
+        });
+        let anew = actions.iter().any(|action| {
+            matches!(action, Action::Report(report)
+                if report.instance.as_ref() == Some(&settings.name)
+                    && matches!(report.fact, Fact::Transition { to, .. }
+                        if was == StateName::Backup && to == StateName::Initialize))
+        });
+        Self {
+            lab,
+            host: turn.host,
+            id,
+            settings,
+            now: lab.local(turn.host),
+            was,
+            is,
+            priority: turn.after.priority(id).unwrap_or_default(),
+            sent: sent.collect(),
+            actions,
+            unsent: turn.unsent.contains(&id),
+            anew,
+            timer_moved: turn.before.deadline != turn.after.deadline,
+        }
+    }
+
     fn fail(&self, why: &str) -> ! {
         let host = &self.lab.at(self.host).name;
         let name = &self.settings.name;
@@ -124,6 +160,7 @@ impl Rules {
     pub fn forget(&mut self, host: HostId) {
         self.watches.retain(|(of, _), _| *of != host);
         self.told.forget(host);
+        self.together.forget(host);
         self.pauses.retain(|(of, _, _), _| *of != host);
     }
 
@@ -140,39 +177,13 @@ impl Rules {
         self.refused(lab, turn.host, input);
         self.trust.begin(lab, turn.host, input);
         let lessons = self.told.hear(turn.host, now, input);
+        let bonds = together::bonds(lab, turn.host);
+        let mut members = Vec::new();
         for (id, settings) in agent.instances() {
-            let is = turn.after.state(id).unwrap_or(StateName::Initialize);
-            let was = turn.before.state(id).unwrap_or(StateName::Initialize);
-            let priority = turn.after.priority(id).unwrap_or_default();
-            let sent = actions.iter().filter_map(|action| match action {
-                Action::Advertise {
-                    instance, priority, ..
-                } if *instance == id => Some(*priority),
-                _ => None,
-            });
-            let anew = actions.iter().any(|action| {
-                matches!(action, Action::Report(report)
-                    if report.instance.as_ref() == Some(&settings.name)
-                        && matches!(report.fact, Fact::Transition { to, .. }
-                            if was == StateName::Backup && to == StateName::Initialize))
-            });
-            let part = Part {
-                lab,
-                host: turn.host,
-                id,
-                settings,
-                now,
-                was,
-                is,
-                priority,
-                sent: sent.collect(),
-                actions,
-                unsent: turn.unsent.contains(&id),
-                anew,
-                timer_moved: turn.due[0] != turn.due[1],
-            };
+            let part = Part::new(lab, turn, (id, settings), actions);
+            let (was, is) = (part.was, part.is);
             let packet = match input {
-                Input::Packet(packet) if accepted(&part, packet) => Some(&**packet),
+                Input::Packet(packet) if election::accepted(&part, packet) => Some(&**packet),
                 _ => None,
             };
             let believed = packet.filter(|packet| self.trust.believes(&part, packet));
@@ -181,15 +192,25 @@ impl Rules {
             }
             let watch = self.watches.entry((turn.host, id));
             let watch = watch.or_insert_with(|| Watch::new(now));
-            let before = turn.before.priority(id).unwrap_or(priority);
+            let before = turn.before.priority(id).unwrap_or(part.priority);
             let lesson = lessons.get(&settings.name);
+            watch.is_bound = bonds.contains_key(&id);
+            watch.is_loose |= watch.is_bound;
+            if watch.is_bound {
+                members.push(together::member(watch, &part, input, believed));
+                let retried = self.together.hooks(&part, input);
+                self.retried_by = self.retried_by.max(retried);
+            } else {
+                self.together.leave(turn.host, id);
+            }
             watch.is_node = part.is_node();
             watch.knows_better = watch.is_node
                 && is == StateName::Active
                 && self.told.knows_better(&part, watch.active);
             told::learn(watch, &part, &self.told, lesson);
-            judge(watch, &part, input, believed, before);
+            election::judge(watch, &part, input, believed, before);
             let lost = was == StateName::Active && is == StateName::Backup && !part.anew;
+            watch.follows_mate |= watch.is_bound && lost && believed.is_none();
             if watch.is_node && lost && believed.is_none() {
                 told::gave_way(watch, &part, &self.told, lesson);
             }
@@ -201,6 +222,12 @@ impl Rules {
                     to: is,
                 });
             }
+        }
+        for group in together::groups(&bonds) {
+            let (these, others) = members.into_iter().partition(|one| one.is_of(group));
+            members = others;
+            let these: Vec<together::Member> = these;
+            self.together.judge(lab, turn.host, &these, actions);
         }
     }
 
@@ -229,333 +256,48 @@ impl Rules {
 
     /// Something should have been done by now.
     pub fn overdue(&self, lab: &Lab) {
+        let mut last = None;
         for ((host, id), watch) in &self.watches {
             let here = lab.at(*host);
-            if !here.runs() || here.catching_up {
-                continue;
-            }
-            let Some(agent) = &here.agent else {
-                continue;
+            // The watches of one host follow each other.
+            let now = match last {
+                Some((of, now)) if of == *host => now,
+                _ => lab.local(*host),
             };
+            last = Some((*host, now));
             let active = watch.state == StateName::Active;
-            if !active && watch.state != StateName::Backup {
+            if !here.runs() || here.catching_up || !(active || watch.state == StateName::Backup) {
                 continue;
             }
+            let slack = here.clock.late_max + ROUNDING;
+            // When one that does not decide alone must claim is the judge's.
+            let late = now > watch.advert_by + slack && (active || !watch.is_loose);
+            let owed = watch.owed.iter().find(|(_, by)| now > **by + slack);
+            let owed = owed.filter(|_| active);
+            // This is after every step: names and settings are for the few.
+            if !late && owed.is_none() && !here.kernel.may_be_mute() {
+                continue;
+            }
+            let agent = here.agent.as_ref().expect("it runs");
             let mut all = agent.instances();
             let Some((_, settings)) = all.find(|(known, _)| known == id) else {
                 continue;
             };
-            let now = lab.local(*host);
-            let slack = here.clock.late_max + ROUNDING;
             if silence::excuses(lab, watch, *host, settings) {
                 continue;
             }
             let name = format!("{} {}", here.name, settings.name);
-            if active && now > watch.advert_by + slack {
+            if active && late {
                 lab.fail(&format!("{name}: the Active does not advertise"));
             }
-            let owed = watch.owed.iter().find(|(_, by)| now > **by + slack);
-            if let Some((address, _)) = owed.filter(|_| active) {
+            if let Some((address, _)) = owed {
                 lab.fail(&format!(
                     "{name}: a loser was heard, {address} not announced"
                 ));
             }
-            if !active && now > watch.advert_by + slack {
+            if late {
                 lab.fail(&format!("{name}: the Backup does not claim"));
             }
         }
     }
-}
-
-fn judge(watch: &mut Watch, part: &Part<'_>, input: &Input, packet: Option<&Packet>, before: u8) {
-    let (was, is) = (part.was, part.is);
-    if let Some(packet) = packet
-        && part.is_node()
-    {
-        if packet.priority > 0 {
-            watch.active = Some(packet.source);
-        } else if was == StateName::Backup {
-            watch.left = Some((part.now, true));
-        }
-    }
-    if let Some(packet) = packet
-        && (was != StateName::Active || is == StateName::Backup)
-    {
-        let heard = part.has_one_peer() && (packet.priority > 0 || was == StateName::Backup);
-        let alone = heard && matches!(is, StateName::Backup | StateName::Active);
-        // The timer moves with it, as with a priority.
-        watch.moved |= watch.alone != alone;
-        watch.alone = alone;
-        watch.perhaps_alone = heard && !watch.alone;
-    }
-    match was {
-        StateName::Backup if !part.anew => backup(watch, part, input, packet, before),
-        StateName::Active => active(watch, part, packet),
-        StateName::Backup | StateName::Initialize | StateName::Fault | StateName::Drained => {
-            if packet.is_some() && is != was {
-                part.fail("an advertisement moved an instance that takes no part");
-            }
-        }
-    }
-    if matches!(input, Input::Stop | Input::StopNow) && was == StateName::Active {
-        let up = part
-            .lab
-            .at(part.host)
-            .ledger
-            .interface(part.settings.interface);
-        if up.is_some_and(|state| state.up) && !part.sent.contains(&0) && !part.is_mute() {
-            part.fail("stopped without priority 0");
-        }
-    }
-    let takes_no_part = matches!(
-        is,
-        StateName::Initialize | StateName::Fault | StateName::Drained
-    );
-    let fell_silent = was == StateName::Active && is != was && packet.is_none();
-    if is == StateName::Active || part.anew || fell_silent || (takes_no_part && was != is) {
-        watch.perhaps_alone &= takes_no_part;
-        watch.alone = false;
-    }
-    begin(watch, part, packet);
-    owed::announcements(watch, part);
-    owed::partings(watch, part);
-    watch.state = is;
-    advertised(watch, part, input);
-    if is == StateName::Backup {
-        let down_at = watch.latest(part.settings, part.priority);
-        let claim = watch.forgiven.unwrap_or(down_at);
-        // A timer that moves into the past ends at once.
-        let preempt_at = watch.preempt_at.filter(|_| !watch.preempt_unsure);
-        let claim = claim.min(preempt_at.unwrap_or(claim));
-        let claim = claim.max(watch.held_until.unwrap_or(claim));
-        watch.advert_by = claim.max(part.now);
-    }
-}
-
-/// Reaches the state machine.
-fn accepted(part: &Part<'_>, packet: &Packet) -> bool {
-    let settings = part.settings;
-    let timing = match packet.timing {
-        Timing::V2 {
-            interval_seconds, ..
-        } => settings.advert_interval.as_seconds() == Some(interval_seconds),
-        Timing::V3 { .. } => true,
-        Timing::Unknown => false,
-    };
-    let peers = &settings.unicast_peers;
-    let number = part.lab.at(part.host).number;
-    packet.source != source(settings, number)
-        && packet.destination.is_multicast() == peers.is_empty()
-        && packet.interface == settings.interface
-        && packet.family == settings.family
-        && packet.vrid == settings.vrid.get()
-        && packet.version == settings.version.number()
-        && (peers.is_empty() || peers.contains(&packet.source))
-        && timing
-}
-
-fn learned(part: &Part<'_>, packet: &Packet) -> Duration {
-    match packet.timing {
-        Timing::V3 {
-            interval_centiseconds,
-        } => Duration::from_millis(10) * u32::from(interval_centiseconds),
-        Timing::V2 { .. } | Timing::Unknown => part.interval(),
-    }
-}
-
-/// Rows 5 to 8.
-fn backup(
-    watch: &mut Watch,
-    part: &Part<'_>,
-    input: &Input,
-    packet: Option<&Packet>,
-    priority: u8,
-) {
-    if let Some(packet) = packet {
-        if part.is != StateName::Backup {
-            part.fail("an advertisement ended Backup");
-        }
-        let losing = packet.priority < priority;
-        let preempt = match part.settings.preempt {
-            _ if priority == 255 => Preempt::Immediately,
-            preempt => preempt,
-        };
-        match preempt {
-            _ if packet.priority == 0 => {
-                watch.heard = part.now;
-                watch.resigned = true;
-                watch.preempt_at = None;
-                watch.forgiven = None;
-                watch.moved = false;
-            }
-            Preempt::Immediately if losing => {}
-            Preempt::After(delay) if losing => {
-                watch.preempt_at.get_or_insert(part.now + delay);
-                watch.listens(part.now, learned(part, packet));
-            }
-            Preempt::Immediately | Preempt::After(_) | Preempt::Never => {
-                watch.preempt_at = None;
-                watch.listens(part.now, learned(part, packet));
-            }
-        }
-        return;
-    }
-    if matches!(input, Input::Reload(_)) && !matches!(part.settings.preempt, Preempt::After(_)) {
-        watch.preempt_at = None;
-    }
-    if let Some(at) = watch.forgiven {
-        // It moves with the skew, as every timer does.
-        let skew = |value| skew(part.settings.version, value, watch.interval);
-        let at = (at + skew(part.priority)).minus(skew(priority));
-        watch.forgiven = Some(at.max(part.now));
-    }
-    watch.moved |= priority != part.priority;
-    let down_at = watch.latest(part.settings, part.priority);
-    let most = if watch.moved {
-        Duration::ZERO
-    } else {
-        watch.interval
-    };
-    let late = part.now.since(down_at) > most;
-    if part.is != StateName::Active {
-        let timed = matches!(input, Input::Wake) && part.is == StateName::Backup;
-        if part.unsent && timed {
-            // It tried to claim, could not, and waits anew.
-            watch.listens(part.now, watch.interval);
-            watch.preempt_at = None;
-            watch.alone = false;
-        } else if timed && part.is_node() && part.now > watch.earliest(part.settings, part.priority)
-        {
-            // Where its timer stood depends on what it was told.
-            let skew = skew(part.settings.version, part.priority, watch.interval);
-            let until = part.now + watch.interval + skew;
-            if part.now.since(watch.earliest(part.settings, part.priority)) > watch.interval {
-                watch.held_until = watch.held_until.max(Some(until));
-            }
-        } else if timed && late && watch.forgiven.is_none() {
-            let skew = skew(part.settings.version, part.priority, watch.interval);
-            watch.forgiven = Some(part.now + watch.interval + skew);
-        }
-        return;
-    }
-    // A node may have waited for an answer.
-    let answer = part.is_node() && matches!(input, Input::Link(_) | Input::Claim { .. });
-    if !matches!(input, Input::Wake) && !answer {
-        part.fail("claimed without its timer");
-    }
-    let preempts = watch.preempt_at.is_some_and(|at| at <= part.now);
-    if preempts || watch.forgiven.is_some() {
-        return;
-    }
-    let earliest = watch.earliest(part.settings, part.priority);
-    if part.now + ROUNDING < earliest {
-        let early = earliest.since(part.now);
-        part.fail(&format!("claimed {early:?} before its time"));
-    }
-    let held = watch.held_until.is_some();
-    if part.now.since(down_at) > watch.interval + ROUNDING && !watch.moved && !held {
-        part.fail("claimed because it had been asleep itself");
-    }
-}
-
-/// Rows 11 to 13.
-fn active(watch: &mut Watch, part: &Part<'_>, packet: Option<&Packet>) {
-    let Some(packet) = packet else {
-        return;
-    };
-    let silent = part.now.since(watch.last_advert);
-    let slack = part.late_max() * 2 + ROUNDING;
-    let awake = silent + slack < part.patience() && !watch.rescheduled;
-    let asleep = silent > part.patience() + slack && !watch.rescheduled;
-    let number = part.lab.at(part.host).number;
-    let ours = (part.priority, source(part.settings, number));
-    let theirs = (packet.priority, packet.source);
-    if packet.priority == 0 {
-        // One whose answer could not leave may give up for that.
-        if part.is != StateName::Active && !part.unsent {
-            part.fail("priority 0 ended Active");
-        }
-        if awake && part.sent != [part.priority] && !part.is_mute() {
-            part.fail("priority 0 was not answered at once");
-        }
-        if asleep && !part.sent.is_empty() {
-            part.fail("one that was asleep answers priority 0 from its queue");
-        }
-        return;
-    }
-    let outranked = theirs > ours;
-    if (outranked || asleep) && part.is == StateName::Active {
-        part.fail("the Active stays although it has lost");
-    }
-    if !outranked && awake && part.is != StateName::Active && !part.is_mute() {
-        part.fail("the Active gives way to an advertisement that loses");
-    }
-    if part.is == StateName::Active {
-        for address in &part.settings.addresses {
-            let address = address.network.addr();
-            let by = part.now + REAFFIRMED_WITHIN;
-            watch.owed.entry(address).or_insert(by);
-        }
-    } else if part.is == StateName::Backup {
-        let winnable = theirs > (1, ours.1);
-        // After a stall it depends on what the kernel still had.
-        watch.parting = winnable && awake && !part.is_mute();
-        // One that could not answer gave up for that, not for the packet.
-        let interval = match part.unsent {
-            true => part.interval(),
-            false => learned(part, packet),
-        };
-        watch.listens(part.now, interval);
-    }
-}
-
-/// A state was entered.
-fn begin(watch: &mut Watch, part: &Part<'_>, packet: Option<&Packet>) {
-    let entered = part.was != part.is || part.anew;
-    match part.is {
-        StateName::Backup if entered => {
-            if packet.is_none() {
-                watch.listens(part.now, part.interval());
-                watch.parting = false;
-            }
-            watch.preempt_at = None;
-        }
-        StateName::Active if entered => {
-            watch.announced.clear();
-            watch.owed.clear();
-            if part.sent.first() != Some(&part.priority) {
-                part.fail("claimed without an advertisement");
-            }
-        }
-        StateName::Backup
-        | StateName::Active
-        | StateName::Initialize
-        | StateName::Fault
-        | StateName::Drained => {}
-    }
-    if part.is != StateName::Backup {
-        watch.parting = false;
-    }
-}
-
-/// The rhythm of an Active.
-fn advertised(watch: &mut Watch, part: &Part<'_>, input: &Input) {
-    if part.is != StateName::Active {
-        return;
-    }
-    let next = part.now + part.interval();
-    if !part.sent.is_empty() {
-        watch.last_advert = part.now;
-        watch.patience = part.patience();
-        watch.listens_first = false;
-        watch.advert_by = next;
-    } else if (matches!(input, Input::Wake) && watch.listens_after_a_stall(part.now))
-        || part.is_mute()
-    {
-        watch.advert_by = next;
-    } else if matches!(input, Input::Reload(_)) {
-        watch.advert_by = watch.advert_by.min(next);
-    }
-    watch.rescheduled |= matches!(input, Input::Reload(_));
-    watch.rescheduled &= !matches!(input, Input::Wake) || part.sent.is_empty();
 }

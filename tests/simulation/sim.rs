@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use vipward::agent::jobs::{JobResult, Task, Verdict};
+use vipward::agent::jobs::{HookKind, JobResult, Task, Verdict};
 use vipward::agent::settings::Settings;
 use vipward::agent::time::Instant;
+use vipward::agent::values::InterfaceName;
 
 use crate::bounds::Bounds;
 use crate::cast::{Cast, LOAD, SERVICE};
@@ -48,6 +49,12 @@ pub struct Fate {
     pub stopping: Option<Instant>,
     /// Nothing that its agent sends leaves it.
     pub mute: bool,
+    /// The same on one interface alone.
+    pub mute_on: Option<InterfaceName>,
+    /// Of its awaited hooks.
+    pub hooks: Health,
+    /// What should move together does not, by its configuration.
+    pub apart: bool,
     pub refuses_add: bool,
     pub refuses_removal: bool,
     /// What was refused before is tried again by then.
@@ -64,6 +71,14 @@ impl Fate {
             place += 1;
             !self.absent.contains(&(place - 1))
         });
+        let instances = &settings.instances;
+        for group in &mut settings.groups {
+            let there = |name: &_| instances.iter().any(|instance| instance.name == *name);
+            group.members.retain(there);
+        }
+        let apart = self.apart;
+        let groups = &mut settings.groups;
+        groups.retain(|group| !apart && !group.members.is_empty());
         settings
     }
 }
@@ -105,6 +120,9 @@ impl Sim {
                 absent: BTreeSet::new(),
                 stopping: None,
                 mute: false,
+                mute_on: None,
+                hooks: Health::Well,
+                apart: false,
                 refuses_add: false,
                 refuses_removal: false,
                 removes_from: START,
@@ -136,16 +154,13 @@ impl Sim {
             let end = (START + self.plan.end).max(calm);
             let deed = self.plan.deeds.get(self.done);
             let deed_at = deed.map(|(after, _)| START + *after);
-            let next = self.lab.next();
-            if let Some(at) = deed_at
-                && next.is_none_or(|next| at <= next)
-            {
-                let (_, deed) = self
-                    .plan
-                    .deeds
-                    .get(self.done)
-                    .cloned()
-                    .expect("it is there");
+            // A deed comes before everything else of its instant.
+            let before = |at: Instant| at.minus(Duration::from_nanos(1));
+            if self.lab.step_until(deed_at.map_or(end, before).min(end)) {
+                // Judged below.
+            } else if let Some(at) = deed_at.filter(|at| *at <= end) {
+                let deed = self.plan.deeds.get(self.done).cloned();
+                let (_, deed) = deed.expect("it is there");
                 self.done += 1;
                 self.lab.jump(at);
                 if let Some(after) = self.disturbed_until(&deed) {
@@ -153,8 +168,6 @@ impl Sim {
                 }
                 self.judge.dirty = true;
                 self.carry_out(deed);
-            } else if next.is_some_and(|next| next <= end) {
-                self.lab.step();
             } else {
                 self.lab.jump(end);
                 self.after_step();
@@ -189,14 +202,21 @@ impl Sim {
             return;
         }
         let started = std::mem::take(&mut self.lab.at_mut(id).started);
-        let longest = self.cast.unit / 2;
         for job in started {
-            let took = self.answers.span(Duration::ZERO, longest * 3 / 4);
-            let health = match &job.task {
-                Task::Check(name) if name.as_str() == SERVICE => self.hosts[id.0].health[0],
-                Task::Check(name) if name.as_str() == LOAD => self.hosts[id.0].health[1],
-                Task::Check(_) | Task::Hook(_) => Health::Well,
+            let fate = &self.hosts[id.0];
+            let (health, longest) = match &job.task {
+                Task::Check(name) if name.as_str() == SERVICE => (fate.health[0], None),
+                Task::Check(name) if name.as_str() == LOAD => (fate.health[1], None),
+                Task::Hook(call)
+                    if matches!(call.hook, HookKind::BeforeActive | HookKind::BeforeRelease) =>
+                {
+                    let together = self.cast.together.as_ref();
+                    (fate.hooks, together.map(|known| known.timeout))
+                }
+                Task::Check(_) | Task::Hook(_) => (Health::Well, None),
             };
+            let longest = longest.unwrap_or(self.cast.unit / 2);
+            let took = self.answers.span(Duration::ZERO, longest * 3 / 4);
             let (took, verdict) = match health {
                 Health::Well => (took, Verdict::Passed),
                 Health::Sick if self.answers.chance(30) => (longest, Verdict::TimedOut),

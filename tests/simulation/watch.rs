@@ -29,6 +29,17 @@ pub struct Watch {
     pub left: Option<(Instant, bool)>,
     /// A better one is known to be there: no hurry.
     pub knows_better: bool,
+    /// It moves together with others, or has a hook before its addresses; and
+    /// whether it did when its timer was set.
+    pub is_bound: bool,
+    pub is_loose: bool,
+    /// It gave way because a mate did, and is as patient as that one.
+    pub follows_mate: bool,
+    /// When an Active was heard last that it has to respect; any at all.
+    pub respected: Option<Instant>,
+    pub incumbent: Option<Instant>,
+    /// When that resigned, if it did.
+    pub resigned_at: Option<Instant>,
     /// It is a node of a cluster.
     pub is_node: bool,
     /// Told of an Active, it may wait until then.
@@ -49,8 +60,9 @@ pub struct Watch {
     /// Of its peers, by what that advertisement told them.
     pub patience: Duration,
     pub advert_by: Instant,
-    /// Nothing has left it for too long, and it is hearing others out.
-    pub listens_first: bool,
+    /// Nothing has left it for too long, and it is hearing others out: which
+    /// began when its next advertisement was due, at the latest.
+    pub listens_first: Option<Instant>,
     /// The interval may have changed since the last periodic advertisement.
     pub rescheduled: bool,
     /// Addresses to be announced again, and by when.
@@ -70,6 +82,12 @@ impl Watch {
             active: None,
             left: None,
             knows_better: false,
+            is_bound: false,
+            is_loose: false,
+            follows_mate: false,
+            respected: None,
+            incumbent: None,
+            resigned_at: None,
             is_node: false,
             held_until: None,
             preempt_unsure: false,
@@ -81,7 +99,7 @@ impl Watch {
             last_advert: now,
             patience: Duration::ZERO,
             advert_by: now,
-            listens_first: false,
+            listens_first: None,
             rescheduled: false,
             owed: BTreeMap::new(),
             announced: BTreeMap::new(),
@@ -97,13 +115,20 @@ impl Watch {
         self.left = None;
         self.held_until = None;
         self.preempt_unsure = false;
+        self.is_loose = self.is_bound;
+        self.follows_mate = false;
     }
 
     /// An Active whose peers' patience is over hears them out for one interval.
-    pub fn listens_after_a_stall(&mut self, now: Instant) -> bool {
-        let begins = now.since(self.last_advert) > self.patience && !self.listens_first;
-        self.listens_first |= begins;
-        begins
+    /// Not every wake-up of its host is its own; the one is when its next
+    /// advertisement is due, and `slack` later at most.
+    pub fn listens_after_a_stall(&mut self, now: Instant, slack: Duration) -> bool {
+        if now.since(self.last_advert) <= self.patience {
+            return false;
+        }
+        let first = self.listens_first.is_none();
+        let due = *self.listens_first.get_or_insert(self.advert_by);
+        first || now <= due + slack
     }
 
     /// When the Active_Down_Timer ends at the earliest.

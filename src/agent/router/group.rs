@@ -64,9 +64,14 @@ impl VirtualRouter {
         )
     }
 
-    /// Takes part from now on.
-    pub fn begin(&mut self, turn: &mut Turn<'_>) {
-        let heard = self.active_router.is_some();
+    /// An Active was heard, which has not resigned since.
+    pub fn has_heard(&self) -> bool {
+        self.active_router.is_some()
+    }
+
+    /// Takes part from now on. `heard`: somebody is Active where it listens, or
+    /// where one of its mates does.
+    pub fn begin(&mut self, turn: &mut Turn<'_>, heard: bool) {
         let owner = self.priority.is_owner() && self.yielded().is_none();
         if owner && !(heard && self.bond.awaits) {
             self.claim(turn, Reason::Startup);

@@ -376,7 +376,7 @@ impl VirtualRouter {
             ready: true,
         });
         if !self.bond.grouped {
-            self.begin(turn);
+            self.begin(turn, self.has_heard());
         }
     }
 

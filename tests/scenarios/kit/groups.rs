@@ -23,7 +23,7 @@ pub fn move_together(lab: &Lab, id: HostId, seen: &Seen) {
     let Some(agent) = &lab.at(id).agent else {
         return;
     };
-    for group in &lab.at(id).settings.groups {
+    for group in &lab.at(id).ledger.groups {
         let members = agent
             .instances()
             .filter(|(_, settings)| group.members.contains(&settings.name));

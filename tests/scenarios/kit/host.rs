@@ -1,7 +1,7 @@
 //! One simulated host: its agent, its kernel, and what has reached its
 //! sockets but not yet its agent.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use vipward::agent::Agent;
@@ -12,7 +12,7 @@ use vipward::agent::jobs::{Job, JobId, JobResult};
 use vipward::agent::moves::Order;
 use vipward::agent::routing::{Change, Effect, RoutingIndex, RoutingState};
 use vipward::agent::seal::Sequence;
-use vipward::agent::settings::Settings;
+use vipward::agent::settings::{InstanceSettings, Settings};
 use vipward::agent::time::{Instant, WallTime};
 use vipward::agent::values::{AddressIndex, Family, InstanceId, InterfaceName, NodeName};
 
@@ -51,6 +51,8 @@ pub struct Host {
     /// The same from the threads that watch the kernel.
     pub channels: VecDeque<Input>,
     pub ledger: Ledger,
+    /// Instances that the last reload found, for what they still send.
+    pub outboxes: BTreeMap<InstanceId, InstanceSettings>,
     pub account: Account,
     pub moves: Moves,
 }
@@ -341,9 +343,16 @@ impl Host {
         if self.paused {
             return None;
         }
-        let own = self.agent.as_ref().and_then(|agent| agent.deadline());
+        let own = self
+            .agent
+            .as_ref()
+            .and_then(|agent| match &self.ledger.last {
+                // Nothing but a turn moves it.
+                Some(seen) => seen.deadline,
+                None => agent.deadline().map(|(at, _)| at),
+            });
         let foreign = self.foreign.as_ref().and_then(|other| other.deadline());
-        let at = own.map(|(at, _)| at).into_iter().chain(foreign).min()?;
+        let at = own.into_iter().chain(foreign).min()?;
         Some(self.clock.woken(at))
     }
 }

@@ -1,6 +1,8 @@
 //! What must hold in every story at every moment, whatever goes wrong.
 //! Judged after every step; a breach ends the story with its trace.
 
+mod belongings;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -8,13 +10,15 @@ use std::time::Duration;
 use vipward::agent::Agent;
 use vipward::agent::action::{Action, AddressOrder};
 use vipward::agent::event::InterfaceState;
-use vipward::agent::settings::AddressSettings;
+use vipward::agent::settings::{AddressSettings, GroupSettings};
 use vipward::agent::status::StateName;
 use vipward::agent::time::Instant;
 use vipward::agent::values::{AddressIndex, InstanceId, InterfaceName};
 
 use super::routing::{self, RoutingLedger};
 use super::{HostId, Input, Lab};
+
+pub use belongings::{everywhere, held_where_it_belongs};
 
 /// What the judge remembers of one agent.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +40,8 @@ pub struct Ledger {
     farewell: BTreeSet<InstanceId>,
     /// Until when a resigning instance may keep its addresses.
     resigning: BTreeMap<InstanceId, Instant>,
+    /// Those that the agent knows.
+    pub groups: Vec<GroupSettings>,
     /// Wake-ups without effect in a row.
     idle_wakes: u32,
     pub routing: RoutingLedger,
@@ -109,15 +115,17 @@ const ANNOUNCEMENTS_PER_TURN: usize = 64;
 /// What is seen of an agent between two turns.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    deadline: Option<Instant>,
-    instances: BTreeMap<InstanceId, (StateName, u8)>,
+    /// When it wants to be woken.
+    pub deadline: Option<Instant>,
+    /// In the order of their handles.
+    instances: Vec<(InstanceId, StateName, u8)>,
 }
 
 impl Seen {
     pub fn of(agent: &Agent) -> Self {
         let all = agent.instances().filter_map(|(id, _)| {
             let (state, priority) = agent.state(id)?;
-            Some((id, (state, priority.get())))
+            Some((id, state, priority.get()))
         });
         Self {
             deadline: agent.deadline().map(|(at, _)| at),
@@ -125,12 +133,18 @@ impl Seen {
         }
     }
 
+    fn of_instance(&self, instance: InstanceId) -> Option<(StateName, u8)> {
+        let mut all = self.instances.iter();
+        let found = all.find(|(known, _, _)| *known == instance);
+        found.map(|(_, state, priority)| (*state, *priority))
+    }
+
     pub fn state(&self, instance: InstanceId) -> Option<StateName> {
-        self.instances.get(&instance).map(|(state, _)| *state)
+        self.of_instance(instance).map(|(state, _)| state)
     }
 
     pub fn priority(&self, instance: InstanceId) -> Option<u8> {
-        self.instances.get(&instance).map(|(_, priority)| *priority)
+        self.of_instance(instance).map(|(_, priority)| priority)
     }
 }
 
@@ -139,8 +153,6 @@ pub struct Turn {
     pub host: HostId,
     pub before: Seen,
     pub after: Seen,
-    /// What it wanted to be woken for, before and after.
-    pub due: [Option<Instant>; 2],
     /// Whose advertisements could not leave.
     pub unsent: Vec<InstanceId>,
     /// Who claimed and took it back at once.
@@ -194,6 +206,7 @@ pub fn told(lab: &mut Lab, id: HostId, input: &Input) {
             });
             ledger.interfaces.insert(*interface, state.clone());
         }
+        Input::Reload(settings) => ledger.groups.clone_from(&settings.groups),
         Input::RoutingChanged { .. } | Input::Routing(_) => {
             routing::told(&mut ledger.routing, input);
         }
@@ -204,7 +217,6 @@ pub fn told(lab: &mut Lab, id: HostId, input: &Input) {
         | Input::Socket { .. }
         | Input::Unleased { .. }
         | Input::Done { .. }
-        | Input::Reload(_)
         | Input::Order { .. }
         | Input::Kept { .. }
         | Input::Clock(_)
@@ -324,7 +336,12 @@ fn source_is_usable(lab: &Lab, id: HostId, instance: InstanceId, source: std::ne
 fn advert_is_due(lab: &mut Lab, turn: &Turn, instance: InstanceId, priority: u8) {
     let id = turn.host;
     let was = turn.before.state(instance);
-    let Some((is, own)) = turn.after.instances.get(&instance).copied() else {
+    let Some((is, own)) = turn.after.of_instance(instance) else {
+        // Gone by a reload, with nothing of it left.
+        let resigns = was == Some(StateName::Active) && priority == 0;
+        if resigns || lab.at_mut(id).ledger.parting.remove(&instance) {
+            return;
+        }
         lab.fail("an advertisement of nobody");
     };
     if priority == 0 {
@@ -408,20 +425,12 @@ pub fn after_turn(lab: &mut Lab, turn: &Turn, input: &Input, actions: &[Action])
         lab.fail(&format!("{announced} announcements in one turn"));
     }
     let now = lab.local(id);
-    let Some(agent) = &lab.at(id).agent else {
+    let host = lab.at_mut(id);
+    let Some(agent) = &host.agent else {
         return;
     };
-    let settings: Vec<_> = agent
-        .instances()
-        .map(|(id, settings)| {
-            let addresses = settings.addresses.iter();
-            let addresses: Vec<IpAddr> = addresses.map(|own| own.network.addr()).collect();
-            let times = (settings.advert_interval.as_duration(), settings.down_after);
-            (id, times, addresses)
-        })
-        .collect();
-    let ledger = &mut lab.at_mut(id).ledger;
-    for (instance, (interval, down_after), configured) in settings {
+    let ledger = &mut host.ledger;
+    for (instance, settings) in agent.instances() {
         let (was, is) = (turn.before.state(instance), turn.after.state(instance));
         if was == Some(StateName::Active) && is == Some(StateName::Backup) {
             let sent = actions.iter().any(|action| {
@@ -437,34 +446,16 @@ pub fn after_turn(lab: &mut Lab, turn: &Turn, input: &Input, actions: &[Action])
         if was == Some(StateName::Active) && is == Some(StateName::Initialize) {
             ledger.farewell.insert(instance);
         }
-        match input {
-            Input::Stop | Input::Reload(_)
-                if was == Some(StateName::Active) && is != Some(StateName::Active) =>
-            {
-                let until = now + interval.min(RESIGNATION_LONGEST);
-                ledger.resigning.insert(instance, until);
-            }
-            // To be drained: until somebody has surely taken over, or it returns.
-            Input::Kept { .. }
-                if was == Some(StateName::Active) && is == Some(StateName::Initialize) =>
-            {
-                let until = now + interval * (u32::from(down_after) + 1);
-                ledger.resigning.insert(instance, until);
-            }
-            Input::StopNow => {
-                ledger.resigning.remove(&instance);
-            }
-            // Its hook before the release has ended.
-            _ if was == Some(StateName::Active) && is == Some(StateName::Initialize) => {
-                let until = now + interval.min(RESIGNATION_LONGEST);
-                ledger.resigning.insert(instance, until);
-            }
-            _ => {}
-        }
+        let times = (settings.advert_interval.as_duration(), settings.down_after);
+        resigns(ledger, (instance, was, is), input, now, times);
         // One that is no longer configured goes, resigning or not.
+        let configured = |address: IpAddr| {
+            let mut all = settings.addresses.iter();
+            all.any(|own| own.network.addr() == address)
+        };
         let removes = actions.iter().any(|action| {
             matches!(action, Action::RemoveAddress(order)
-                if order.instance == instance && configured.contains(&order.network.addr()))
+                if order.instance == instance && configured(order.network.addr()))
         });
         if removes {
             ledger.resigning.remove(&instance);
@@ -480,60 +471,32 @@ pub fn after_turn(lab: &mut Lab, turn: &Turn, input: &Input, actions: &[Action])
     }
 }
 
-/// Over the whole laboratory, whenever a story pauses.
-pub fn everywhere(lab: &Lab) {
-    for (id, host) in (0..).map(HostId).zip(&lab.hosts) {
-        if let Some(seen) = host.ledger.last.as_ref().filter(|_| host.runs()) {
-            held_where_it_belongs(lab, id, seen);
+/// Until when it may keep its addresses, if it begins to resign in this turn.
+fn resigns(
+    ledger: &mut Ledger,
+    (instance, was, is): (InstanceId, Option<StateName>, Option<StateName>),
+    input: &Input,
+    now: Instant,
+    (interval, down_after): (Duration, u8),
+) {
+    let until = now + interval.min(RESIGNATION_LONGEST);
+    let was_active = was == Some(StateName::Active);
+    match input {
+        Input::Stop | Input::Reload(_) if was_active && is != Some(StateName::Active) => {
+            ledger.resigning.insert(instance, until);
         }
-    }
-}
-
-/// Outside Active and resigning nobody keeps an address of ours, apart from
-/// one whose removal is under way or was refused. One that a reload moves is
-/// the old instance's for as long as that one resigns.
-pub fn held_where_it_belongs(lab: &Lab, id: HostId, seen: &Seen) {
-    let host = lab.at(id);
-    let Some(agent) = &host.agent else {
-        return;
-    };
-    let now = lab.local(id);
-    let late_max = host.clock.late_max * 2;
-    let mut rightful = Vec::new();
-    let mut suspects = Vec::new();
-    let mut holding = BTreeSet::new();
-    for (instance, settings) in agent.instances() {
-        let state = seen.state(instance);
-        let resigning = host.ledger.resigning.get(&instance);
-        let resigns = resigning.is_some_and(|until| now <= *until + late_max || host.catching_up);
-        let holds = state == Some(StateName::Active) || resigns;
-        holding.extend(holds.then_some(instance));
-        for (place, configured) in settings.addresses.iter().enumerate() {
-            let address = configured.network.addr();
-            let index = host.ledger.index_of(instance, place, configured);
-            let key = (instance, index);
-            let ledger = &host.ledger;
-            if holds || ledger.pending.contains_key(&key) || ledger.stuck.contains(&key) {
-                rightful.push((configured.interface, address));
-                continue;
-            }
-            let known = ledger.interfaces.get(&configured.interface);
-            let shown = known.and_then(Option::as_ref).is_some_and(|state| {
-                let mut own = state.addresses.iter();
-                own.any(|own| own.network.addr() == address && own.ours)
-            });
-            if ledger.acknowledged.contains(&key) || shown {
-                suspects.push((configured.interface, address, state));
-            }
+        // To be drained: until somebody has surely taken over, or it returns.
+        Input::Kept { .. } if was_active && is == Some(StateName::Initialize) => {
+            let until = now + interval * (u32::from(down_after) + 1);
+            ledger.resigning.insert(instance, until);
         }
-    }
-    routing::held_where_it_belongs(lab, id, &holding, |instance| seen.state(instance));
-    for (interface, address, state) in suspects {
-        if host.kernel.may_be_ours(address) && !rightful.contains(&(interface, address)) {
-            lab.fail(&format!(
-                "{} is {state:?} and still has {address}",
-                host.name
-            ));
+        Input::StopNow => {
+            ledger.resigning.remove(&instance);
         }
+        // Its hook before the release has ended.
+        _ if was_active && is == Some(StateName::Initialize) => {
+            ledger.resigning.insert(instance, until);
+        }
+        _ => {}
     }
 }

@@ -138,6 +138,16 @@ impl Kernel {
         self.interfaces.get(&name).map(|known| known.state.clone())
     }
 
+    /// No advertisement leaves, on this interface at least.
+    pub fn is_mute_on(&self, name: InterfaceName) -> bool {
+        self.refuse_send.is_some() || self.refuse_send_on == Some(name)
+    }
+
+    /// On some interface.
+    pub fn may_be_mute(&self) -> bool {
+        self.refuse_send.is_some() || self.refuse_send_on.is_some()
+    }
+
     /// Where an address is, if anywhere.
     pub fn holds(&self, address: IpAddr) -> Option<InterfaceName> {
         let has = |known: &Interface| {

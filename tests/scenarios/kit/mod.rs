@@ -17,6 +17,7 @@ pub mod moves;
 mod orders;
 mod queries;
 pub mod routing;
+mod segment;
 pub mod settings;
 pub mod signing;
 mod story;
@@ -72,6 +73,21 @@ enum Kind {
     Add,
     Renew,
     Remove,
+}
+
+/// What comes next.
+enum Next {
+    /// From `Lab::coming`.
+    Comes((Instant, u64)),
+    Wakes(Instant, HostId),
+}
+
+impl Next {
+    fn at(&self) -> Instant {
+        match self {
+            Next::Comes((at, _)) | Next::Wakes(at, _) => *at,
+        }
+    }
 }
 
 /// Set for later by a story.
@@ -152,6 +168,7 @@ impl Lab {
             sockets: Default::default(),
             channels: Default::default(),
             ledger: Default::default(),
+            outboxes: BTreeMap::new(),
         });
         id
     }
@@ -214,32 +231,40 @@ impl Lab {
             .min()
     }
 
-    /// When something happens next, if ever.
-    pub fn next(&self) -> Option<Instant> {
-        let coming = self.coming.first_key_value().map(|((at, _), _)| *at);
-        let wake = self.next_wake().map(|(at, _)| at);
-        [coming, wake].into_iter().flatten().min()
+    /// What comes next, if anything does. What arrives comes before wake-ups
+    /// of the same instant: sockets before timers.
+    fn upcoming(&self) -> Option<Next> {
+        let coming = self.coming.first_key_value().map(|(key, _)| *key);
+        match (coming, self.next_wake()) {
+            (None, None) => None,
+            (Some(key), wake) if wake.is_none_or(|(at, _)| key.0 <= at) => Some(Next::Comes(key)),
+            (_, Some((at, host))) => Some(Next::Wakes(at, host)),
+            (Some(_), None) => unreachable!("the guard above takes it"),
+        }
     }
 
-    /// Jumps to whatever comes next and lets it happen. What arrives comes
-    /// before wake-ups of the same instant: sockets before timers.
+    /// When something happens next, if ever.
+    pub fn next(&self) -> Option<Instant> {
+        self.upcoming().map(|next| next.at())
+    }
+
+    /// Jumps to whatever comes next and lets it happen.
     pub fn step(&mut self) -> bool {
-        let coming = self.coming.first_key_value().map(|(key, _)| *key);
-        let wake = self.next_wake();
-        match (coming, wake) {
-            (None, None) => return false,
-            (Some(key), wake) if wake.is_none_or(|(at, _)| key.0 <= at) => {
-                let Some((host, coming)) = self.coming.remove(&key) else {
-                    return false;
-                };
-                self.now = key.0;
+        self.step_until(Instant::from_nanos(u64::MAX))
+    }
+
+    /// The same, unless that is later than `last`.
+    pub fn step_until(&mut self, last: Instant) -> bool {
+        let Some(next) = self.upcoming().filter(|next| next.at() <= last) else {
+            return false;
+        };
+        self.now = next.at();
+        match next {
+            Next::Comes(key) => {
+                let (host, coming) = self.coming.remove(&key).expect("just seen");
                 self.happen(host, coming);
             }
-            (_, Some((at, host))) => {
-                self.now = at;
-                self.feed(host, Input::Wake);
-            }
-            (Some(_), None) => unreachable!("the guard above takes it"),
+            Next::Wakes(_, host) => self.feed(host, Input::Wake),
         }
         true
     }
@@ -253,8 +278,7 @@ impl Lab {
     pub fn run(&mut self, span: Duration) {
         let end = self.now + span;
         let mut steps = 0_u64;
-        while self.next().is_some_and(|at| at <= end) {
-            self.step();
+        while self.step_until(end) {
             steps += 1;
             assert!(steps < 5_000_000, "the story does not advance");
         }
@@ -309,7 +333,10 @@ impl Lab {
             Some(before) => before,
             None => invariants::Seen::of(agent),
         };
-        let due = agent.deadline().map(|(at, _)| at);
+        if matches!(input, Input::Reload(_)) {
+            let all = agent.instances();
+            host.outboxes = all.map(|(id, known)| (id, known.clone())).collect();
+        }
         let kernel = &host.kernel;
         let mut actions = host::handle(agent, now, input.event(wall), |agent, instance| {
             kernel.can_send(agent, instance)
@@ -329,12 +356,11 @@ impl Lab {
             host: id,
             before,
             after: invariants::Seen::of(agent),
-            due: [due, agent.deadline().map(|(at, _)| at)],
             unsent,
             takes_back: groups::take_back(&actions),
         };
         invariants::told(self, id, &input);
-        custody::account(self, id, &actions);
+        custody::account(self, id, &input, &actions);
         for action in actions.iter().cloned() {
             self.perform(&turn, action);
         }
@@ -428,80 +454,9 @@ impl Lab {
     fn settings_of(&self, id: HostId, instance: InstanceId) -> Option<&InstanceSettings> {
         let agent = self.at(id).agent.as_ref()?;
         let mut all = agent.instances();
-        all.find(|(known, _)| *known == instance)
-            .map(|(_, settings)| settings)
-    }
-
-    fn send(&mut self, id: HostId, instance: InstanceId, source: IpAddr, priority: u8) {
-        let Some(settings) = self.settings_of(id, instance).cloned() else {
-            return;
-        };
-        let mut packet = Packet::advert(&settings, source, priority);
-        packet.sealed = self.seal(id, &settings);
-        if self.wire.eats_adverts {
-            return;
-        }
-        let deaf = self.wire.deaf_to(id);
-        let deaf = |receiver: &Host| deaf.contains(&usize::from(receiver.number));
-        if settings.unicast_peers.is_empty() {
-            let packet = std::rc::Rc::new(packet);
-            self.overhear(&packet);
-            self.transmit(id, settings.interface, |receiver| {
-                (!deaf(receiver)).then(|| Input::Packet(packet.clone()))
-            });
-            return;
-        }
-        for peer in settings.unicast_peers {
-            let mut packet = packet.clone();
-            packet.destination = peer;
-            let packet = std::rc::Rc::new(packet);
-            self.overhear(&packet);
-            self.transmit(id, settings.interface, |receiver| {
-                let there = receiver.kernel.holds(peer) == Some(packet.interface);
-                (there && !deaf(receiver)).then(|| Input::Packet(packet.clone()))
-            });
-        }
-    }
-
-    /// Puts something on the segment; every other host whose link is up may
-    /// get it, one wire delay later.
-    fn transmit(
-        &mut self,
-        from: HostId,
-        interface: InterfaceName,
-        for_whom: impl Fn(&Host) -> Option<Input>,
-    ) {
-        self.carry(from, interface, |receiver| {
-            for_whom(receiver).map(|input| Coming::News(receiver.generation, input))
-        });
-    }
-
-    /// The same for what a kernel, too, may take.
-    fn carry(
-        &mut self,
-        from: HostId,
-        interface: InterfaceName,
-        for_whom: impl Fn(&Host) -> Option<Coming>,
-    ) {
-        let up = |host: &Host| {
-            let state = host.kernel.state(interface);
-            host.powered && state.is_some_and(|state| state.up)
-        };
-        if !up(self.at(from)) {
-            return;
-        }
-        for to in (0..self.hosts.len()).map(HostId) {
-            let receiver = self.at(to);
-            let cut = self.wire.is_cut_on(interface, from, to);
-            if to == from || cut || !up(receiver) {
-                continue;
-            }
-            if let Some(coming) = for_whom(receiver) {
-                for delay in self.wire.fate(from, to, self.now).into_iter().flatten() {
-                    self.later(delay, to, coming.clone());
-                }
-            }
-        }
+        let known = all.find(|(known, _)| *known == instance);
+        let known = known.map(|(_, settings)| settings);
+        known.or_else(|| self.at(id).outboxes.get(&instance))
     }
 
     /// Ends the story with the trace.

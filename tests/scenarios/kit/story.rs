@@ -68,6 +68,8 @@ impl Lab {
         host.channels.clear();
         host.started.clear();
         host.ledger = Default::default();
+        host.ledger.groups.clone_from(&host.settings.groups);
+        host.outboxes.clear();
         host.agent = Some(Agent::new(host.settings.clone(), now));
         self.begin_signing(id);
         self.restore_moves(id);

@@ -231,6 +231,11 @@ impl Wire {
         self.cuts_on.contains(&(segment, from, to))
     }
 
+    /// Between whole hosts; segments that are cut stay so.
+    pub fn heal_pairs(&mut self) {
+        self.cuts.clear();
+    }
+
     pub fn heal_all(&mut self) {
         self.cuts_on.clear();
         self.cuts.clear();

@@ -3,19 +3,47 @@
 use super::*;
 use crate::cast::speak_alike;
 
+/// Of those that move together it is enough that one hears, and is heard.
 pub(super) fn hears(sim: &Sim, from: &Able<'_>, to: &Able<'_>) -> bool {
-    may_hear(sim, from, to) && trust::is_certain(sim, from, to)
+    let one_way = |from: &Face<'_>, to: &Face<'_>| {
+        may_be_heard(sim, from, to) && trust::is_certain(sim, from, to)
+    };
+    if from.mates.is_empty() {
+        return one_way(&from.face(), &to.face());
+    }
+    pairs(from, to).any(|(from, to)| one_way(&from, &to) && one_way(&to, &from))
 }
 
 /// Where it is not certain that what arrives is believed.
 pub(super) fn may_hear(sim: &Sim, from: &Able<'_>, to: &Able<'_>) -> bool {
+    pairs(from, to).any(|(from, to)| may_be_heard(sim, &from, &to))
+}
+
+/// The same instance on both, for each that moves together.
+fn pairs<'a>(
+    from: &Able<'a>,
+    to: &Able<'a>,
+) -> impl Iterator<Item = (Face<'a>, Face<'a>)> + use<'a> {
+    let to: Vec<Face<'a>> = to.faces().collect();
+    let from: Vec<Face<'a>> = from.faces().collect();
+    from.into_iter().filter_map(move |from| {
+        let mut same = to
+            .iter()
+            .filter(|to| to.settings.name == from.settings.name);
+        same.next().map(|to| (from, *to))
+    })
+}
+
+fn may_be_heard(sim: &Sim, from: &Face<'_>, to: &Face<'_>) -> bool {
     let strict = from.instance.is_none() || to.instance.is_none();
-    let list = |of: &Able<'_>| {
+    let list = |of: &Face<'_>| {
         let mut all: Vec<IpAddr> = of.settings.advertised().collect();
         all.sort_unstable();
         all
     };
-    !sim.lab.wire.is_deaf(from.host, to.host)
+    let wire = &sim.lab.wire;
+    !wire.is_deaf(from.host, to.host)
+        && !wire.is_cut_on(from.settings.interface, from.host, to.host)
         && speak_alike(from.settings, to.settings)
         && (!strict || list(from) == list(to))
 }
@@ -73,6 +101,9 @@ pub(super) fn agreement(sim: &Sim, group: usize) {
         for part in union.iter().filter(|_| certain) {
             is_the_right_one(sim, &able, part, &name);
         }
+        for active in &actives {
+            moves_as_one(sim, active, &name);
+        }
         if let ([active], true) = (actives.as_slice(), certain) {
             linked::can_show(sim, &able, &union, active);
         }
@@ -81,6 +112,20 @@ pub(super) fn agreement(sim: &Sim, group: usize) {
             holds_what_it_should(sim, one, &name);
         }
         linked::pictures_are_right(sim, &able, &union);
+    }
+}
+
+/// Its mates are Active, too.
+fn moves_as_one(sim: &Sim, active: &Able<'_>, name: &str) {
+    let host = sim.lab.at(active.host);
+    for mate in &active.mates {
+        let seen = host.ledger.last.as_ref();
+        let state = mate.instance.and_then(|id| seen?.state(id));
+        if state != Some(StateName::Active) {
+            let (host, mate) = (&host.name, &mate.settings.name);
+            let text = format!("{name}: {host} is Active, and {mate} beside it {state:?}");
+            sim.lab.fail(&text);
+        }
     }
 }
 

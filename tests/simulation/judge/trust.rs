@@ -4,7 +4,7 @@
 
 use super::*;
 
-pub(super) fn is_certain(sim: &Sim, from: &Able<'_>, to: &Able<'_>) -> bool {
+pub(super) fn is_certain(sim: &Sim, from: &Face<'_>, to: &Face<'_>) -> bool {
     let Some(receiver) = to.instance else {
         return true;
     };
@@ -28,7 +28,7 @@ pub(super) fn look(sim: &mut Sim, moved: bool) {
             .iter()
             .flat_map(|one| able.iter().map(move |to| (one, to)))
         {
-            if from.host != to.host && is_certain(sim, from, to) {
+            if from.host != to.host && is_certain(sim, &from.face(), &to.face()) {
                 trust.insert((group, from.host, to.host));
             }
         }
