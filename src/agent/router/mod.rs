@@ -15,6 +15,7 @@ mod haste;
 mod health;
 mod inquiry;
 mod leaving;
+mod link;
 mod moving;
 mod news;
 mod nodes;
@@ -65,6 +66,7 @@ use super::values::{
     AddressIndex, Family, InstanceId, InstanceName, InterfaceName, MacAddress, NodeName, Priority,
     Version, Vrid,
 };
+use super::virtual_link::{LinkAccount, VirtualLink};
 use super::world::{Turn, World};
 
 /// A resigning router answers for its addresses no longer than this.
@@ -106,6 +108,7 @@ pub(super) struct VirtualRouter {
     source: Option<IpAddr>,
     holdings: Holdings,
     routing: Routing,
+    link: LinkAccount,
     announcer: Announcer,
     active_router: Option<ActiveRouter>,
     drift: Vec<Drift>,
@@ -173,6 +176,7 @@ impl VirtualRouter {
             source: None,
             holdings: Holdings::new(id, &settings),
             routing: Routing::new(id, &settings),
+            link: LinkAccount::new(id, VirtualLink::of(&settings)),
             announcer: Announcer::new(settings.announce),
             active_router: None,
             drift: Vec::new(),
@@ -309,7 +313,7 @@ impl VirtualRouter {
     fn refresh_from(&mut self, turn: &mut Turn<'_>, from: StateName) {
         self.reprioritize(turn);
         self.source = turn.world.source(&self.settings);
-        let held = (&self.holdings, &self.routing);
+        let held = (&self.holdings, &self.routing, &self.link);
         self.obstacles = self
             .obstacles
             .survey(turn.now, turn.world, &self.settings, held);
@@ -409,11 +413,15 @@ impl VirtualRouter {
     /// An interface of ours was reported. `renewed`: it appeared, came up or
     /// is another one under the same name.
     pub fn on_interface(&mut self, turn: &mut Turn<'_>, interface: InterfaceName, renewed: bool) {
+        // One of ours comes up by our doing: that makes nothing of it old.
+        let link = self.link.left().map(|link| link.name);
+        let renewed = renewed && link != Some(interface);
         for index in self.holdings.observe(turn, interface, renewed) {
             self.announcer.end(index);
         }
         if renewed {
             self.routing.renew(interface);
+            self.link.renew(interface);
         }
         if renewed && interface == self.settings.interface && !self.speaks() {
             // Whatever was heard by another interface, or not heard, proves

@@ -29,7 +29,7 @@ impl VirtualRouter {
             let settings = holding.settings();
             settings.interface == interface && settings.network.addr() == claim.address
         });
-        if !ours {
+        if !ours || self.hears_twin(turn, claim) {
             return;
         }
         match self.state {
@@ -65,7 +65,7 @@ impl VirtualRouter {
     /// The successor has this address. When it has announced every one, each
     /// further answer of ours harms; until then those that it has not reached
     /// yet still need us.
-    fn on_relief(&mut self, turn: &mut Turn<'_>, address: IpAddr) {
+    pub(super) fn on_relief(&mut self, turn: &mut Turn<'_>, address: IpAddr) {
         self.taken_over.insert(address);
         let remains = self.holdings.iter().any(|holding| {
             let address = holding.settings().network.addr();

@@ -24,10 +24,10 @@ impl VirtualRouter {
         self.refresh(turn);
     }
 
-    /// When an address, route or rule is to be tried again or confirmed.
+    /// When an address, its interface, a route or rule is to be tried again or confirmed.
     pub(super) fn next_mending(&self) -> Option<Instant> {
-        let both = [self.holdings.next(), self.routing.next()];
-        both.into_iter().flatten().min()
+        let all = [self.holdings.next(), self.routing.next(), self.link.next()];
+        all.into_iter().flatten().min()
     }
 
     /// Some are configured, or on the host by our doing.

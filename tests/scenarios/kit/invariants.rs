@@ -14,7 +14,7 @@ use vipward::agent::time::Instant;
 use vipward::agent::values::{AddressIndex, InstanceId, InterfaceName};
 
 use super::routing::{self, RoutingLedger};
-use super::{HostId, Input, Lab};
+use super::{HostId, Input, Lab, virtual_mac};
 
 /// What the judge remembers of one agent.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +39,7 @@ pub struct Ledger {
     /// Wake-ups without effect in a row.
     idle_wakes: u32,
     pub routing: RoutingLedger,
+    pub links: virtual_mac::LinkLedger,
     /// How the last turn left the agent.
     pub last: Option<Seen>,
 }
@@ -81,6 +82,11 @@ impl Ledger {
     pub fn waits(&self, instance: InstanceId) -> bool {
         let mut all = self.pending.keys().chain(&self.stuck);
         all.any(|(of, _)| *of == instance)
+    }
+
+    /// It resigns.
+    pub fn resigns(&self, instance: InstanceId) -> bool {
+        self.resigning.contains_key(&instance)
     }
 
     /// Its removal failed last time.
@@ -197,6 +203,7 @@ pub fn told(lab: &mut Lab, id: HostId, input: &Input) {
         Input::RoutingChanged { .. } | Input::Routing(_) => {
             routing::told(&mut ledger.routing, input);
         }
+        Input::LinkChanged { instance, .. } => virtual_mac::told(ledger, *instance),
         Input::Wake
         | Input::Packet(_)
         | Input::Link(_)
@@ -221,8 +228,10 @@ pub fn action(lab: &mut Lab, turn: &Turn, action: &Action) {
             instance,
             source,
             priority,
+            link,
         } => {
             known_instance(lab, id, *instance);
+            virtual_mac::sends(lab, turn, *instance, *link);
             source_is_usable(lab, id, *instance, *source);
             advert_is_due(lab, turn, *instance, *priority);
         }
@@ -236,6 +245,7 @@ pub fn action(lab: &mut Lab, turn: &Turn, action: &Action) {
         }
         Action::RemoveAddress(order) => ordered(lab, id, order, Pending::Remove),
         Action::ChangeRouting(order) => routing::ordered(lab, id, order),
+        Action::ChangeLink(order) => virtual_mac::ordered(lab, id, order),
         Action::Announce {
             instance,
             interface,
@@ -373,7 +383,8 @@ fn ordered(lab: &mut Lab, id: HostId, order: &AddressOrder, kind: Pending) {
     known_instance(lab, id, order.instance);
     let settings = lab.settings_of(id, order.instance).expect("known");
     let fits = settings.addresses.iter().any(|configured| {
-        configured.interface == order.interface && configured.network.addr() == order.network.addr()
+        virtual_mac::place(settings, configured) == order.interface
+            && configured.network.addr() == order.network.addr()
     });
     let key = (order.instance, order.address);
     let ledger = &lab.at(id).ledger;
@@ -514,16 +525,17 @@ pub fn held_where_it_belongs(lab: &Lab, id: HostId, seen: &Seen) {
             let key = (instance, index);
             let ledger = &host.ledger;
             if holds || ledger.pending.contains_key(&key) || ledger.stuck.contains(&key) {
-                rightful.push((configured.interface, address));
+                rightful.push((virtual_mac::place(settings, configured), address));
                 continue;
             }
-            let known = ledger.interfaces.get(&configured.interface);
+            let place = virtual_mac::place(settings, configured);
+            let known = ledger.interfaces.get(&place);
             let shown = known.and_then(Option::as_ref).is_some_and(|state| {
                 let mut own = state.addresses.iter();
                 own.any(|own| own.network.addr() == address && own.ours)
             });
             if ledger.acknowledged.contains(&key) || shown {
-                suspects.push((configured.interface, address, state));
+                suspects.push((place, address, state));
             }
         }
     }
