@@ -31,6 +31,7 @@ mod agent_runner;
 mod agent_start;
 mod agent_stop;
 mod agent_variants;
+mod agent_virtual_mac;
 mod failures;
 mod frr;
 mod keepalived;
@@ -106,6 +107,7 @@ fn main() -> ExitCode {
     trials.extend(agent_start::trials());
     trials.extend(agent_stop::trials());
     trials.extend(agent_variants::trials());
+    trials.extend(agent_virtual_mac::trials());
     trials.extend(keepalived::trials());
     trials.extend(frr::trials());
     trials.extend(rollout::trials());

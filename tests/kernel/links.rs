@@ -1,14 +1,17 @@
 //! Interfaces with virtual hardware addresses.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use vipward::agent::event::{Added, Event};
 use vipward::agent::values::{Family, InstanceId, Vrid};
 use vipward::agent::virtual_link::{LinkChanged, LinkOrder, LinkState, Raised, VirtualLink};
 use vipward::net::kernel::Cleaner;
+use vipward::net::namespace::Namespace;
 
 use super::{Orders, Test, ip, networks, next, order, set, veth};
 
@@ -309,16 +312,14 @@ fn in_order_with_addresses() {
 }
 
 /// A client in a namespace of its own at the other end of the cable.
-struct Client {
-    name: String,
-}
+struct Client(Namespace);
 
 impl Client {
     fn new() -> Self {
-        let name = format!("vmac-{}-{}", std::process::id(), nix::unistd::gettid());
-        ip(&format!("netns add {name}"));
-        ip(&format!("link set far netns {name}"));
-        let client = Self { name };
+        let client = Self(Namespace::create().unwrap());
+        let descriptor = client.0.as_fd().as_raw_fd();
+        let path = format!("/proc/{}/fd/{descriptor}", std::process::id());
+        ip(&format!("link set far netns {path}"));
         for command in [
             "link set far up",
             "addr add 192.0.2.3/24 dev far",
@@ -330,35 +331,17 @@ impl Client {
     }
 
     fn ip(&self, arguments: &str) -> String {
-        ip(&format!("-n {} {arguments}", self.name))
+        self.0.run(|| ip(arguments)).unwrap()
     }
 
-    /// Forgets everything, and asks anew.
+    /// Forgets everything, asks anew, and is answered.
     fn learns(&self, address: IpAddr) -> String {
         self.ip("neigh flush dev far");
-        let name = self.name.clone();
-        std::thread::spawn(move || {
-            namespace_of(&name);
-            let any: IpAddr = if address.is_ipv4() {
-                Ipv4Addr::UNSPECIFIED.into()
-            } else {
-                std::net::Ipv6Addr::UNSPECIFIED.into()
-            };
-            let socket = UdpSocket::bind(SocketAddr::from((any, 0))).unwrap();
-            socket
-                .set_read_timeout(Some(Duration::from_secs(3)))
-                .unwrap();
-            socket.connect((address, 9)).unwrap();
-            socket.send(b"?").unwrap();
-            let refused = socket.recv(&mut [0; 8]).unwrap_err();
-            assert_eq!(
-                refused.kind(),
-                std::io::ErrorKind::ConnectionRefused,
-                "{address} answers"
-            );
-        })
-        .join()
-        .unwrap();
+        let any: IpAddr = match address {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        self.0.run(|| is_reached(any, address)).unwrap();
         self.knows(address)
     }
 
@@ -369,16 +352,19 @@ impl Client {
     }
 }
 
-impl Drop for Client {
-    fn drop(&mut self) {
-        ip(&format!("netns del {}", self.name));
-    }
-}
-
-/// The calling thread goes there for good.
-fn namespace_of(name: &str) {
-    let file = fs::File::open(format!("/run/netns/{name}")).unwrap();
-    nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+/// A port where nobody listens: the other kernel says so.
+fn is_reached(from: IpAddr, to: IpAddr) {
+    let socket = UdpSocket::bind((from, 0)).unwrap();
+    let patience = Some(Duration::from_secs(3));
+    socket.set_read_timeout(patience).unwrap();
+    socket.connect((to, 9)).unwrap();
+    socket.send(b"?").unwrap();
+    let refused = socket.recv(&mut [0; 8]).unwrap_err();
+    assert_eq!(
+        refused.kind(),
+        ErrorKind::ConnectionRefused,
+        "{from} asked {to}"
+    );
 }
 
 /// Whoever asks first: the host asked, or asking in the name of the address.
@@ -387,6 +373,15 @@ fn neighbours_learn_one_address() {
     let client = Client::new();
     ip("addr add 192.0.2.1/24 dev eth0");
     ip("addr add 2001:db8::1/64 dev eth0 nodad");
+    // By which the kernel asks for neighbours of an address elsewhere.
+    ip("addr add fe80::1/64 dev eth0 nodad");
+    // That a port is closed is told once a second only, otherwise.
+    let eager = || {
+        set("/proc/sys/net/ipv4/icmp_ratelimit", "0");
+        set("/proc/sys/net/ipv6/icmp/ratelimit", "0");
+    };
+    client.0.run(eager).unwrap();
+    eager();
     // The strictest that a distribution sets.
     set("/proc/sys/net/ipv4/conf/all/rp_filter", "1");
     let mut orders = Orders::start();
@@ -441,31 +436,24 @@ fn guard_goes_with_the_worker() {
     client.ip("neigh add 192.0.2.1 lladdr 02:00:00:00:00:01 nud permanent dev far");
     assert_eq!(asked(&client), "", "guarded");
     drop(orders);
-    let deadline = std::time::Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(5);
     while asked(&client).is_empty() {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "the guard outlives its agent"
-        );
+        assert!(Instant::now() < deadline, "the guard outlives its agent");
     }
 }
 
 /// Who the client takes for 192.0.2.10 after asking for it.
 fn asked(client: &Client) -> String {
     client.ip("neigh flush dev far");
-    let name = client.name.clone();
-    std::thread::spawn(move || {
-        namespace_of(&name);
+    let ask = || {
         let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-        socket
-            .set_read_timeout(Some(Duration::from_millis(200)))
-            .unwrap();
+        let patience = Some(Duration::from_millis(200));
+        socket.set_read_timeout(patience).unwrap();
         socket.connect("192.0.2.10:9").unwrap();
         socket.send(b"?").unwrap();
         let _ = socket.recv(&mut [0; 8]);
-    })
-    .join()
-    .unwrap();
+    };
+    client.0.run(ask).unwrap();
     client.knows([192, 0, 2, 10].into())
 }
 
