@@ -132,6 +132,8 @@ pub enum Fact {
         error: String,
         retry_in: Duration,
     },
+    /// Another router advertises as the owner of what we own.
+    TwoOwners { source: IpAddr },
     /// About the interface with the virtual hardware address.
     VirtualLink {
         interface: InterfaceName,
@@ -268,6 +270,7 @@ impl Fact {
             | Fact::AddressFailed { .. }
             | Fact::RemovalFailed { .. }
             | Fact::RenewalFailed { .. }
+            | Fact::TwoOwners { .. }
             | Fact::SocketFailed { .. } => Level::Error,
             Fact::Routing(fact) => fact.level(),
             Fact::VirtualLink { fact, .. } => match fact {

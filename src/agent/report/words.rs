@@ -117,6 +117,12 @@ impl fmt::Display for Fact {
                 "cannot add {address} to {interface}: {error}; the address is not held, next try in {} ms",
                 retry_in.as_millis()
             ),
+            Fact::TwoOwners { source } => write!(
+                f,
+                "{source} advertises priority 255 as this host does: the addresses have two \
+                 owners, of whom the one with the higher address stays; lower the priority of \
+                 one of the two"
+            ),
             Fact::VirtualLink { interface, fact } => match fact {
                 LinkFact::Failed { error, retry_in } => write!(
                     f,

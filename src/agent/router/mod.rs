@@ -19,6 +19,7 @@ mod link;
 mod moving;
 mod news;
 mod nodes;
+mod owner;
 mod picture;
 mod proof;
 mod reload;
@@ -36,6 +37,7 @@ use haste::Haste;
 pub(super) use health::Told;
 use inquiry::{Inquiry, Left};
 use moving::Moving;
+use owner::SecondOwner;
 use proof::Proof;
 use rivals::Rival;
 use state::{Active, Backup, Claiming, Initialize, Parting, Resigning, State};
@@ -140,6 +142,7 @@ pub(super) struct VirtualRouter {
     /// Whose priority 0 was heard last, and when.
     resigned: Option<(IpAddr, Instant)>,
     left: Option<Left>,
+    second_owner: Option<SecondOwner>,
     /// What differs from other nodes' settings, as they tell it.
     divergence: Vec<Drift>,
     moving: Moving,
@@ -199,6 +202,7 @@ impl VirtualRouter {
             heard_active: false,
             resigned: None,
             left: None,
+            second_owner: None,
             divergence: Vec::new(),
             moving: Moving::default(),
             retired: false,
@@ -324,6 +328,7 @@ impl VirtualRouter {
         self.show_findings(turn);
         self.show_left();
         self.show_moves();
+        self.show_second_owner(turn.now);
         // What is not known yet keeps an instance from beginning, and takes
         // nothing from one that works.
         let blocked = self.obstacles.block() && !self.stays_degraded(turn);

@@ -2,6 +2,7 @@
 //! (PROTOCOL section 5).
 
 use super::*;
+use crate::agent::holdings::Holding;
 
 /// RFC 5227 section 2.4: at most one defence of an address in this time.
 const DEFENCE_PAUSE: Duration = Duration::from_secs(10);
@@ -82,9 +83,11 @@ impl VirtualRouter {
             self.leave_to(turn, claim);
             return;
         }
+        let mut own = self.holdings.iter();
+        let own = own.find(|holding| holding.settings().network.addr() == claim.address);
         turn.act(Action::Announce {
             instance: self.id,
-            interface,
+            interface: own.map_or(interface, Holding::place),
             address: claim.address,
         });
         let fact = Fact::ForeignClaim { claim, interface };

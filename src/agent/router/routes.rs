@@ -26,8 +26,10 @@ impl VirtualRouter {
 
     /// When an address, its interface, a route or rule is to be tried again or confirmed.
     pub(super) fn next_mending(&self) -> Option<Instant> {
-        let all = [self.holdings.next(), self.routing.next(), self.link.next()];
-        all.into_iter().flatten().min()
+        let owner = self.second_owner.map(|other| other.until);
+        let own = [self.holdings.next(), self.routing.next(), self.link.next()];
+        let all = own.into_iter().chain([owner]);
+        all.flatten().min()
     }
 
     /// Some are configured, or on the host by our doing.

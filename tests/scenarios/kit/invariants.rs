@@ -8,7 +8,7 @@ use std::time::Duration;
 use vipward::agent::Agent;
 use vipward::agent::action::{Action, AddressOrder};
 use vipward::agent::event::InterfaceState;
-use vipward::agent::settings::AddressSettings;
+use vipward::agent::settings::{AddressSettings, InstanceSettings};
 use vipward::agent::status::StateName;
 use vipward::agent::time::Instant;
 use vipward::agent::values::{AddressIndex, InstanceId, InterfaceName};
@@ -50,10 +50,11 @@ impl Ledger {
         &self,
         instance: InstanceId,
         place: usize,
-        address: &AddressSettings,
+        (settings, address): (&InstanceSettings, &AddressSettings),
     ) -> AddressIndex {
         let here = AddressIndex(u16::try_from(place).expect("few addresses"));
-        let wanted = (address.interface, address.network.addr());
+        let on = virtual_mac::place(settings, address);
+        let wanted = (on, address.network.addr());
         let lives = |key: &(InstanceId, AddressIndex)| {
             self.ordered.get(key) == Some(&wanted)
                 && (self.pending.contains_key(key)
@@ -261,7 +262,8 @@ pub fn action(lab: &mut Lab, turn: &Turn, action: &Action) {
         } => {
             known_instance(lab, id, *instance);
             source_is_usable(lab, id, *instance, *source);
-            let interface = lab.settings_of(id, *instance).expect("known").interface;
+            let settings = lab.settings_of(id, *instance).expect("known");
+            let interface = virtual_mac::home(settings);
             is_acknowledged(lab, id, *instance, interface, *address);
         }
         Action::Start(_) => {}
@@ -294,13 +296,17 @@ fn is_acknowledged(
 ) {
     let settings = lab.settings_of(id, instance).expect("known");
     let index = settings.addresses.iter().position(|configured| {
-        configured.network.addr() == address && configured.interface == interface
+        configured.network.addr() == address
+            && virtual_mac::place(settings, configured) == interface
     });
     let Some(place) = index else {
         lab.fail(&format!("{address} on {interface} is not of this instance"));
     };
     let configured = settings.addresses.get(place).expect("just found");
-    let index = lab.at(id).ledger.index_of(instance, place, configured);
+    let index = lab
+        .at(id)
+        .ledger
+        .index_of(instance, place, (settings, configured));
     if !lab.at(id).ledger.acknowledged.contains(&(instance, index)) {
         lab.fail(&format!("{address} announced before it was acknowledged"));
     }
@@ -370,7 +376,7 @@ fn advert_is_due(lab: &mut Lab, turn: &Turn, instance: InstanceId, priority: u8)
     let settings = lab.settings_of(id, instance).expect("known");
     for (place, address) in settings.addresses.iter().enumerate() {
         let host = lab.at(id);
-        let index = host.ledger.index_of(instance, place, address);
+        let index = host.ledger.index_of(instance, place, (settings, address));
         let held = host.kernel.may_be_ours(address.network.addr());
         let ours = host.ledger.acknowledged.contains(&(instance, index));
         if held && ours {
@@ -521,7 +527,9 @@ pub fn held_where_it_belongs(lab: &Lab, id: HostId, seen: &Seen) {
         holding.extend(holds.then_some(instance));
         for (place, configured) in settings.addresses.iter().enumerate() {
             let address = configured.network.addr();
-            let index = host.ledger.index_of(instance, place, configured);
+            let index = host
+                .ledger
+                .index_of(instance, place, (settings, configured));
             let key = (instance, index);
             let ledger = &host.ledger;
             if holds || ledger.pending.contains_key(&key) || ledger.stuck.contains(&key) {

@@ -29,6 +29,11 @@ pub fn place(settings: &InstanceSettings, address: &AddressSettings) -> Interfac
     }
 }
 
+/// Where the addresses of the instance's own interface are.
+pub fn home(settings: &InstanceSettings) -> InterfaceName {
+    VirtualLink::of(settings).map_or(settings.interface, |link| link.name)
+}
+
 /// For the trace, in short.
 pub fn words(order: &LinkOrder) -> String {
     let verb = match order.state {
