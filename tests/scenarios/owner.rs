@@ -155,6 +155,7 @@ fn of_two_owners_one_gives_way_and_both_say_so() {
     lab.reload(b, vec![web(254)]);
     lab.run(secs(2));
     assert_eq!(lab.obstacles(a), Vec::<&str>::new());
+    lab.run(secs(5));
     assert_eq!((lab.state(a), lab.state(b)), (ACTIVE, BACKUP));
 }
 

@@ -22,9 +22,7 @@ impl VirtualRouter {
         let known = self.second_owner;
         let owners = self.settings.priority.is_owner() && advert.priority == Priority::OWNER.get();
         if !owners {
-            let gave_it_up =
-                advert.priority > 0 && known.is_some_and(|k| k.source == advert.source);
-            if gave_it_up {
+            if known.is_some_and(|known| known.source == advert.source) {
                 self.second_owner = None;
                 self.refresh(turn);
             }
