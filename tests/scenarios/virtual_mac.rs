@@ -78,9 +78,9 @@ fn it_rises_before_the_addresses_and_sinks_after_them() {
         [
             "advert 100".to_owned(),
             format!("raise {LINK}"),
-            format!("advert 100 by {LINK}"),
             "add 192.0.2.100/32".to_owned(),
             "add 2001:db8::100/128".to_owned(),
+            format!("advert 100 by {LINK}"),
             "announce 192.0.2.100".to_owned(),
             "announce 2001:db8::100".to_owned(),
         ]

@@ -75,6 +75,7 @@ impl VirtualRouter {
         match outcome {
             AddOutcome::Held { restored } => {
                 if wanted {
+                    self.teach_switches(turn);
                     self.announcer.begin(turn.now, index);
                     if let Some(loss) = restored {
                         let known = turn.world.interface(interface);

@@ -82,13 +82,19 @@ impl VirtualRouter {
             };
             turn.report(Some(&self.settings.name), fact);
         }
-        // Switches learn from it where the virtual router is.
-        let rises = self.link.is_up() && !was_up;
-        if rises && matches!(self.state, State::Active(_)) && !self.doubts(turn.now) {
-            self.advertise(turn, self.priority.get());
-        }
+        // Told when the first address is there: what comes meets nobody before.
+        self.owes_advert = self.link.is_up() && (self.owes_advert || !was_up);
         self.refresh(turn);
         self.announce_due(turn);
+    }
+
+    /// An address is there, and is about to be announced: from this
+    /// advertisement switches learn where the virtual router is.
+    pub(super) fn teach_switches(&mut self, turn: &mut Turn<'_>) {
+        let active = matches!(self.state, State::Active(_));
+        if active && !self.doubts(turn.now) && std::mem::take(&mut self.owes_advert) {
+            self.advertise(turn, self.priority.get());
+        }
     }
 
     /// Another router with our virtual hardware address claims one of our

@@ -143,6 +143,8 @@ pub(super) struct VirtualRouter {
     resigned: Option<(IpAddr, Instant)>,
     left: Option<Left>,
     second_owner: Option<SecondOwner>,
+    /// The interface of the virtual hardware address has just come up.
+    owes_advert: bool,
     /// What differs from other nodes' settings, as they tell it.
     divergence: Vec<Drift>,
     moving: Moving,
@@ -203,6 +205,7 @@ impl VirtualRouter {
             resigned: None,
             left: None,
             second_owner: None,
+            owes_advert: false,
             divergence: Vec::new(),
             moving: Moving::default(),
             retired: false,
