@@ -121,6 +121,7 @@ fn settings(version: Version, value: u8, interval: AdvertInterval) -> Settings {
     let instance = InstanceSettings {
         on_all_fail: Default::default(),
         on_conflict: Default::default(),
+        virtual_mac: false,
         witnesses: Vec::new(),
         name: InstanceName::new("web"),
         interface,

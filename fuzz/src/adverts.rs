@@ -279,6 +279,7 @@ fn listener(heard: &Heard<'_>) -> Option<(Agent, Instant)> {
     let instance = InstanceSettings {
         on_all_fail: Default::default(),
         on_conflict: Default::default(),
+        virtual_mac: false,
         witnesses: Vec::new(),
         name: InstanceName::new("web"),
         interface: interface(),

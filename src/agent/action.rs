@@ -11,6 +11,7 @@ use super::moves::{Answer, Kept};
 use super::report::Report;
 use super::routing::RoutingOrder;
 use super::values::{AddressIndex, InstanceId, InterfaceName, Lease, NodeName};
+use super::virtual_link::LinkOrder;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -22,6 +23,9 @@ pub enum Action {
         source: IpAddr,
         /// 0 resigns.
         priority: u8,
+        /// The interface of the virtual hardware address, while it is up; the
+        /// instance's own where that does not work.
+        link: Option<InterfaceName>,
     },
     /// Answered by [`super::event::Event::AddressAdded`].
     AddAddress(AddressOrder),
@@ -34,6 +38,9 @@ pub enum Action {
     /// Answered by [`super::event::Event::RoutingChanged`]. Carried out in
     /// order with those about addresses.
     ChangeRouting(RoutingOrder),
+    /// Answered by [`super::event::Event::LinkChanged`]. Carried out in order
+    /// with those about addresses.
+    ChangeLink(LinkOrder),
     /// One gratuitous ARP in each form, or one unsolicited NA.
     Announce {
         instance: InstanceId,

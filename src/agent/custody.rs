@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::routing::RoutingItem;
 use super::settings::Authentication;
 use super::values::{AdvertInterval, ChecksumForm, InstanceName, InterfaceName, Version, Vrid};
+use super::virtual_link::VirtualLink;
 
 /// One instance that is Active or resigning, or has addresses on the host by
 /// our doing, or may have: their addition or removal is under way.
@@ -33,4 +34,6 @@ pub struct Custody {
     pub addresses: Vec<(InterfaceName, IpNet)>,
     /// Routes before rules.
     pub routing: Vec<RoutingItem>,
+    /// The interface with its virtual hardware address.
+    pub link: Option<VirtualLink>,
 }

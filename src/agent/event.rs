@@ -14,6 +14,7 @@ use super::time::WallTime;
 use super::values::{
     AddressIndex, ChecksumForm, Family, InstanceId, InterfaceName, MacAddress, NodeName,
 };
+use super::virtual_link::LinkChanged;
 
 #[derive(Clone, Debug)]
 pub enum Event<'a> {
@@ -67,6 +68,12 @@ pub enum Event<'a> {
         index: RoutingIndex,
         change: Change,
         outcome: Result<Effect, String>,
+    },
+    /// The kernel answered an [`super::action::Action::ChangeLink`]. The
+    /// removal of what is absent is a success.
+    LinkChanged {
+        instance: InstanceId,
+        outcome: Result<LinkChanged, String>,
     },
     /// What bears our mark among the host's routes and rules. Sent whole at
     /// first and after every change, whatever the change was; only where

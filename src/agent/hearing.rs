@@ -17,7 +17,11 @@ impl Agent {
             settings: router.settings(),
             source: router.source(),
         });
-        let own_source = self.world.is_own(heard.interface, heard.source);
+        // An owner's advertisement comes from its own address, which is on this
+        // host too while it stands in for the owner.
+        let ours = receiver.and_then(|receiver| receiver.source) == Some(heard.source);
+        let stands_in = receiver.is_some() && !ours && self.world.is_virtual(heard.source);
+        let own_source = self.world.is_own(heard.interface, heard.source) && !stands_in;
         match ladder::judge(heard, receiver, own_source) {
             Ok(advert) => {
                 if let Some(instance) = instance {

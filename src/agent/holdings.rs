@@ -8,7 +8,7 @@ mod leftovers;
 mod order;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::event::{Added, Removed};
@@ -16,9 +16,10 @@ use super::settings::InstanceSettings;
 use super::status::AddressStatus;
 use super::time::Instant;
 use super::values::{AddressIndex, InstanceId, InterfaceName, Lease};
+use super::virtual_link::VirtualLink;
 use super::world::Turn;
-use holding::Pending;
 pub(super) use holding::{AddOutcome, Failure, Holding};
+use holding::{Pending, Wish};
 
 /// Pause before a failed removal is tried again: short, since two hosts may
 /// answer for the address meanwhile.
@@ -41,6 +42,8 @@ pub(super) struct Holdings {
     /// never used for another address.
     holdings: BTreeMap<AddressIndex, Holding>,
     next_index: u16,
+    /// The interface with the virtual hardware address takes addresses.
+    link_is_up: bool,
 }
 
 impl Holdings {
@@ -54,6 +57,7 @@ impl Holdings {
             lingers: false,
             holdings: BTreeMap::new(),
             next_index: 0,
+            link_is_up: false,
         };
         holdings.reconfigure(settings);
         holdings
@@ -66,11 +70,13 @@ impl Holdings {
         for holding in self.holdings.values_mut() {
             holding.departing = true;
         }
+        let link = VirtualLink::of(settings);
         for wanted in &settings.addresses {
-            let known = self
-                .holdings
-                .values_mut()
-                .find(|holding| holding.departing && holding.settings.is_held_like(wanted));
+            let link = link.filter(|link| link.parent == wanted.interface);
+            let place = link.map_or(wanted.interface, |link| link.name);
+            let known = self.holdings.values_mut().find(|holding| {
+                holding.departing && holding.place == place && holding.settings.is_held_like(wanted)
+            });
             match known {
                 Some(holding) => {
                     holding.departing = false;
@@ -78,7 +84,7 @@ impl Holdings {
                 }
                 None => {
                     let index = self.free_index();
-                    let holding = Holding::new(self.instance, index, wanted.clone());
+                    let holding = Holding::new(self.instance, index, wanted.clone(), place);
                     self.holdings.insert(index, holding);
                 }
             }
@@ -95,6 +101,26 @@ impl Holdings {
         let index = AddressIndex(self.next_index);
         self.next_index = self.next_index.wrapping_add(1);
         index
+    }
+
+    /// Whether the interface with the virtual hardware address takes addresses.
+    pub fn set_link_up(&mut self, up: bool) {
+        self.link_is_up = up;
+    }
+
+    /// The IPv4 addresses that are or will be on this interface, sorted.
+    pub fn ipv4_on(&self, place: InterfaceName) -> Vec<Ipv4Addr> {
+        let here = self.holdings.values();
+        let here = here
+            .filter(|holding| holding.place == place && (!holding.departing || holding.present));
+        let addresses = here.filter_map(|holding| match holding.settings.network.addr() {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        });
+        let mut addresses: Vec<Ipv4Addr> = addresses.collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses
     }
 
     /// Those that are configured.
@@ -144,20 +170,27 @@ impl Holdings {
     /// making sure.
     pub fn claim(&mut self, turn: &mut Turn<'_>) {
         self.lingers = false;
-        let spoken = self.speaks(turn.now);
-        for holding in self.holdings.values_mut() {
-            holding.claim(turn, self.owner, self.lease, spoken, true);
-        }
+        self.claim_each(turn, true);
     }
 
     /// Orders what is missing, and renewals that are to be tried again.
     pub fn complete(&mut self, turn: &mut Turn<'_>) {
         self.release_departing(turn);
-        let spoken = self.speaks(turn.now);
-        for holding in self.holdings.values_mut() {
-            holding.claim(turn, self.owner, self.lease, spoken, false);
-        }
+        self.claim_each(turn, false);
         self.renew_again(turn);
+    }
+
+    fn claim_each(&mut self, turn: &mut Turn<'_>, anew: bool) {
+        let wish = Wish {
+            owner: self.owner,
+            lease: self.lease,
+            spoken: self.speaks(turn.now),
+            anew,
+            link_is_up: self.link_is_up,
+        };
+        for holding in self.holdings.values_mut() {
+            holding.claim(turn, wish);
+        }
     }
 
     /// Orders the removal of what is no longer configured.
@@ -238,7 +271,7 @@ impl Holdings {
             return gone;
         };
         for holding in self.holdings.values_mut() {
-            if holding.settings.interface != interface {
+            if holding.place != interface {
                 continue;
             }
             if renewed && !holding.is_removable() {
@@ -302,7 +335,7 @@ impl Holdings {
         self.iter()
             .map(|holding| AddressStatus {
                 network: holding.settings.network,
-                interface: holding.settings.interface,
+                interface: holding.place,
                 held: holding.is_held(),
                 required: holding.settings.required,
                 lease: holding.lease(),

@@ -31,6 +31,7 @@ pub mod settings;
 pub mod status;
 pub mod time;
 pub mod values;
+pub mod virtual_link;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -237,6 +238,11 @@ impl Agent {
                 router.on_routing_changed(turn, index, change, outcome);
             }),
             Event::Routing(state) => self.on_routing(now, state, actions),
+            Event::LinkChanged { instance, outcome } => {
+                self.one(now, actions, instance, |router, turn| {
+                    router.on_link_changed(turn, outcome);
+                });
+            }
             Event::Advertised { instance, outcome } => {
                 self.one(now, actions, instance, |router, turn| {
                     router.on_advertised(turn, outcome);
@@ -244,7 +250,10 @@ impl Agent {
             }
             Event::Claim { interface, claim } => {
                 // Ours, come back by another interface on the same segment.
-                if self.world.has_hardware_address(claim.hardware_address) {
+                // A virtual router's is also its other routers', where it is used.
+                let own = self.world.has_hardware_address(claim.hardware_address);
+                let shared = self.world.is_shared(interface, claim.hardware_address);
+                if own && !shared {
                     return;
                 }
                 let users = self.users(interface);

@@ -9,6 +9,7 @@ use super::settings::InstanceSettings;
 use super::status::{CheckState, Obstacle};
 use super::time::Instant;
 use super::values::InstanceName;
+use super::virtual_link::LinkAccount;
 use super::world::World;
 
 #[derive(Clone, Debug, Default)]
@@ -150,7 +151,7 @@ impl Obstacles {
         now: Instant,
         world: &World,
         settings: &InstanceSettings,
-        (holdings, routing): (&Holdings, &Routing),
+        (holdings, routing, link): (&Holdings, &Routing, &LinkAccount),
     ) -> Obstacles {
         let mut next = Survey {
             now,
@@ -158,6 +159,7 @@ impl Obstacles {
             found: Obstacles::default(),
         };
         next.interface(world, settings);
+        next.link(settings, link);
         next.addresses(world, settings, holdings);
         next.routing(world, settings, routing);
         next.checks(world, settings);
@@ -224,6 +226,29 @@ impl Survey<'_> {
                 let text = format!("the socket cannot be opened: {error}");
                 self.add(Gravity::Blocks, "socket", source, text);
             }
+        }
+    }
+
+    /// The interface with the virtual hardware address.
+    fn link(&mut self, settings: &InstanceSettings, account: &LinkAccount) {
+        let Some(link) = account.configured() else {
+            return;
+        };
+        self.found.waiting |= account.is_awaited();
+        let source = format!("interface {}", link.name);
+        if let Some(failure) = account.failure(self.now) {
+            let text = format!(
+                "cannot be had for the virtual MAC address {}: {}",
+                link.hardware_address, failure.error
+            );
+            self.add(Gravity::Blocks, "virtual-mac-failed", source, text);
+        } else if let Some(why) = account.unguarded() {
+            let parent = settings.interface;
+            let text = format!(
+                "{parent} may answer for its addresses with its own MAC address: {why}; set \
+                 net.ipv4.conf.{parent}.arp_ignore to 1 and arp_announce to 2"
+            );
+            self.add(Gravity::Shows, "virtual-mac-unguarded", source, text);
         }
     }
 

@@ -86,7 +86,9 @@ impl Agent {
             }
             let others = settings.addresses.iter().map(|address| address.interface);
             let routes = settings.routes.iter().map(|item| item.route.interface);
-            for interface in others.chain(routes).chain([settings.interface]) {
+            let link = router.link_left().map(|link| link.name);
+            let own = [settings.interface].into_iter().chain(link);
+            for interface in others.chain(routes).chain(own) {
                 let users = self.by_interface.entry(interface).or_default();
                 if users.last() != Some(id) {
                     users.push(*id);

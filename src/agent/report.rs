@@ -38,6 +38,22 @@ pub enum Loss {
     Expired,
 }
 
+/// What became of an interface with a virtual hardware address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkFact {
+    Failed {
+        error: String,
+        retry_in: Duration,
+    },
+    /// It was removed or lowered by somebody else, and is as it should be.
+    Restored,
+    /// Its parent may answer in its stead, for this reason.
+    Unguarded {
+        parent: InterfaceName,
+        why: String,
+    },
+}
+
 /// What was done about a stall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StallOutcome {
@@ -115,6 +131,13 @@ pub enum Fact {
         interface: InterfaceName,
         error: String,
         retry_in: Duration,
+    },
+    /// Another router advertises as the owner of what we own.
+    TwoOwners { source: IpAddr },
+    /// About the interface with the virtual hardware address.
+    VirtualLink {
+        interface: InterfaceName,
+        fact: LinkFact,
     },
     RemovalFailed {
         address: IpNet,
@@ -247,8 +270,13 @@ impl Fact {
             | Fact::AddressFailed { .. }
             | Fact::RemovalFailed { .. }
             | Fact::RenewalFailed { .. }
+            | Fact::TwoOwners { .. }
             | Fact::SocketFailed { .. } => Level::Error,
             Fact::Routing(fact) => fact.level(),
+            Fact::VirtualLink { fact, .. } => match fact {
+                LinkFact::Failed { .. } => Level::Error,
+                LinkFact::Restored | LinkFact::Unguarded { .. } => Level::Warning,
+            },
             Fact::Check {
                 to: CheckState::Down,
                 ..

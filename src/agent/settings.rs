@@ -155,6 +155,9 @@ pub struct InstanceSettings {
     /// Addresses whose answer shows that the segment works; empty: the
     /// interface's gateways.
     pub witnesses: Vec<IpAddr>,
+    /// Speak and answer by the virtual router's hardware address, on an
+    /// interface of our own. Never with priority 255.
+    pub virtual_mac: bool,
     /// The hooks that there are, with their time-outs.
     pub hooks: BTreeMap<HookKind, Duration>,
     pub announce: AnnounceSettings,

@@ -87,6 +87,7 @@ pub struct InstanceStatus {
     pub effective_priority: Priority,
     /// What failing checks add to the base.
     pub priority_terms: Vec<PriorityTerm>,
+    pub virtual_mac: Option<VirtualMacStatus>,
     pub addresses: Vec<AddressStatus>,
     pub routes: Vec<RouteStatus>,
     pub rules: Vec<RuleStatus>,
@@ -109,6 +110,16 @@ pub struct InstanceStatus {
     /// Whose advertisements were not believed, and why.
     pub rejections: Vec<Rejected>,
     pub counters: Counters,
+}
+
+/// The virtual router's hardware address, where it is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VirtualMacStatus {
+    pub address: MacAddress,
+    /// The one that has it.
+    pub interface: InterfaceName,
+    /// `up`, `down`, `absent`, or `unknown` while it is being found out.
+    pub state: &'static str,
 }
 
 /// Instances that move together.

@@ -14,6 +14,7 @@ use super::settings::InstanceSettings;
 use super::status::CheckState;
 use super::time::Instant;
 use super::values::{Family, InstanceName, InterfaceName, MacAddress, NodeName};
+use super::virtual_link::VirtualLink;
 
 /// Announcements sent in one turn at most. The rest stays due, so the loop
 /// comes back for it after looking at its sockets.
@@ -25,6 +26,8 @@ pub(super) struct World {
     sockets: BTreeMap<(InterfaceName, Family), Result<(), String>>,
     /// Every address of every instance: none of them is the host's own.
     virtual_addresses: BTreeSet<IpAddr>,
+    /// The hardware addresses of virtual routers, where they are used.
+    virtual_macs: BTreeSet<(InterfaceName, MacAddress)>,
     /// On the host by instances that a reload took away.
     leaving: BTreeSet<(InterfaceName, IpAddr)>,
     checks: BTreeMap<CheckName, Verdict>,
@@ -69,7 +72,14 @@ impl Interface {
 
 impl World {
     /// Learns which addresses move.
-    pub fn set_instances<'s>(&mut self, instances: impl Iterator<Item = &'s InstanceSettings>) {
+    pub fn set_instances<'s>(
+        &mut self,
+        instances: impl Iterator<Item = &'s InstanceSettings> + Clone,
+    ) {
+        let links = instances.clone().filter_map(VirtualLink::of);
+        self.virtual_macs = links
+            .map(|link| (link.parent, link.hardware_address))
+            .collect();
         self.virtual_addresses = instances
             .flat_map(|instance| &instance.addresses)
             .map(|address| address.network.addr())
@@ -159,6 +169,11 @@ impl World {
     pub fn is_own(&self, interface: InterfaceName, source: IpAddr) -> bool {
         self.interface(interface)
             .is_some_and(|interface| interface.has(source))
+    }
+
+    /// Every router of a virtual router on this segment has it.
+    pub fn is_shared(&self, interface: InterfaceName, address: MacAddress) -> bool {
+        self.virtual_macs.contains(&(interface, address))
     }
 
     /// Some interface of this host that we know has it.

@@ -8,11 +8,13 @@ use super::address::{self, AddressDraft};
 use super::fault::{Finding, Findings, Place};
 use super::instance::Draft;
 use super::judge;
+use super::virtual_mac;
 
 pub(super) fn instances(drafts: &[Draft], out: &mut Findings) {
     same_vrid(drafts, out);
     same_address(drafts, out);
     of_a_host(drafts, out);
+    virtual_mac::between(drafts, out);
 }
 
 /// Hosts on a segment tell instances apart by VRID and family alone.

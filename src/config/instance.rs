@@ -74,6 +74,7 @@ pub(super) struct Draft {
     pub checksum: Field<ChecksumChoice>,
     pub ttl: Field<u8>,
     pub auth: Field<AuthDraft>,
+    pub virtual_mac: Field<bool>,
 }
 
 /// Reads every key of one instance and notes each fault.
@@ -126,6 +127,7 @@ pub(super) fn draft(name: &str, place: Place, node: &Node, out: &mut Findings) -
         address_lease: section.field("address_lease", out, lease::choice),
         checksum: section.field("checksum", out, checksum),
         auth: auth::draft(&section, out),
+        virtual_mac: section.field("virtual_mac", out, read::boolean),
         ttl: section.field("ttl", out, |node| read::integer(node, "`ttl`", 1..=255)),
         name: At { value: name, place },
     })

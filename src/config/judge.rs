@@ -22,6 +22,7 @@ use super::instance::{ChecksumChoice, Draft};
 use super::lease;
 use super::read::Field;
 use super::routing;
+use super::virtual_mac;
 use super::witness;
 
 /// The count field has eight bits.
@@ -50,6 +51,7 @@ pub(super) fn instance(draft: &Draft, out: &mut Findings) -> Option<InstanceSett
         (Some(version), Some(interval)) => auth::judge(draft, version, interval, out),
         _ => None,
     };
+    let virtual_mac = virtual_mac::judge(draft, out);
     speakable?;
     Some(InstanceSettings {
         name: draft.name.value.clone(),
@@ -77,6 +79,7 @@ pub(super) fn instance(draft: &Draft, out: &mut Findings) -> Option<InstanceSett
             true => return None,
             false => witness::of(draft).map(|witness| witness.value).collect(),
         },
+        virtual_mac: virtual_mac?,
         hooks: draft
             .hooks
             .iter()

@@ -53,8 +53,9 @@ pub(super) static INSTANCE: Keys = Keys {
         "checksum",
         "ttl",
         "auth",
+        "virtual_mac",
     ],
-    later: &["virtual_mac", "nodes"],
+    later: &["nodes"],
 };
 
 pub(super) static ADDRESS: Keys = Keys {
@@ -212,7 +213,7 @@ static SECTIONS: [&Keys; 16] = [
 ];
 
 /// What keepalived calls things, and what to write here.
-const KEEPALIVED: [(&str, &str); 36] = [
+const KEEPALIVED: [(&str, &str); 37] = [
     ("auth_pass", "write `auth: { password: ... }`"),
     ("auth_hmac", "write `auth: { keys: { 1: /path/to/key } }`"),
     ("vrrp_instance", "name it under `instances`"),
@@ -273,6 +274,7 @@ const KEEPALIVED: [(&str, &str); 36] = [
         "notify_stop",
         "write `hooks: { change: [/path/to/script] }`, which is told STOP",
     ),
+    ("use_vmac", "write `virtual_mac: true`"),
     ("native_ipv6", "write `family: ipv6`"),
 ];
 

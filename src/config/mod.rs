@@ -38,6 +38,7 @@ mod properties;
 mod read;
 mod routing;
 mod scripts;
+mod virtual_mac;
 mod witness;
 pub mod work;
 mod yaml;

@@ -64,6 +64,7 @@ struct EffectiveInstance {
     checks: Vec<EffectiveUse>,
     on_all_fail: String,
     on_conflict: String,
+    virtual_mac: bool,
     witnesses: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     hooks: BTreeMap<String, EffectiveHook>,
@@ -377,6 +378,7 @@ fn effective_instance(
         checks: instance.checks.iter().map(effective_use).collect(),
         on_all_fail: instance.on_all_fail.name().to_owned(),
         on_conflict: instance.on_conflict.name().to_owned(),
+        virtual_mac: instance.virtual_mac,
         witnesses: instance.witnesses.iter().map(ToString::to_string).collect(),
         hooks: effective_hooks(&HookOwner::Instance(instance.name.clone()), work),
         announce: EffectiveAnnounce {

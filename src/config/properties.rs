@@ -262,6 +262,7 @@ fn instance(index: u8, name: String) -> impl Strategy<Value = InstanceSettings> 
                     on_all_fail,
                     on_conflict,
                     witnesses,
+                    virtual_mac: ttl % 2 == 0 && priority < 255,
                     hooks: Default::default(),
                     name: InstanceName::new(&name),
                     interface,

@@ -82,6 +82,10 @@ pub struct Instance {
     pub reason: String,
     pub obstacles: Vec<Obstacle>,
     pub priority: Priority,
+    /// Null where the instance speaks by its interface's own, and where an
+    /// older agent answers.
+    #[serde(default)]
+    pub virtual_mac: Option<VirtualMac>,
     pub addresses: Vec<Address>,
     /// Missing where an older agent answers, like the rules.
     #[serde(default)]
@@ -115,6 +119,25 @@ pub struct Instance {
     #[serde(default)]
     pub rejections: Vec<Rejection>,
     pub counters: Counters,
+}
+
+/// The virtual router's hardware address, and the interface that has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VirtualMac {
+    pub address: String,
+    pub interface: String,
+    /// `up`, `down`, `absent`, or `unknown` while it is being found out.
+    pub state: String,
+}
+
+impl VirtualMac {
+    fn new(mac: &status::VirtualMacStatus) -> Self {
+        Self {
+            address: mac.address.to_string(),
+            interface: mac.interface.to_string(),
+            state: mac.state.to_owned(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -316,6 +339,7 @@ impl Instance {
                 effective: instance.effective_priority.get(),
                 terms: instance.priority_terms.iter().map(Term::new).collect(),
             },
+            virtual_mac: instance.virtual_mac.as_ref().map(VirtualMac::new),
             addresses: instance.addresses.iter().map(Address::new).collect(),
             routes: instance.routes.iter().map(Route::new).collect(),
             rules: instance.rules.iter().map(Rule::new).collect(),

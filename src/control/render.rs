@@ -92,6 +92,14 @@ pub fn detail(document: &Document, instance: &Instance, now: Timestamp, colour: 
             ),
         ),
     ];
+    let mac = instance.virtual_mac.as_ref();
+    rows.extend(mac.map(|mac| {
+        let words = format!(
+            "{} on {}, which is {}",
+            mac.address, mac.interface, mac.state
+        );
+        Row::new("virtual MAC", words)
+    }));
     let addresses = instance.addresses.iter().map(address_in_words);
     rows.extend(addresses.map(|words| Row::new("address", words)));
     rows.extend(picture::elsewhere(document, &instance.name, now));

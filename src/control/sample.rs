@@ -272,6 +272,7 @@ fn instance(name: &str, vrid: u8, state: StateName, reason: Reason) -> InstanceS
         base_priority: Priority::new(150).unwrap(),
         effective_priority: Priority::new(150).unwrap(),
         priority_terms: Vec::new(),
+        virtual_mac: None,
         addresses: Vec::new(),
         routes: Vec::new(),
         rules: Vec::new(),

@@ -21,6 +21,7 @@ use crate::agent::settings::{Authentication, InstanceSettings};
 use crate::agent::values::{InstanceId, InterfaceName, MacAddress};
 use crate::config::Keys;
 use crate::net::announce_socket::AnnounceSocket;
+use crate::net::farewell_socket::FarewellSocket;
 use crate::net::kernel::{Netlink, Renewals};
 use crate::wire::advertisement::{self, Outgoing};
 use crate::wire::announcement::{self, BROADCAST, VRRP_GROUP};
@@ -29,6 +30,8 @@ pub struct Effects {
     netlink: Netlink,
     renewals: Renewals,
     announcements: AnnounceSocket,
+    /// For advertisements that leave by interfaces of our own.
+    speaker_socket: FarewellSocket,
     work: Work,
     link: Link,
     ledger: Ledger,
@@ -75,6 +78,7 @@ impl Effects {
             netlink,
             renewals,
             announcements,
+            speaker_socket: FarewellSocket::open(),
             work,
             link: Link::default(),
             ledger,
@@ -174,8 +178,9 @@ impl Effects {
                 instance,
                 source,
                 priority,
+                link,
             } => {
-                let outcome = self.advertise(sockets, instance, source, priority);
+                let outcome = self.advertise(sockets, instance, (source, link), priority);
                 Some(Event::Advertised { instance, outcome })
             }
             Action::AddAddress(order) => {
@@ -210,6 +215,15 @@ impl Effects {
                     instance: order.instance,
                     index: order.index,
                     change: order.change,
+                    outcome: Err(
+                        "too many changes wait for the kernel; nothing was changed".to_owned()
+                    ),
+                })
+            }
+            Action::ChangeLink(order) => {
+                let refusal = self.netlink.change_link(order).err();
+                refusal.map(|order| Event::LinkChanged {
+                    instance: order.instance,
                     outcome: Err(
                         "too many changes wait for the kernel; nothing was changed".to_owned()
                     ),
@@ -274,7 +288,7 @@ impl Effects {
         &mut self,
         sockets: &Sockets,
         instance: InstanceId,
-        source: IpAddr,
+        (source, link): (IpAddr, Option<InterfaceName>),
         priority: u8,
     ) -> Result<(), NotSent> {
         let nothing_left = |error: &str| {
@@ -319,7 +333,16 @@ impl Effects {
             let sent = advertisement::encode(&outgoing, &mut self.message)
                 .map_err(io::Error::other)
                 .and_then(|()| {
-                    sockets.send(settings.interface, &self.message, source, *destination)
+                    let own =
+                        || sockets.send(settings.interface, &self.message, source, *destination);
+                    match link {
+                        // Somebody may be taking it away at this moment.
+                        Some(link) => self
+                            .speaker_socket
+                            .send(link, &self.message, source, *destination)
+                            .or_else(|_| own()),
+                        None => own(),
+                    }
                 });
             match sent {
                 Err(error) if is_the_peers(&error) => {

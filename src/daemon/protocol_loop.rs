@@ -23,6 +23,7 @@ use crate::agent::jobs::{JobId, JobResult};
 use crate::agent::routing::{Change, RoutingItem};
 use crate::agent::settings::Settings;
 use crate::agent::time::Instant;
+use crate::agent::virtual_link::LinkState;
 use crate::control::moves::Errand;
 use crate::control::reload::Trigger;
 use crate::control::server::{Request, StatusPicture};
@@ -336,6 +337,7 @@ impl ProtocolLoop {
             // went in it; what comes is told before it can be there.
             let adds = |action: &Action| {
                 matches!(action, Action::AddAddress(_))
+                    || matches!(action, Action::ChangeLink(order) if order.state != LinkState::Absent)
                     || matches!(action, Action::ChangeRouting(order) if order.change == Change::Add)
             };
             if turns.actions.iter().any(adds) {

@@ -1,6 +1,6 @@
 //! The ears of the agent: one advertisement socket for each interface and
-//! family however many instances share it, and one watch for the
-//! announcements of others. They follow their interface when it is deleted
+//! family however many instances share it, one watch for the
+//! announcements of others, and one for owners whose address is held here. They follow their interface when it is deleted
 //! and created again.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +13,7 @@ use crate::agent::settings::InstanceSettings;
 use crate::agent::values::{Family, InterfaceName};
 use crate::net::advert_socket::AdvertSocket;
 use crate::net::announcement_watch::AnnouncementWatch;
+use crate::net::owner_watch::OwnerWatch;
 use crate::net::poller::Poller;
 
 pub struct Sockets {
@@ -20,6 +21,8 @@ pub struct Sockets {
     /// By their tokens in the poller, which are never used again.
     ears: BTreeMap<u64, Ear>,
     next_token: u64,
+    /// What each interface has, as last reported.
+    local: BTreeMap<InterfaceName, Vec<IpAddr>>,
     /// The advertisement socket of an interface.
     adverts: BTreeMap<(InterfaceName, Family), u64>,
 }
@@ -38,11 +41,13 @@ struct Ear {
 enum Kind {
     Adverts { multicast: bool },
     Watch,
+    Owners,
 }
 
 enum Open {
     Adverts(AdvertSocket),
     Watch(AnnouncementWatch),
+    Owners(OwnerWatch),
 }
 
 impl AsFd for Open {
@@ -50,6 +55,7 @@ impl AsFd for Open {
         match self {
             Open::Adverts(socket) => socket.as_fd(),
             Open::Watch(watch) => watch.as_fd(),
+            Open::Owners(watch) => watch.as_fd(),
         }
     }
 }
@@ -60,6 +66,7 @@ impl Sockets {
             poller: Poller::new()?,
             ears: BTreeMap::new(),
             next_token: 0,
+            local: BTreeMap::new(),
             adverts: BTreeMap::new(),
         })
     }
@@ -87,7 +94,8 @@ impl Sockets {
             self.ears.insert(self.next_token, ear);
             self.next_token += 1;
         }
-        let adverts = self.ears.iter().filter(|(_, ear)| ear.kind != Kind::Watch);
+        let adverts = self.ears.iter();
+        let adverts = adverts.filter(|(_, ear)| matches!(ear.kind, Kind::Adverts { .. }));
         self.adverts = adverts
             .map(|(token, ear)| ((ear.interface, ear.family), *token))
             .collect();
@@ -100,6 +108,9 @@ impl Sockets {
         interface: InterfaceName,
         state: Option<&InterfaceState>,
     ) -> Vec<Event<'static>> {
+        let addresses = state.iter().flat_map(|state| &state.addresses);
+        let addresses = addresses.map(|own| own.network.addr()).collect();
+        self.local.insert(interface, addresses);
         let index = state.map(|state| state.index);
         let mut events = Vec::new();
         for (token, ear) in &mut self.ears {
@@ -146,6 +157,12 @@ impl Sockets {
         match &ear.open {
             None => Ok(None),
             Some(Open::Adverts(socket)) => Ok(socket.recv(buffer)?.map(Event::Advert)),
+            Some(Open::Owners(watch)) => {
+                let heard = watch.recv(buffer)?;
+                // Any other has come by the raw socket.
+                let local = |source| self.local.values().flatten().any(|own| *own == source);
+                Ok(heard.filter(|heard| local(heard.source)).map(Event::Advert))
+            }
             Some(Open::Watch(watch)) => {
                 let heard = watch.recv(buffer)?;
                 let interface = ear.interface;
@@ -166,7 +183,7 @@ impl Sockets {
         let ear = self.adverts.get(&key).and_then(|at| self.ears.get(at));
         match ear.and_then(|ear| ear.open.as_ref()) {
             Some(Open::Adverts(socket)) => socket.send(message, source, destination),
-            Some(Open::Watch(_)) | None => Err(io::Error::new(
+            Some(Open::Watch(_) | Open::Owners(_)) | None => Err(io::Error::new(
                 io::ErrorKind::NotConnected,
                 format!("no socket is open on {interface}"),
             )),
@@ -192,6 +209,9 @@ fn needs<'s>(
         }
     }
     for ((interface, family), multicast) in multicast {
+        if multicast && family == Family::Ipv4 {
+            needed.insert((interface, family, Kind::Owners));
+        }
         needed.insert((interface, family, Kind::Adverts { multicast }));
     }
     needed
@@ -212,6 +232,9 @@ impl Ear {
             Kind::Adverts { multicast } => AdvertSocket::open(interface, index, family, multicast)
                 .map(Open::Adverts)
                 .map_err(|error| error.to_string()),
+            Kind::Owners => OwnerWatch::open(interface, index)
+                .map(Open::Owners)
+                .map_err(|error| error.to_string()),
             Kind::Watch => AnnouncementWatch::open(interface, index, family)
                 .map(Open::Watch)
                 .map_err(|error| error.to_string()),
@@ -229,6 +252,15 @@ impl Ear {
                 family,
                 outcome,
             }),
+            Kind::Owners => {
+                if let Err(error) = outcome {
+                    tracing::warn!(
+                        "{error}; an owner that returns while this host stands in for it is \
+                         not heard; trying again"
+                    );
+                }
+                None
+            }
             Kind::Watch => {
                 if let Err(error) = outcome {
                     tracing::warn!(

@@ -117,22 +117,22 @@ impl Icmp6Filter {
 
 // Instructions of the classic BPF machine (linux/bpf_common.h). Offsets count
 // from the header that the socket's user sees first.
-const LOAD_BYTE: u16 = 0x30;
+pub(super) const LOAD_BYTE: u16 = 0x30;
 const LOAD_HALF: u16 = 0x28;
 const LOAD_WORD: u16 = 0x20;
 const MOVE_TO_X: u16 = 0x07;
 const MOVE_FROM_X: u16 = 0x87;
-const EQUALS: u16 = 0x15;
+pub(super) const EQUALS: u16 = 0x15;
 const EQUALS_X: u16 = 0x1d;
 const IS_ABOVE: u16 = 0x25;
 const RETURN: u16 = 0x06;
 
-const fn load(width: u16, offset: u32) -> SockFilter {
+pub(super) const fn load(width: u16, offset: u32) -> SockFilter {
     SockFilter::new(width, 0, 0, offset)
 }
 
 /// Skips the next instruction when the condition holds.
-const fn skip_if(condition: u16, value: u32) -> SockFilter {
+pub(super) const fn skip_if(condition: u16, value: u32) -> SockFilter {
     SockFilter::new(condition, 1, 0, value)
 }
 
@@ -141,14 +141,15 @@ const fn skip_unless(condition: u16, value: u32) -> SockFilter {
     SockFilter::new(condition, 0, 1, value)
 }
 
-const DROP: SockFilter = SockFilter::new(RETURN, 0, 0, 0);
-const PASS: SockFilter = SockFilter::new(RETURN, 0, 0, u32::MAX);
+pub(super) const DROP: SockFilter = SockFilter::new(RETURN, 0, 0, 0);
+pub(super) const PASS: SockFilter = SockFilter::new(RETURN, 0, 0, u32::MAX);
 
 const PACKET_HOST: u32 = 0;
 /// PACKET_HOST, _BROADCAST or _MULTICAST, which are 0, 1 and 2: neither meant
 /// for another host, nor sent or looped back by this one.
-const LOAD_DIRECTION: SockFilter = load(LOAD_BYTE, (SKF_AD_OFF + SKF_AD_PKTTYPE).cast_unsigned());
-const SKIP_UNLESS_OURS_OR_OTHERS: SockFilter = skip_unless(IS_ABOVE, 2);
+pub(super) const LOAD_DIRECTION: SockFilter =
+    load(LOAD_BYTE, (SKF_AD_OFF + SKF_AD_PKTTYPE).cast_unsigned());
+pub(super) const SKIP_UNLESS_OURS_OR_OTHERS: SockFilter = skip_unless(IS_ABOVE, 2);
 
 /// Begins with the ARP header.
 fn arp_claim_filter() -> [SockFilter; 24] {

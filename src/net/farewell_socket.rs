@@ -1,5 +1,6 @@
 //! Sends advertisements on any interface and hears nothing: for whoever
-//! speaks in a dead agent's place.
+//! speaks in a dead agent's place, and for those that leave by an interface
+//! with a virtual hardware address.
 
 use std::io;
 use std::net::IpAddr;
@@ -8,7 +9,7 @@ use nix::net::if_::if_nametoindex;
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use super::advert_socket::{send, set_up_ipv4, set_up_ipv6};
-use super::socket::{Opening, SocketError};
+use super::socket::{Opening, SocketError, set_option};
 use crate::agent::values::{Family, InterfaceName};
 use crate::wire::advertisement::PROTOCOL;
 
@@ -71,7 +72,12 @@ fn open(family: Family) -> Result<Socket, SocketError> {
     opening.step("hear nothing", socket.attach_filter(&nothing))?;
     match family {
         Family::Ipv4 => set_up_ipv4(&opening, &socket)?,
-        Family::Ipv6 => set_up_ipv6(&opening, &socket)?,
+        Family::Ipv6 => {
+            set_up_ipv6(&opening, &socket)?;
+            // A link-local source may be that of the interface below.
+            let freed = set_option(&socket, libc::IPPROTO_IPV6, libc::IPV6_FREEBIND, &1_i32);
+            opening.step("send from another interface's address", freed)?;
+        }
     }
     let mut priorities = QUEUE_PRIORITIES.into_iter();
     // After the TOS, which sets a priority of its own; without one it is

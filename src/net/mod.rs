@@ -12,6 +12,7 @@ pub mod link_socket;
 pub mod links;
 pub mod manager;
 pub mod namespace;
+pub mod owner_watch;
 pub mod peer;
 pub mod pidfd;
 pub mod poller;

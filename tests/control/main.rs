@@ -80,6 +80,7 @@ fn instance(name: &str, state: StateName) -> InstanceStatus {
         hooks: Vec::new(),
         authentication: "none",
         rejections: Vec::new(),
+        virtual_mac: None,
         counters: Counters::default(),
     }
 }

@@ -70,6 +70,7 @@ fn host(priority: u8, preempt: Preempt) -> InstanceSettings {
     InstanceSettings {
         on_all_fail: Default::default(),
         on_conflict: Default::default(),
+        virtual_mac: false,
         witnesses: Vec::new(),
         preempt,
         // One announcement: how many there are is no part of the election.

@@ -273,6 +273,7 @@ impl Node {
             Action::RemoveAddress(order) => self.order(&order, false)?,
             Action::RenewAddress(_) => return Err("renews where there is no lease"),
             Action::ChangeRouting(_) => return Err("routes where none are configured"),
+            Action::ChangeLink(_) => return Err("an interface where no virtual MAC is configured"),
             Action::Start(_)
             | Action::Solicit { .. }
             | Action::Probe { .. }

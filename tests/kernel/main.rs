@@ -20,6 +20,7 @@ use vipward::net::namespace;
 
 mod gateways;
 mod leases;
+mod links;
 mod monitor;
 mod orders;
 mod reachable;
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
     let tests = orders::tests().into_iter();
     let tests = tests.chain(leases::tests()).chain(renewals::tests());
     let tests = tests.chain(reachable::tests()).chain(monitor::tests());
-    let tests = tests.chain(gateways::tests());
+    let tests = tests.chain(gateways::tests()).chain(links::tests());
     let tests = tests.chain(routing::tests());
     let tests = tests.chain(routing_monitor::tests());
     let trials = tests

@@ -136,6 +136,7 @@ impl Ledger {
             | Event::Advertised { .. }
             | Event::AddressUnleased { .. }
             | Event::RoutingChanged { .. }
+            | Event::LinkChanged { .. }
             | Event::Routing(_)
             | Event::Claim { .. }
             | Event::Reload(_)
@@ -197,6 +198,7 @@ impl Ledger {
                     instance,
                     source,
                     priority,
+                    link: _,
                 } => {
                     self.may_send(&after, *instance, *source);
                     self.may_advertise(&after, *instance, *priority);
@@ -238,6 +240,7 @@ impl Ledger {
                 Action::Tell { .. } => panic!("no peer link: {action:?}"),
                 // None is configured.
                 Action::ChangeRouting(order) => panic!("{order:?}"),
+                Action::ChangeLink(order) => panic!("{order:?}"),
                 Action::Keep { .. } | Action::Answer { .. } | Action::Report(_) => {}
             }
         }

@@ -151,6 +151,7 @@ impl InstancePlan {
         InstanceSettings {
             on_all_fail: Default::default(),
             on_conflict: Default::default(),
+            virtual_mac: false,
             witnesses: Vec::new(),
             name: InstanceName::new(["a", "b", "c"][place % 3]),
             interface: interface(which),

@@ -8,7 +8,7 @@ use crate::agent::event::Added;
 use crate::agent::report::Loss;
 use crate::agent::settings::AddressSettings;
 use crate::agent::time::Instant;
-use crate::agent::values::{AddressIndex, InstanceId, Lease};
+use crate::agent::values::{AddressIndex, InstanceId, InterfaceName, Lease};
 use crate::agent::world::{Turn, World};
 
 /// Pause before a failed addition is tried again; doubled each time.
@@ -29,6 +29,9 @@ pub(in crate::agent) struct Holding {
     pub(super) instance: InstanceId,
     pub(super) index: AddressIndex,
     pub(super) settings: AddressSettings,
+    /// The interface that it is on, which may be one with a virtual hardware
+    /// address above the one in `settings`.
+    pub(super) place: InterfaceName,
     /// Compared with a report of its interface since it was configured, at
     /// a time when no instance was about to go from it.
     pub(super) observed: bool,
@@ -62,6 +65,19 @@ pub(in crate::agent) struct Holding {
     pub(super) unleased: Option<String>,
     pub(super) confirm_by: Option<Instant>,
     pub failure: Option<Failure>,
+}
+
+/// What an address is claimed with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish {
+    /// Priority 255: it may be the host's own.
+    pub owner: bool,
+    pub lease: Option<Lease>,
+    /// An advertisement that left speaks for us.
+    pub spoken: bool,
+    /// Also those believed present.
+    pub anew: bool,
+    pub link_is_up: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,11 +124,13 @@ impl Holding {
         instance: InstanceId,
         index: AddressIndex,
         settings: AddressSettings,
+        place: InterfaceName,
     ) -> Self {
         Self {
             instance,
             index,
             settings,
+            place,
             observed: false,
             present: false,
             belongs_to_host: false,
@@ -135,6 +153,11 @@ impl Holding {
 
     pub fn index(&self) -> AddressIndex {
         self.index
+    }
+
+    /// The interface that it is on, or will be.
+    pub fn place(&self) -> InterfaceName {
+        self.place
     }
 
     pub fn settings(&self) -> &AddressSettings {
@@ -210,18 +233,18 @@ impl Holding {
     }
 
     pub(super) fn is_seen(&self, world: &World) -> bool {
-        let known = world.interface(self.settings.interface);
+        let known = world.interface(self.place);
         known.is_some_and(|known| known.has(self.settings.network.addr()))
     }
 
-    pub(super) fn claim(
-        &mut self,
-        turn: &mut Turn<'_>,
-        owner: bool,
-        lease: Option<Lease>,
-        spoken: bool,
-        anew: bool,
-    ) {
+    pub(super) fn claim(&mut self, turn: &mut Turn<'_>, wish: Wish) {
+        let Wish {
+            owner,
+            lease,
+            spoken,
+            anew,
+            link_is_up,
+        } = wish;
         if self.departing {
             return;
         }
@@ -231,6 +254,9 @@ impl Holding {
         if self.present {
             // A removal that failed is no longer wanted.
             self.failure = None;
+        }
+        if self.place != self.settings.interface && !link_is_up {
+            return;
         }
         let settled = self.present && self.confirmed;
         // Nothing of ours has left since: who let it go by himself shall not
@@ -242,7 +268,7 @@ impl Holding {
         if settled || too_soon || !self.may_try(turn.now) {
             return;
         }
-        let Some(known) = turn.world.interface(self.settings.interface) else {
+        let Some(known) = turn.world.interface(self.place) else {
             return;
         };
         let Some(state) = &known.state else {
@@ -340,7 +366,9 @@ impl Holding {
         match order {
             Some(order) => {
                 self.pending = Some(Pending::Remove);
-                let lingers = lingers && !is_link_local(order.network.addr());
+                // Where the interface goes down behind it nothing can linger.
+                let stays = self.place == self.settings.interface;
+                let lingers = lingers && stays && !is_link_local(order.network.addr());
                 turn.act(Action::RemoveAddress(AddressOrder { lingers, ..order }));
             }
             None => self.present = false,

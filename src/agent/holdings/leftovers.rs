@@ -22,7 +22,7 @@ impl Holdings {
     pub fn left(&self) -> impl Iterator<Item = (InterfaceName, IpAddr)> {
         let all = self.holdings.values();
         let left = all.filter(|holding| holding.pending.is_some() || holding.is_removable());
-        left.map(|holding| (holding.settings.interface, holding.settings.network.addr()))
+        left.map(|holding| (holding.place, holding.settings.network.addr()))
     }
 
     /// The same, in the form in which each is on the host.
@@ -34,7 +34,7 @@ impl Holdings {
         ours.map(|holding| {
             let order = holding.order.as_ref();
             let network = order.map_or(holding.settings.network, |order| order.network);
-            (holding.settings.interface, network)
+            (holding.place, network)
         })
     }
 
@@ -42,7 +42,7 @@ impl Holdings {
     /// reported long ago.
     pub fn discover(&mut self, world: &World) {
         for holding in self.holdings.values_mut() {
-            let known = world.interface(holding.settings.interface);
+            let known = world.interface(holding.place);
             if let Some(known) = known.filter(|_| !holding.observed && holding.pending.is_none()) {
                 holding.find(world, known);
             }
@@ -60,7 +60,7 @@ impl Holding {
     /// about to go still answers for it.
     pub(super) fn find(&mut self, world: &World, known: &Interface) {
         let address = self.settings.network.addr();
-        self.observed = !world.is_leaving(self.settings.interface, address);
+        self.observed = !world.is_leaving(self.place, address);
         if self.observed && !self.present && known.has_marked(address) {
             self.present = true;
             // It was an addition's, and must not delay the removal.

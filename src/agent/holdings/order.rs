@@ -1,5 +1,7 @@
 //! In which form the kernel is told of an address.
 
+use std::net::IpAddr;
+
 use super::Holding;
 use crate::agent::action::AddressOrder;
 use crate::agent::event::InterfaceState;
@@ -14,10 +16,18 @@ impl Holding {
         if let Some(order) = self.as_found(state) {
             return order;
         }
+        // Its subnet is the parent's where it stands above one: the host's own
+        // packets go on leaving by that.
+        let below = world.interface(self.settings.interface);
+        let below = below.and_then(|known| known.state.as_ref());
+        let below = below.filter(|_| self.place != self.settings.interface);
         let network = self.settings.network;
         let address = network.addr();
         let host_length = network.max_prefix_len();
-        let subnet_is_there = state.addresses.iter().any(|own| {
+        let near = below.into_iter().chain([state]);
+        // A link-local address is reached by its own interface only.
+        let near = near.filter(|_| below.is_none() || !is_link_local(address));
+        let subnet_is_there = near.flat_map(|state| &state.addresses).any(|own| {
             let own = own.network;
             own.addr() != address
                 && own.prefix_len() < host_length
@@ -29,7 +39,7 @@ impl Holding {
         AddressOrder {
             instance: self.instance,
             address: self.index,
-            interface: self.settings.interface,
+            interface: self.place,
             network: if narrowed { host } else { network },
             no_prefix_route: narrowed,
             promote_secondaries: address.is_ipv4()
@@ -44,7 +54,7 @@ impl Holding {
 
     /// What a dead agent of ours left, as it stands on the interface.
     pub(super) fn leftover(&self, world: &World) -> Option<AddressOrder> {
-        let state = world.interface(self.settings.interface)?.state.as_ref()?;
+        let state = world.interface(self.place)?.state.as_ref()?;
         self.as_found(state)
     }
 
@@ -60,7 +70,7 @@ impl Holding {
         Some(AddressOrder {
             instance: self.instance,
             address: self.index,
-            interface: self.settings.interface,
+            interface: self.place,
             network,
             no_prefix_route: false,
             promote_secondaries: leads && !self.belongs_to_host,
@@ -69,5 +79,12 @@ impl Holding {
             lease: None,
             lingers: false,
         })
+    }
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(address) => address.is_unicast_link_local(),
     }
 }

@@ -117,6 +117,31 @@ impl fmt::Display for Fact {
                 "cannot add {address} to {interface}: {error}; the address is not held, next try in {} ms",
                 retry_in.as_millis()
             ),
+            Fact::TwoOwners { source } => write!(
+                f,
+                "{source} advertises priority 255 as this host does: the addresses have two \
+                 owners, of whom the one with the higher address stays; lower the priority of \
+                 one of the two"
+            ),
+            Fact::VirtualLink { interface, fact } => match fact {
+                LinkFact::Failed { error, retry_in } => write!(
+                    f,
+                    "the interface {interface} for the virtual MAC address cannot be had as it \
+                     must be: {error}; next try in {} ms",
+                    retry_in.as_millis()
+                ),
+                LinkFact::Restored => write!(
+                    f,
+                    "the interface {interface} was removed or changed by somebody else, and is \
+                     as it was again"
+                ),
+                LinkFact::Unguarded { parent, why } => write!(
+                    f,
+                    "{parent} may answer for the addresses on {interface} with its own MAC \
+                     address: {why}; set net.ipv4.conf.{parent}.arp_ignore to 1 and arp_announce \
+                     to 2"
+                ),
+            },
             Fact::RemovalFailed {
                 address,
                 interface,

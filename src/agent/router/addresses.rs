@@ -9,6 +9,7 @@ impl VirtualRouter {
     pub(super) fn mend(&mut self, turn: &mut Turn<'_>) {
         if self.holds() {
             if !self.doubts(turn.now) {
+                self.raise_link(turn);
                 self.holdings.complete(turn);
                 self.routing.complete(turn, &self.holdings);
             }
@@ -17,7 +18,8 @@ impl VirtualRouter {
         self.announcer.end_all();
         self.routing.release(turn);
         self.holdings.release(turn);
-        let gone = self.holdings.are_gone();
+        self.rest_link(turn);
+        let gone = self.holdings.are_gone() && self.link.is_quiet();
         if let State::Backup(backup) = &mut self.state
             && gone
             && let Some(parting) = backup.parting.take()
@@ -67,12 +69,13 @@ impl VirtualRouter {
         let Some(holding) = self.holdings.get(index) else {
             return;
         };
-        let (network, interface) = (holding.settings().network, holding.settings().interface);
+        let (network, interface) = (holding.settings().network, holding.place());
         // A reload may have taken it away meanwhile; it is removed at once.
         let wanted = matches!(self.state, State::Active(_)) && !holding.is_departing();
         match outcome {
             AddOutcome::Held { restored } => {
                 if wanted {
+                    self.teach_switches(turn);
                     self.announcer.begin(turn.now, index);
                     if let Some(loss) = restored {
                         let known = turn.world.interface(interface);
@@ -113,7 +116,7 @@ impl VirtualRouter {
         {
             let fact = Fact::RemovalFailed {
                 address: holding.settings().network,
-                interface: holding.settings().interface,
+                interface: holding.place(),
                 error,
                 retry_in,
             };
@@ -140,7 +143,7 @@ impl VirtualRouter {
         {
             let fact = Fact::RenewalFailed {
                 address: holding.settings().network,
-                interface: holding.settings().interface,
+                interface: holding.place(),
                 error,
             };
             turn.report(Some(&self.settings.name), fact);
@@ -151,7 +154,7 @@ impl VirtualRouter {
     /// Starts the bursts anew for what is held, on one interface or on all.
     pub(super) fn announce_on(&mut self, now: Instant, interface: Option<InterfaceName>) {
         for holding in self.holdings.iter().filter(|holding| holding.is_ours()) {
-            if interface.is_none_or(|interface| holding.settings().interface == interface) {
+            if interface.is_none_or(|interface| holding.place() == interface) {
                 self.announcer.begin(now, holding.index());
             }
         }
@@ -173,7 +176,7 @@ impl VirtualRouter {
             if let Some(holding) = holding.filter(|holding| holding.is_ours()) {
                 turn.act(Action::Announce {
                     instance: self.id,
-                    interface: holding.settings().interface,
+                    interface: holding.place(),
                     address: holding.settings().network.addr(),
                 });
             }

@@ -29,6 +29,7 @@ impl VirtualRouter {
         {
             return;
         }
+        self.look_for_owner(turn, advert);
         match self.state {
             State::Initialize(_) | State::Claiming(_) => self.remember(turn, advert),
             State::Resigning(resigning) => {

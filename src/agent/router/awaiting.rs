@@ -147,6 +147,7 @@ impl VirtualRouter {
         if let State::Active(active) = &mut self.state
             && std::mem::take(&mut active.barred)
         {
+            self.raise_link(turn);
             self.holdings.claim(turn);
             self.refresh(turn);
         }

@@ -11,7 +11,8 @@ impl VirtualRouter {
         let addresses: Vec<_> = self.holdings.in_custody().collect();
         let speaks = self.speaks();
         let routing: Vec<_> = self.routing_left().collect();
-        if addresses.is_empty() && routing.is_empty() && !speaks {
+        let link = self.link.left();
+        if addresses.is_empty() && routing.is_empty() && link.is_none() && !speaks {
             return None;
         }
         let settings = &self.settings;
@@ -29,6 +30,7 @@ impl VirtualRouter {
             advertised: self.advertised.clone(),
             addresses,
             routing,
+            link,
         })
     }
 
@@ -44,11 +46,12 @@ impl VirtualRouter {
         let mut held = self.holdings.in_custody().peekable();
         let speaks = self.speaks();
         let mut routing = self.routing.left().peekable();
-        if held.peek().is_none() && routing.peek().is_none() && !speaks {
+        let link = self.link.left();
+        if held.peek().is_none() && routing.peek().is_none() && link.is_none() && !speaks {
             return 0;
         }
         let mut hasher = DefaultHasher::new();
-        (speaks, self.source).hash(&mut hasher);
+        (speaks, self.source, link).hash(&mut hasher);
         for address in held {
             address.hash(&mut hasher);
         }

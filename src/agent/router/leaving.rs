@@ -78,6 +78,7 @@ impl VirtualRouter {
             && matches!(self.state, State::Initialize(_))
             && self.holdings.are_gone()
             && self.routing.are_gone()
+            && self.link.is_gone()
             && self.hooks.are_given()
     }
 }

@@ -15,9 +15,11 @@ mod haste;
 mod health;
 mod inquiry;
 mod leaving;
+mod link;
 mod moving;
 mod news;
 mod nodes;
+mod owner;
 mod picture;
 mod proof;
 mod reload;
@@ -35,6 +37,7 @@ use haste::Haste;
 pub(super) use health::Told;
 use inquiry::{Inquiry, Left};
 use moving::Moving;
+use owner::SecondOwner;
 use proof::Proof;
 use rivals::Rival;
 use state::{Active, Backup, Claiming, Initialize, Parting, Resigning, State};
@@ -65,6 +68,7 @@ use super::values::{
     AddressIndex, Family, InstanceId, InstanceName, InterfaceName, MacAddress, NodeName, Priority,
     Version, Vrid,
 };
+use super::virtual_link::{LinkAccount, VirtualLink};
 use super::world::{Turn, World};
 
 /// A resigning router answers for its addresses no longer than this.
@@ -106,6 +110,7 @@ pub(super) struct VirtualRouter {
     source: Option<IpAddr>,
     holdings: Holdings,
     routing: Routing,
+    link: LinkAccount,
     announcer: Announcer,
     active_router: Option<ActiveRouter>,
     drift: Vec<Drift>,
@@ -137,6 +142,9 @@ pub(super) struct VirtualRouter {
     /// Whose priority 0 was heard last, and when.
     resigned: Option<(IpAddr, Instant)>,
     left: Option<Left>,
+    second_owner: Option<SecondOwner>,
+    /// The interface of the virtual hardware address has just come up.
+    owes_advert: bool,
     /// What differs from other nodes' settings, as they tell it.
     divergence: Vec<Drift>,
     moving: Moving,
@@ -173,6 +181,7 @@ impl VirtualRouter {
             source: None,
             holdings: Holdings::new(id, &settings),
             routing: Routing::new(id, &settings),
+            link: LinkAccount::new(id, VirtualLink::of(&settings)),
             announcer: Announcer::new(settings.announce),
             active_router: None,
             drift: Vec::new(),
@@ -195,6 +204,8 @@ impl VirtualRouter {
             heard_active: false,
             resigned: None,
             left: None,
+            second_owner: None,
+            owes_advert: false,
             divergence: Vec::new(),
             moving: Moving::default(),
             retired: false,
@@ -309,7 +320,7 @@ impl VirtualRouter {
     fn refresh_from(&mut self, turn: &mut Turn<'_>, from: StateName) {
         self.reprioritize(turn);
         self.source = turn.world.source(&self.settings);
-        let held = (&self.holdings, &self.routing);
+        let held = (&self.holdings, &self.routing, &self.link);
         self.obstacles = self
             .obstacles
             .survey(turn.now, turn.world, &self.settings, held);
@@ -320,6 +331,7 @@ impl VirtualRouter {
         self.show_findings(turn);
         self.show_left();
         self.show_moves();
+        self.show_second_owner(turn.now);
         // What is not known yet keeps an instance from beginning, and takes
         // nothing from one that works.
         let blocked = self.obstacles.block() && !self.stays_degraded(turn);
@@ -409,11 +421,15 @@ impl VirtualRouter {
     /// An interface of ours was reported. `renewed`: it appeared, came up or
     /// is another one under the same name.
     pub fn on_interface(&mut self, turn: &mut Turn<'_>, interface: InterfaceName, renewed: bool) {
+        // One of ours comes up by our doing: that makes nothing of it old.
+        let link = self.link.left().map(|link| link.name);
+        let renewed = renewed && link != Some(interface);
         for index in self.holdings.observe(turn, interface, renewed) {
             self.announcer.end(index);
         }
         if renewed {
             self.routing.renew(interface);
+            self.link.renew(interface);
         }
         if renewed && interface == self.settings.interface && !self.speaks() {
             // Whatever was heard by another interface, or not heard, proves

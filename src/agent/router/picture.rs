@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::agent::settings::Authentication;
-use crate::agent::status::InstanceStatus;
+use crate::agent::status::{InstanceStatus, VirtualMacStatus};
 
 impl VirtualRouter {
     pub fn status(&self) -> InstanceStatus {
@@ -20,6 +20,11 @@ impl VirtualRouter {
             base_priority: settings.priority,
             effective_priority: self.priority,
             priority_terms: self.terms.clone(),
+            virtual_mac: self.link.configured().map(|link| VirtualMacStatus {
+                address: link.hardware_address,
+                interface: link.name,
+                state: self.link.word(),
+            }),
             addresses: self.holdings.status(),
             routes: self.routing.routes_status(),
             rules: self.routing.rules_status(),

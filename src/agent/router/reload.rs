@@ -24,6 +24,7 @@ impl VirtualRouter {
             self.announcer.end(index);
         }
         self.routing.reconfigure(&self.settings);
+        self.link.reconfigure(VirtualLink::of(&self.settings));
         self.routing.release_departing(turn);
         self.holdings.release_departing(turn);
         self.weigh(turn);

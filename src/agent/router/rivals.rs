@@ -2,6 +2,7 @@
 //! (PROTOCOL section 5).
 
 use super::*;
+use crate::agent::holdings::Holding;
 
 /// RFC 5227 section 2.4: at most one defence of an address in this time.
 const DEFENCE_PAUSE: Duration = Duration::from_secs(10);
@@ -29,7 +30,7 @@ impl VirtualRouter {
             let settings = holding.settings();
             settings.interface == interface && settings.network.addr() == claim.address
         });
-        if !ours {
+        if !ours || self.hears_twin(turn, claim) {
             return;
         }
         match self.state {
@@ -65,7 +66,7 @@ impl VirtualRouter {
     /// The successor has this address. When it has announced every one, each
     /// further answer of ours harms; until then those that it has not reached
     /// yet still need us.
-    fn on_relief(&mut self, turn: &mut Turn<'_>, address: IpAddr) {
+    pub(super) fn on_relief(&mut self, turn: &mut Turn<'_>, address: IpAddr) {
         self.taken_over.insert(address);
         let remains = self.holdings.iter().any(|holding| {
             let address = holding.settings().network.addr();
@@ -82,9 +83,11 @@ impl VirtualRouter {
             self.leave_to(turn, claim);
             return;
         }
+        let mut own = self.holdings.iter();
+        let own = own.find(|holding| holding.settings().network.addr() == claim.address);
         turn.act(Action::Announce {
             instance: self.id,
-            interface,
+            interface: own.map_or(interface, Holding::place),
             address: claim.address,
         });
         let fact = Fact::ForeignClaim { claim, interface };

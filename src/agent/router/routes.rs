@@ -24,10 +24,12 @@ impl VirtualRouter {
         self.refresh(turn);
     }
 
-    /// When an address, route or rule is to be tried again or confirmed.
+    /// When an address, its interface, a route or rule is to be tried again or confirmed.
     pub(super) fn next_mending(&self) -> Option<Instant> {
-        let both = [self.holdings.next(), self.routing.next()];
-        both.into_iter().flatten().min()
+        let owner = self.second_owner.map(|other| other.until);
+        let own = [self.holdings.next(), self.routing.next(), self.link.next()];
+        let all = own.into_iter().chain([owner]);
+        all.flatten().min()
     }
 
     /// Some are configured, or on the host by our doing.

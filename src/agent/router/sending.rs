@@ -48,6 +48,7 @@ impl VirtualRouter {
             self.promote(turn);
         }
         if !self.is_barred() {
+            self.raise_link(turn);
             self.holdings.claim(turn);
             self.routing.claim_anew();
         }
@@ -64,6 +65,7 @@ impl VirtualRouter {
             instance: self.id,
             source,
             priority,
+            link: self.advert_link(),
         });
     }
 

@@ -112,6 +112,7 @@ impl VirtualRouter {
         if self.next_mending().is_some_and(|at| at <= turn.now) {
             self.holdings.expire(turn.now);
             self.routing.expire(turn.now);
+            self.link.expire(turn.now, turn.world);
             self.refresh(turn);
         }
         self.take_again(turn);

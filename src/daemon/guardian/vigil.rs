@@ -134,6 +134,13 @@ fn act(
             Err(why) => problems.push(format!("the {item} may still be there: {why}")),
         }
     }
+    for link in left.links() {
+        match cleaner.remove_link(link) {
+            Ok(true) => removed.push(format!("the interface {link}")),
+            Ok(false) => {}
+            Err(why) => problems.push(format!("the interface {link} may still be there: {why}")),
+        }
+    }
     let mut sentence = format!(
         "sent priority 0 for {}, removed {}",
         list(&told),

@@ -51,6 +51,9 @@ pub struct Left {
     pub routes: Vec<LeftRoute>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<LeftRule>,
+    /// The interface with its virtual hardware address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
 }
 
 /// An advertisement of priority 0, in its parts.
@@ -114,6 +117,12 @@ impl Leftovers {
         let all = all.flat_map(|left| left.addresses.iter().rev());
         all.filter_map(LeftAddress::parts)
     }
+
+    /// The interfaces with virtual hardware addresses.
+    pub fn links(&self) -> impl Iterator<Item = InterfaceName> {
+        let all = self.instances.iter().rev();
+        all.filter_map(|left| left.link.as_ref()?.parse().ok())
+    }
 }
 
 impl LeftAddress {
@@ -155,6 +164,7 @@ impl From<Custody> for Left {
                 .collect(),
             routes: Vec::new(),
             rules: Vec::new(),
+            link: custody.link.map(|link| link.name.to_string()),
         };
         left.note(custody.routing);
         left
@@ -226,6 +236,7 @@ pub(crate) mod tests {
             advertised: networks.clone().map(|network| network.addr()).collect(),
             addresses: networks.map(|network| (interface, network)).collect(),
             routing: Vec::new(),
+            link: None,
         }
     }
 

@@ -65,6 +65,9 @@ pub fn sweep(record: &mut Record, presence: &Result<Presence, String>) -> Swept 
     for (interface, network) in left.iter().rev() {
         remove(&mut cleaner, *interface, *network, &mut swept);
     }
+    for link in links_left_on(&survey, recorded.as_ref(), presence.is_ok()) {
+        remove_link(&mut cleaner, link, &mut swept);
+    }
     // Also one that could not be read: it tells nobody anything.
     if !swept.unfinished {
         record.clear(&mut swept.problems);
@@ -104,6 +107,15 @@ fn routing_left_on(survey: &Survey, recorded: Option<&Leftovers>, alone: bool) -
     let ours = survey.routing.iter().rev();
     ours.filter(|item| alone || recorded.contains(item))
         .cloned()
+        .collect()
+}
+
+/// The interfaces to remove: as with routes.
+fn links_left_on(survey: &Survey, recorded: Option<&Leftovers>, alone: bool) -> Vec<InterfaceName> {
+    let recorded: BTreeSet<_> = recorded.into_iter().flat_map(Leftovers::links).collect();
+    let ours = survey.links.iter();
+    ours.filter(|link| alone || recorded.contains(link))
+        .copied()
         .collect()
 }
 
@@ -169,6 +181,14 @@ fn remove_routing(cleaner: &mut Cleaner, item: &RoutingItem, swept: &mut Swept) 
     }
 }
 
+fn remove_link(cleaner: &mut Cleaner, link: InterfaceName, swept: &mut Swept) {
+    match cleaner.remove_link(link) {
+        Ok(true) => swept.done.push(format!("removed the interface {link}")),
+        Ok(false) => {}
+        Err(why) => swept.fail(format!("the interface {link} could not be removed: {why}")),
+    }
+}
+
 impl Swept {
     fn fail(&mut self, why: String) {
         self.unfinished = true;
@@ -201,6 +221,7 @@ mod tests {
             ],
             marks_are_kept,
             routing: Default::default(),
+            links: Vec::new(),
         };
         let recorded = Leftovers {
             format: FORMAT,
@@ -223,6 +244,25 @@ mod tests {
         let mut found = words(false, true);
         found.sort();
         assert_eq!(found, without);
+    }
+
+    #[test]
+    fn of_interfaces_those_with_our_mark_go() {
+        let names = ["vr4-51-eth0", "vr4-52-eth0"].map(|name| name.parse().unwrap());
+        let survey = Survey {
+            links: names.to_vec(),
+            ..Survey::default()
+        };
+        let mut left = Left::from(custody("web", &[]));
+        left.link = Some("vr4-51-eth0".to_owned());
+        let recorded = Leftovers {
+            format: FORMAT,
+            instances: vec![left],
+        };
+        assert_eq!(links_left_on(&survey, Some(&recorded), true), names);
+        assert_eq!(links_left_on(&survey, Some(&recorded), false), names[..1]);
+        assert_eq!(links_left_on(&survey, None, true), names);
+        assert_eq!(links_left_on(&survey, None, false), []);
     }
 
     /// Rules before routes; beside another agent only what a record names.

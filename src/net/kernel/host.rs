@@ -15,6 +15,7 @@ use super::promotion;
 use super::request::{judge_removal, removal};
 use super::snapshot::parse_host_address;
 use super::socket::{Refusal, RouteError, RouteSocket};
+use super::{guard, links};
 use super::{routing, routing_read};
 use crate::agent::action::AddressOrder;
 use crate::agent::event::Removed;
@@ -44,6 +45,8 @@ pub struct Survey {
     pub marks_are_kept: bool,
     /// The routes and rules with our mark, which every kernel keeps.
     pub routing: RoutingState,
+    /// The interfaces with virtual hardware addresses that we made.
+    pub links: Vec<InterfaceName>,
 }
 
 /// Asks and removes, over a socket of its own.
@@ -68,8 +71,11 @@ impl Cleaner {
                 addresses: Vec::new(),
                 marks_are_kept: kernel_keeps_marks(),
                 routing: RoutingState::new(),
+                links: Vec::new(),
             };
-            let mut settled = true;
+            let (links, mut settled) = links::marked(&mut self.socket)
+                .map_err(|error| format!("the interfaces could not be read: {error}"))?;
+            survey.links = links;
             let (routing, undisturbed) = routing_read::read(&mut self.socket)
                 .map_err(|error| format!("the routes and rules could not be read: {error}"))?;
             survey.routing = routing;
@@ -169,6 +175,27 @@ impl Cleaner {
 }
 
 impl Cleaner {
+    /// Removes an interface with a virtual hardware address; true where it was
+    /// there. One that no agent of ours made stays.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cleaner::remove`].
+    pub fn remove_link(&mut self, name: InterfaceName) -> Result<bool, String> {
+        let removed = links::remove(&mut self.socket, name).map_err(|error| {
+            if matches!(error, RouteError::Socket(_))
+                && let Ok(socket) = RouteSocket::open()
+            {
+                self.socket = socket;
+            }
+            error.to_string()
+        });
+        if removed == Ok(true) {
+            guard::remove_left(name);
+        }
+        removed
+    }
+
     /// Removes a route or rule of ours; true where it was there.
     ///
     /// # Errors

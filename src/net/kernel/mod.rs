@@ -9,9 +9,12 @@
 
 mod batch;
 mod gateways;
+mod guard;
 mod host;
 mod linger;
+mod links;
 mod monitor;
+mod nft;
 mod orders;
 mod promotion;
 mod reachable;
@@ -24,6 +27,7 @@ mod snapshot;
 pub(in crate::net) mod socket;
 
 pub use host::{Cleaner, HostAddress, Survey};
+pub use links::LINK_GROUP;
 pub use monitor::Monitor;
 pub use orders::{Keep, Netlink};
 pub use renewals::Renewals;

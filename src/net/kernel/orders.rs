@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::batch::{CHUNK_MAX, Line, Progress};
 use super::linger::Lingering;
+use super::links::Links;
 use super::promotion::Promotions;
 use super::reachable::Reachability;
 use super::request::{addition, judge_addition, judge_removal, removal, unleased};
@@ -21,6 +22,7 @@ use crate::agent::action::AddressOrder;
 use crate::agent::event::{Added, Event};
 use crate::agent::routing::{Change, RoutingOrder};
 use crate::agent::values::{Family, InterfaceName};
+use crate::agent::virtual_link::{LinkOrder, LinkState};
 
 /// Orders that may wait for the worker; further ones are given back.
 const WAITING_MAX: usize = 16_384;
@@ -87,6 +89,7 @@ pub type Keep = Box<dyn FnMut(&[u8]) + Send>;
 enum Task {
     Order(Order),
     Routing(RoutingOrder),
+    Link(LinkOrder),
     /// The account that is true once the orders before it are carried out.
     Record(Vec<u8>),
 }
@@ -114,6 +117,7 @@ impl Netlink {
             keep,
             line,
             reachability: Reachability::default(),
+            links: Links::default(),
             warned: BTreeSet::new(),
             lingering: lingering.clone(),
         };
@@ -137,7 +141,17 @@ impl Netlink {
         let refused = self.orders.try_send(Task::Routing(order)).err();
         match refused.map(mpsc::error::TrySendError::into_inner) {
             Some(Task::Routing(order)) => Err(order),
-            Some(Task::Order(_) | Task::Record(_)) | None => Ok(()),
+            Some(Task::Order(_) | Task::Link(_) | Task::Record(_)) | None => Ok(()),
+        }
+    }
+
+    /// As [`Netlink::add_address`], for an interface with a virtual hardware
+    /// address. Answered by [`Event::LinkChanged`].
+    pub fn change_link(&self, order: LinkOrder) -> Result<(), LinkOrder> {
+        let refused = self.orders.try_send(Task::Link(order)).err();
+        match refused.map(mpsc::error::TrySendError::into_inner) {
+            Some(Task::Link(order)) => Err(order),
+            Some(Task::Order(_) | Task::Routing(_) | Task::Record(_)) | None => Ok(()),
         }
     }
 
@@ -157,7 +171,7 @@ impl Netlink {
         let refused = self.orders.try_send(Task::Order(order)).err();
         match refused.map(mpsc::error::TrySendError::into_inner) {
             Some(Task::Order(order)) => Err(order.into_parts()),
-            Some(Task::Routing(_) | Task::Record(_)) | None => Ok(()),
+            Some(Task::Routing(_) | Task::Link(_) | Task::Record(_)) | None => Ok(()),
         }
     }
 }
@@ -168,6 +182,7 @@ struct Worker {
     keep: Keep,
     line: Line,
     reachability: Reachability,
+    links: Links,
     warned: BTreeSet<InterfaceName>,
     lingering: Lingering,
 }
@@ -180,7 +195,7 @@ impl Worker {
             // one covers all of them.
             let account = tasks.iter().rev().find_map(|task| match task {
                 Task::Record(bytes) => Some(bytes),
-                Task::Order(_) | Task::Routing(_) => None,
+                Task::Order(_) | Task::Routing(_) | Task::Link(_) => None,
             });
             if let Some(bytes) = account {
                 (self.keep)(bytes);
@@ -199,6 +214,12 @@ impl Worker {
                 Task::Record(_) => {}
                 Task::Order(Order::Add(_)) if alone => {}
                 Task::Routing(order) if alone && order.change == Change::Add => {}
+                Task::Link(order) if alone && matches!(order.state, LinkState::Up(_)) => {}
+                Task::Link(order) => {
+                    self.change_addresses(&mut chunk);
+                    self.change_routing(&mut routing);
+                    self.change_link(&order);
+                }
                 Task::Order(order) => {
                     self.change_routing(&mut routing);
                     chunk.push(order);
@@ -232,6 +253,15 @@ impl Worker {
             let _ = self.answers.blocking_send(answer);
         }
         chunk.clear();
+    }
+
+    fn change_link(&mut self, order: &LinkOrder) {
+        let mut socket = self.line.take().ok();
+        let answer = self.links.carry_out(&mut socket, order);
+        if let Some(socket) = socket {
+            self.line.give_back(socket);
+        }
+        let _ = self.answers.blocking_send(answer);
     }
 
     /// Carries out a chunk and answers every order of it.
@@ -422,6 +452,7 @@ mod tests {
             keep: Box::new(|_| {}),
             line: Line::over(socket).with_patience(Duration::from_millis(50)),
             reachability: Reachability::default(),
+            links: Links::default(),
             warned: BTreeSet::new(),
             lingering: Lingering::default(),
         };

@@ -11,7 +11,10 @@ use netlink_packet_core::{
     NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload, NlasIterator,
 };
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use netlink_sys::{
+    Socket, SocketAddr,
+    protocols::{NETLINK_NETFILTER, NETLINK_ROUTE},
+};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -158,7 +161,16 @@ pub(in crate::net) struct RouteSocket {
 impl RouteSocket {
     /// In the network namespace of the calling thread, for good.
     pub fn open() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        Self::open_for(NETLINK_ROUTE)
+    }
+
+    /// The same for nfnetlink, whose messages are made elsewhere.
+    pub fn open_netfilter() -> io::Result<Self> {
+        Self::open_for(NETLINK_NETFILTER)
+    }
+
+    fn open_for(protocol: isize) -> io::Result<Self> {
+        let mut socket = Socket::new(protocol)?;
         socket.bind_auto()?;
         // Connected to the kernel, the socket accepts nobody else's messages.
         socket.connect(&SocketAddr::new(0, 0))?;
@@ -189,6 +201,11 @@ impl RouteSocket {
 
     #[cfg(test)]
     pub fn numbered_from(&mut self, last: u32) {
+        self.sequence = last;
+    }
+
+    /// Numbers up to this one were used.
+    pub fn skip_to(&mut self, last: u32) {
         self.sequence = last;
     }
 

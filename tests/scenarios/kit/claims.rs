@@ -27,14 +27,15 @@ impl Input {
 impl Lab {
     /// A host announces an address.
     pub(super) fn claim(&mut self, id: HostId, interface: InterfaceName, address: IpAddr) {
-        let input = self.claimed(id, interface, address, false);
-        self.transmit(id, interface, |_| Some(input.clone()));
+        let segment = self.at(id).kernel.segment(interface);
+        let input = self.claimed(id, (interface, segment), address, false);
+        self.transmit(id, segment, |_| Some(input.clone()));
     }
 
     fn claimed(
         &self,
         by: HostId,
-        interface: InterfaceName,
+        (interface, segment): (InterfaceName, InterfaceName),
         address: IpAddr,
         solicited: bool,
     ) -> Input {
@@ -44,7 +45,10 @@ impl Lab {
             hardware_address,
             solicited,
         };
-        Input::Claim { interface, claim }
+        Input::Claim {
+            interface: segment,
+            claim,
+        }
     }
 
     /// A host asks who else has an address.
@@ -67,8 +71,10 @@ impl Lab {
         address: IpAddr,
     ) {
         let host = self.at(id);
-        if host.powered && host.kernel.holds(address) == Some(interface) {
-            let answer = self.claimed(id, interface, address, true);
+        let holds = host.kernel.holds(address);
+        let holds = holds.filter(|on| host.kernel.segment(*on) == interface);
+        if let Some(on) = holds.filter(|_| host.powered) {
+            let answer = self.claimed(id, (on, interface), address, true);
             let number = self.at(by).number;
             self.transmit(id, interface, |receiver| {
                 (receiver.number == number).then(|| answer.clone())

@@ -15,6 +15,7 @@ use vipward::agent::seal::Sequence;
 use vipward::agent::settings::{InstanceSettings, Settings};
 use vipward::agent::time::{Instant, WallTime};
 use vipward::agent::values::{AddressIndex, Family, InstanceId, InterfaceName, NodeName};
+use vipward::agent::virtual_link::LinkChanged;
 
 use super::clock::Clock;
 use super::custody::Account;
@@ -103,6 +104,10 @@ pub enum Input {
         outcome: Result<Effect, String>,
     },
     Routing(RoutingState),
+    LinkChanged {
+        instance: InstanceId,
+        outcome: Result<LinkChanged, String>,
+    },
     /// A check or hook ended.
     Done {
         job: JobId,
@@ -137,6 +142,7 @@ impl Input {
             | Input::Renewed { .. }
             | Input::RoutingChanged { .. }
             | Input::Routing(_)
+            | Input::LinkChanged { .. }
             | Input::Stop
             | Input::Done { .. }
             | Input::Reload(_)
@@ -215,6 +221,7 @@ impl Input {
                 outcome,
             },
             Input::Routing(state) => Event::Routing(state),
+            Input::LinkChanged { instance, outcome } => Event::LinkChanged { instance, outcome },
             Input::Stop => Event::Stop,
             Input::Done { job, result } => Event::JobDone { job, result },
             Input::Reload(settings) => Event::Reload(settings),
@@ -300,6 +307,9 @@ impl Input {
             Input::Routing(state) => {
                 let items: Vec<String> = state.iter().map(ToString::to_string).collect();
                 format!("is shown the routes and rules [{}]", items.join("; "))
+            }
+            Input::LinkChanged { instance, outcome } => {
+                format!("virtual MAC of #{} done: {outcome:?}", instance.0)
             }
             Input::Stop => "is told to stop".to_owned(),
             Input::Done { job, result } => format!("job {} ended: {:?}", job.0, result.verdict),

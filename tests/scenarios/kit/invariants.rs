@@ -10,13 +10,13 @@ use std::time::Duration;
 use vipward::agent::Agent;
 use vipward::agent::action::{Action, AddressOrder};
 use vipward::agent::event::InterfaceState;
-use vipward::agent::settings::{AddressSettings, GroupSettings};
+use vipward::agent::settings::{AddressSettings, GroupSettings, InstanceSettings};
 use vipward::agent::status::StateName;
 use vipward::agent::time::Instant;
 use vipward::agent::values::{AddressIndex, InstanceId, InterfaceName};
 
 use super::routing::{self, RoutingLedger};
-use super::{HostId, Input, Lab};
+use super::{HostId, Input, Lab, virtual_mac};
 
 pub use belongings::{everywhere, held_where_it_belongs};
 
@@ -45,6 +45,7 @@ pub struct Ledger {
     /// Wake-ups without effect in a row.
     idle_wakes: u32,
     pub routing: RoutingLedger,
+    pub links: virtual_mac::LinkLedger,
     /// How the last turn left the agent.
     pub last: Option<Seen>,
 }
@@ -55,10 +56,11 @@ impl Ledger {
         &self,
         instance: InstanceId,
         place: usize,
-        address: &AddressSettings,
+        (settings, address): (&InstanceSettings, &AddressSettings),
     ) -> AddressIndex {
         let here = AddressIndex(u16::try_from(place).expect("few addresses"));
-        let wanted = (address.interface, address.network.addr());
+        let on = virtual_mac::place(settings, address);
+        let wanted = (on, address.network.addr());
         let lives = |key: &(InstanceId, AddressIndex)| {
             self.ordered.get(key) == Some(&wanted)
                 && (self.pending.contains_key(key)
@@ -87,6 +89,11 @@ impl Ledger {
     pub fn waits(&self, instance: InstanceId) -> bool {
         let mut all = self.pending.keys().chain(&self.stuck);
         all.any(|(of, _)| *of == instance)
+    }
+
+    /// It resigns.
+    pub fn resigns(&self, instance: InstanceId) -> bool {
+        self.resigning.contains_key(&instance)
     }
 
     /// Its removal failed last time.
@@ -210,6 +217,7 @@ pub fn told(lab: &mut Lab, id: HostId, input: &Input) {
         Input::RoutingChanged { .. } | Input::Routing(_) => {
             routing::told(&mut ledger.routing, input);
         }
+        Input::LinkChanged { instance, .. } => virtual_mac::told(ledger, *instance),
         Input::Wake
         | Input::Packet(_)
         | Input::Link(_)
@@ -233,8 +241,10 @@ pub fn action(lab: &mut Lab, turn: &Turn, action: &Action) {
             instance,
             source,
             priority,
+            link,
         } => {
             known_instance(lab, id, *instance);
+            virtual_mac::sends(lab, turn, *instance, *link);
             source_is_usable(lab, id, *instance, *source);
             advert_is_due(lab, turn, *instance, *priority);
         }
@@ -248,6 +258,7 @@ pub fn action(lab: &mut Lab, turn: &Turn, action: &Action) {
         }
         Action::RemoveAddress(order) => ordered(lab, id, order, Pending::Remove),
         Action::ChangeRouting(order) => routing::ordered(lab, id, order),
+        Action::ChangeLink(order) => virtual_mac::ordered(lab, id, order),
         Action::Announce {
             instance,
             interface,
@@ -263,7 +274,8 @@ pub fn action(lab: &mut Lab, turn: &Turn, action: &Action) {
         } => {
             known_instance(lab, id, *instance);
             source_is_usable(lab, id, *instance, *source);
-            let interface = lab.settings_of(id, *instance).expect("known").interface;
+            let settings = lab.settings_of(id, *instance).expect("known");
+            let interface = virtual_mac::home(settings);
             is_acknowledged(lab, id, *instance, interface, *address);
         }
         Action::Start(_) => {}
@@ -296,13 +308,17 @@ fn is_acknowledged(
 ) {
     let settings = lab.settings_of(id, instance).expect("known");
     let index = settings.addresses.iter().position(|configured| {
-        configured.network.addr() == address && configured.interface == interface
+        configured.network.addr() == address
+            && virtual_mac::place(settings, configured) == interface
     });
     let Some(place) = index else {
         lab.fail(&format!("{address} on {interface} is not of this instance"));
     };
     let configured = settings.addresses.get(place).expect("just found");
-    let index = lab.at(id).ledger.index_of(instance, place, configured);
+    let index = lab
+        .at(id)
+        .ledger
+        .index_of(instance, place, (settings, configured));
     if !lab.at(id).ledger.acknowledged.contains(&(instance, index)) {
         lab.fail(&format!("{address} announced before it was acknowledged"));
     }
@@ -377,7 +393,7 @@ fn advert_is_due(lab: &mut Lab, turn: &Turn, instance: InstanceId, priority: u8)
     let settings = lab.settings_of(id, instance).expect("known");
     for (place, address) in settings.addresses.iter().enumerate() {
         let host = lab.at(id);
-        let index = host.ledger.index_of(instance, place, address);
+        let index = host.ledger.index_of(instance, place, (settings, address));
         let held = host.kernel.may_be_ours(address.network.addr());
         let ours = host.ledger.acknowledged.contains(&(instance, index));
         if held && ours {
@@ -390,7 +406,8 @@ fn ordered(lab: &mut Lab, id: HostId, order: &AddressOrder, kind: Pending) {
     known_instance(lab, id, order.instance);
     let settings = lab.settings_of(id, order.instance).expect("known");
     let fits = settings.addresses.iter().any(|configured| {
-        configured.interface == order.interface && configured.network.addr() == order.network.addr()
+        virtual_mac::place(settings, configured) == order.interface
+            && configured.network.addr() == order.network.addr()
     });
     let key = (order.instance, order.address);
     let ledger = &lab.at(id).ledger;

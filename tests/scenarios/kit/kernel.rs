@@ -36,6 +36,10 @@ pub struct Kernel {
     pub serves_some: bool,
     /// Why no address can have a lease.
     pub refuse_lease: Option<String>,
+    /// Why no interface with a virtual hardware address can be made.
+    pub refuse_link: Option<String>,
+    /// Why its parent cannot be kept quiet.
+    pub unguarded: Option<String>,
     /// When an address goes by itself.
     leases: BTreeMap<(InterfaceName, IpNet), Instant>,
     /// Routes and rules.
@@ -71,6 +75,8 @@ impl Kernel {
             refuse_send_on: None,
             serves_some: false,
             refuse_lease: None,
+            refuse_link: None,
+            unguarded: None,
             leases: BTreeMap::new(),
             tables: Tables::default(),
             marks: true,
@@ -86,6 +92,10 @@ impl Kernel {
     }
 
     pub fn mac(&self, name: InterfaceName) -> MacAddress {
+        let known = self.interfaces.get(&name);
+        if let Some(address) = known.and_then(|known| known.state.hardware_address) {
+            return address;
+        }
         let last = u8::from(name != interface("eth0"));
         MacAddress([2, 0, 0, 0, self.number, last])
     }
@@ -109,6 +119,18 @@ impl Kernel {
             promote_secondaries: false,
         };
         self.interfaces.insert(name, created);
+    }
+
+    pub fn next_index(&mut self) -> u32 {
+        self.next_index += 1;
+        self.next_index - 1
+    }
+
+    /// The interface below one with a virtual hardware address, else itself.
+    pub fn segment(&self, name: InterfaceName) -> InterfaceName {
+        let parent = name.as_str().strip_prefix("vr");
+        let parent = parent.and_then(|rest| rest.rsplit('-').next());
+        parent.and_then(|rest| rest.parse().ok()).unwrap_or(name)
     }
 
     /// A default route over an interface.

@@ -22,6 +22,7 @@ pub mod settings;
 pub mod signing;
 mod story;
 mod trace;
+pub mod virtual_mac;
 pub mod wire;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ use vipward::agent::routing::RoutingOrder;
 use vipward::agent::settings::{InstanceSettings, Settings};
 use vipward::agent::time::Instant;
 use vipward::agent::values::{InstanceId, InterfaceName};
+use vipward::agent::virtual_link::LinkOrder;
 
 pub use clock::Clock;
 pub use host::{Host, Input};
@@ -58,6 +60,8 @@ enum Coming {
     Order(u32, AddressOrder, Kind),
     /// The same about a route or rule.
     Routing(u32, RoutingOrder),
+    /// The same about an interface with a virtual hardware address.
+    Interface(u32, LinkOrder),
     /// A lease may have run out.
     Expiry(InterfaceName, IpNet),
     /// Does this host answer for an address?
@@ -295,6 +299,7 @@ impl Lab {
             }
             Coming::Order(generation, order, kind) => self.carry_out(host, generation, order, kind),
             Coming::Routing(generation, order) => self.carry_out_routing(host, generation, order),
+            Coming::Interface(generation, order) => self.carry_out_link(host, generation, &order),
             Coming::Expiry(interface, network) => self.expire(host, interface, network),
             Coming::Question(by, interface, address) => self.asked(host, by, interface, address),
             Coming::Letter(letter) => self.letter(host, letter),
@@ -382,11 +387,13 @@ impl Lab {
                 instance,
                 source,
                 priority,
+                link,
             } => {
                 self.note(id, || What::Sent {
                     instance,
                     source,
                     priority,
+                    link,
                 });
                 self.send(id, instance, source, priority);
             }
@@ -405,6 +412,10 @@ impl Lab {
             Action::ChangeRouting(order) => {
                 self.note(id, || What::Routing(order.clone()));
                 self.order_routing(id, order);
+            }
+            Action::ChangeLink(order) => {
+                self.note(id, || What::Link(order.clone()));
+                self.order_link(id, order);
             }
             Action::Announce {
                 instance,

@@ -133,11 +133,17 @@ impl Lab {
     /// What the host did, one word for each, without reports.
     pub fn deeds(&self, host: HostId) -> Vec<(Duration, String)> {
         let all = self.record(host).filter_map(|(at, what)| match what {
+            What::Sent {
+                priority,
+                link: Some(link),
+                ..
+            } => Some((at, format!("advert {priority} by {link}"))),
             What::Sent { priority, .. } => Some((at, format!("advert {priority}"))),
             What::Add(order) => Some((at, format!("add {}", order.network))),
             What::Remove(order) => Some((at, format!("remove {}", order.network))),
             What::Announced { address, .. } => Some((at, format!("announce {address}"))),
             What::Routing(order) => Some((at, super::routing::words(order))),
+            What::Link(order) => Some((at, super::virtual_mac::words(order))),
             // Beside every advertisement; `probed` tells.
             What::Probed(_) | What::Renew(_) | What::Inquired(_) | What::Told(..) => None,
             What::Asked(target) => Some((at, format!("ask {target}"))),

@@ -286,7 +286,7 @@ fn source_is_acknowledged(lab: &Lab, id: HostId, order: &RoutingOrder) {
     let own = addresses.find(|(_, own)| Some(own.network.addr()) == route.source);
     if let Some((place, address)) = own {
         let ledger = &lab.at(id).ledger;
-        let index = ledger.index_of(order.instance, place, address);
+        let index = ledger.index_of(order.instance, place, (settings, address));
         if !ledger.is_acknowledged(order.instance, index) {
             lab.fail(&format!("{} before its source", order.item));
         }

@@ -60,6 +60,7 @@ pub fn web(value: u8) -> InstanceSettings {
         checks: Vec::new(),
         on_all_fail: Default::default(),
         on_conflict: Default::default(),
+        virtual_mac: false,
         witnesses: Vec::new(),
         hooks: Default::default(),
         name: InstanceName::new("web"),

@@ -11,6 +11,7 @@ use vipward::agent::report::Report;
 use vipward::agent::routing::RoutingOrder;
 use vipward::agent::time::Instant;
 use vipward::agent::values::{InstanceId, InterfaceName, NodeName};
+use vipward::agent::virtual_link::LinkOrder;
 
 use super::HostId;
 
@@ -28,6 +29,8 @@ pub enum What {
         instance: InstanceId,
         source: IpAddr,
         priority: u8,
+        /// The interface with the virtual hardware address, if by that.
+        link: Option<InterfaceName>,
     },
     Announced {
         instance: InstanceId,
@@ -39,6 +42,8 @@ pub enum What {
     Remove(AddressOrder),
     /// About a route or rule.
     Routing(RoutingOrder),
+    /// About an interface with a virtual hardware address.
+    Link(LinkOrder),
     /// For the hardware address of a peer.
     Asked(IpAddr),
     /// Who else answers for an address of ours.
@@ -63,11 +68,12 @@ impl fmt::Display for What {
                 instance,
                 source,
                 priority,
-            } => write!(
-                f,
-                "  -> ADVERT #{} priority {priority} from {source}",
-                instance.0
-            ),
+                link,
+            } => {
+                let by = link.map(|link| format!(" by {link}")).unwrap_or_default();
+                let id = instance.0;
+                write!(f, "  -> ADVERT #{id} priority {priority} from {source}{by}")
+            }
             What::Announced {
                 instance,
                 interface,
@@ -105,6 +111,11 @@ impl fmt::Display for What {
                 "  -> #{} {}",
                 order.instance.0,
                 super::routing::words(order)
+            ),
+            What::Link(order) => write!(
+                f,
+                "  -> #{} {}: {:?}",
+                order.instance.0, order.link.name, order.state
             ),
             What::Started(job) => write!(f, "  -> start {:?}", job.task),
             What::Probed(address) => write!(f, "  -> who else has {address}?"),

@@ -20,7 +20,7 @@ pub(super) fn announcements(watch: &mut Watch, part: &Part<'_>) {
         let places = part.settings.addresses.iter().enumerate();
         let mut same = places.filter(|(_, known)| known.network.addr() == *address);
         same.any(|(place, known)| {
-            let index = host.ledger.index_of(part.id, place, known);
+            let index = host.ledger.index_of(part.id, place, (part.settings, known));
             host.kernel.holds(*address).is_some() && !host.ledger.is_pending(part.id, index)
         })
     });

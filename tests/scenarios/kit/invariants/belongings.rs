@@ -33,17 +33,20 @@ pub fn held_where_it_belongs(lab: &Lab, id: HostId, seen: &Seen) {
             let address = configured.network.addr();
             let ledger = &host.ledger;
             // Most are elsewhere, and that is quickly seen.
-            if !host.kernel.may_be_ours(address) || may_wait(ledger, instance, place, configured) {
+            let of = (settings, configured);
+            if !host.kernel.may_be_ours(address) || may_wait(ledger, instance, place, of) {
                 continue;
             }
-            let key = (instance, ledger.index_of(instance, place, configured));
-            let known = ledger.interfaces.get(&configured.interface);
+            let key = (instance, ledger.index_of(instance, place, of));
+            let known = ledger
+                .interfaces
+                .get(&virtual_mac::place(settings, configured));
             let shown = known.and_then(Option::as_ref).is_some_and(|state| {
                 let mut own = state.addresses.iter();
                 own.any(|own| own.network.addr() == address && own.ours)
             });
             let suspect = ledger.acknowledged.contains(&key) || shown;
-            if suspect && !is_rightful(host, configured, holds) {
+            if suspect && !is_rightful(host, of, holds) {
                 let state = seen.state(instance);
                 let name = &host.name;
                 lab.fail(&format!("{name} is {state:?} and still has {address}"));
@@ -57,21 +60,27 @@ fn may_wait(
     ledger: &Ledger,
     instance: InstanceId,
     place: usize,
-    configured: &AddressSettings,
+    configured: (&InstanceSettings, &AddressSettings),
 ) -> bool {
     let key = (instance, ledger.index_of(instance, place, configured));
     ledger.pending.contains_key(&key) || ledger.stuck.contains(&key)
 }
 
 /// Some instance has this address, or waits for its removal.
-fn is_rightful(host: &Host, wanted: &AddressSettings, holds: impl Fn(InstanceId) -> bool) -> bool {
+fn is_rightful(
+    host: &Host,
+    (owner, wanted): (&InstanceSettings, &AddressSettings),
+    holds: impl Fn(InstanceId) -> bool,
+) -> bool {
+    let wanted_place = virtual_mac::place(owner, wanted);
     let mut all = host.agent.iter().flat_map(Agent::instances);
     all.any(|(instance, settings)| {
         let mut addresses = settings.addresses.iter().enumerate();
         addresses.any(|(place, configured)| {
-            configured.interface == wanted.interface
+            let of = (settings, configured);
+            virtual_mac::place(settings, configured) == wanted_place
                 && configured.network.addr() == wanted.network.addr()
-                && (holds(instance) || may_wait(&host.ledger, instance, place, configured))
+                && (holds(instance) || may_wait(&host.ledger, instance, place, of))
         })
     })
 }
