@@ -137,6 +137,7 @@ impl Ledger {
             | Event::AddressUnleased { .. }
             | Event::RoutingChanged { .. }
             | Event::Routing(_)
+            | Event::FileRead(_)
             | Event::Claim { .. }
             | Event::Reload(_)
             | Event::Order { .. }

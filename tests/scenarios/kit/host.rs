@@ -7,7 +7,9 @@ use std::rc::Rc;
 use vipward::agent::Agent;
 use vipward::agent::action::Action;
 use vipward::agent::cluster::LinkEvent;
-use vipward::agent::event::{Added, Claim, Event, InterfaceState, NotRenewed, NotSent, Removed};
+use vipward::agent::event::{
+    Added, Claim, Event, FileRead, InterfaceState, NotRenewed, NotSent, Removed,
+};
 use vipward::agent::jobs::{Job, JobId, JobResult};
 use vipward::agent::moves::Order;
 use vipward::agent::routing::{Change, Effect, RoutingIndex, RoutingState};
@@ -106,6 +108,7 @@ pub enum Input {
         job: JobId,
         result: JobResult,
     },
+    FileRead(FileRead),
     Reload(Box<Settings>),
     /// Of an operator.
     Order {
@@ -137,6 +140,7 @@ impl Input {
             | Input::Routing(_)
             | Input::Stop
             | Input::Done { .. }
+            | Input::FileRead(_)
             | Input::Reload(_)
             | Input::Order { .. }
             | Input::Kept { .. }
@@ -215,6 +219,7 @@ impl Input {
             Input::Routing(state) => Event::Routing(state),
             Input::Stop => Event::Stop,
             Input::Done { job, result } => Event::JobDone { job, result },
+            Input::FileRead(read) => Event::FileRead(read),
             Input::Reload(settings) => Event::Reload(settings),
             Input::Order {
                 ticket,
@@ -301,6 +306,7 @@ impl Input {
             }
             Input::Stop => "is told to stop".to_owned(),
             Input::Done { job, result } => format!("job {} ended: {:?}", job.0, result.verdict),
+            Input::FileRead(read) => format!("reads {}: {:?}", read.path.display(), read.number),
             Input::Reload(_) => "is given a new configuration".to_owned(),
             Input::Order { order, .. } => format!("is ordered: {order:?}"),
             Input::Kept { outcome, .. } => format!("has written that down: {outcome:?}"),

@@ -204,6 +204,7 @@ pub fn told(lab: &mut Lab, id: HostId, input: &Input) {
         | Input::Socket { .. }
         | Input::Unleased { .. }
         | Input::Done { .. }
+        | Input::FileRead(_)
         | Input::Reload(_)
         | Input::Order { .. }
         | Input::Kept { .. }
