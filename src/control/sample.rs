@@ -11,6 +11,7 @@ use crate::agent::cluster::Refusal;
 use crate::agent::cluster::message::{CheckNews, Fitness, InstanceNews, ObstacleNews};
 use crate::agent::jobs::{CheckName, HookKind};
 use crate::agent::routing::{Route, RouteStatus, Rule, RuleStatus, TABLE_MAIN};
+use crate::agent::settings::OnFail;
 use crate::agent::status::{
     ActiveRouter, AddressStatus, CheckState, CheckStatus, Conflict, Counter, Counters, Drift,
     GroupStatus, HookStatus, InstanceStatus, Known, NodeStatus, Obstacle, PathStatus, PriorityTerm,
@@ -222,6 +223,19 @@ fn status() -> Status {
                 312_000,
                 "exit code 1: connect to 127.0.0.1 port 8080 failed: Connection refused",
             ),
+            CheckStatus {
+                number: Some(-20),
+                ..check("flag", CheckState::Up, 60_000, "-20")
+            },
+            CheckStatus {
+                on_fail: OnFail::Handover,
+                ..check(
+                    "room",
+                    CheckState::Up,
+                    11_520_000,
+                    "/: 40% is free (9120 MiB)",
+                )
+            },
             check("smtp", CheckState::Up, 11_520_000, "220 mail.example ESMTP"),
             check("uplink", CheckState::Down, 95_000, "it has no carrier"),
         ],
@@ -245,6 +259,8 @@ fn check(name: &str, state: CheckState, since_ms: u64, output: &str) -> CheckSta
         duration: Duration::from_micros(4_200),
         against: 0,
         output: output.to_owned(),
+        on_fail: OnFail::Fault,
+        number: None,
     }
 }
 

@@ -1,10 +1,12 @@
 //! What there is to run: scripts, probes and hooks, as values. Those who run
 //! them take them from here; nothing here touches the world.
 
+pub mod measure;
 pub mod parse;
 pub mod probe;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::agent::jobs::{CheckName, HookKind, HookOwner};
@@ -29,5 +31,7 @@ pub struct Script {
 pub struct Work {
     pub scripts: BTreeMap<CheckName, Script>,
     pub probes: BTreeMap<CheckName, Probe>,
+    /// Files whose numbers are added to priorities.
+    pub files: BTreeSet<PathBuf>,
     pub hooks: BTreeMap<(HookOwner, HookKind), Script>,
 }

@@ -30,6 +30,7 @@ fn changes_nothing(input: &Input, actions: &[Action]) -> bool {
         | Input::Renewed { .. }
         | Input::RoutingChanged { .. }
         | Input::Routing(_)
+        | Input::FileRead(_)
         | Input::LinkChanged { .. }
         | Input::Reload(_)
         | Input::Order { .. }
