@@ -27,6 +27,7 @@ mod file;
 mod group;
 mod health;
 mod host;
+pub mod import;
 mod instance;
 mod judge;
 mod key_file;

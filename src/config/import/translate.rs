@@ -1,0 +1,119 @@
+//! All blocks of the top level, in an order in which each finds what it needs.
+
+use super::desk::Desk;
+use super::globals;
+use super::groups::{self, Group};
+use super::health::{Checks, Tracked};
+use super::instance::{self, Instance};
+use super::names::Names;
+use super::node::Node;
+use super::tables;
+use super::tree::Row;
+
+pub(super) fn translate(desk: &mut Desk, rows: &[Row]) -> Vec<Node> {
+    let tables: [&tables::Table; 1] = [&tables::TOP];
+    let mut top = desk.sort(rows, &tables);
+    let mut take = |keyword: &str| top.remove(keyword).unwrap_or_default();
+    let globals = globals::read(desk, &take("global_defs"));
+    let mut checks = Checks::default();
+    for (keyword, kind) in [
+        ("vrrp_script", Tracked::Script),
+        ("vrrp_track_process", Tracked::Process),
+        ("track_file", Tracked::File),
+        ("vrrp_track_file", Tracked::File),
+    ] {
+        for row in take(keyword) {
+            checks.describe(desk, kind, row);
+        }
+    }
+    let mut names = Names::default();
+    let mut instances = Vec::new();
+    for row in take("vrrp_instance") {
+        instances.extend(open(desk, row, &mut names));
+    }
+    for instance in &mut instances {
+        instance.uses = checks.uses(desk, &instance.rows, instance.interface());
+    }
+    let mut group_names = Names::default();
+    let groups: Vec<Group> = take("vrrp_sync_group")
+        .into_iter()
+        .filter_map(|row| groups::read(desk, row, &mut group_names))
+        .collect();
+    for group in &groups {
+        group.track(desk, &mut checks, &mut instances, &names);
+    }
+    let alike = |name: &str| {
+        let instance = instances.iter().find(|instance| instance.name == name)?;
+        Some(in_common(instance))
+    };
+    let members: Vec<Node> = groups
+        .iter()
+        .filter_map(|group| group.node(desk, &globals.user, &names, &alike))
+        .collect();
+    let nodes: Vec<Node> = instances
+        .iter()
+        .map(|instance| instance::node(desk, instance, &globals))
+        .collect();
+    let checks = checks.node(desk, &globals.user);
+    let mut all = Vec::new();
+    all.extend(globals.node);
+    if !nodes.is_empty() {
+        all.push(Node::section("instances", nodes));
+    }
+    if !members.is_empty() {
+        all.push(Node::section("groups", members).optional());
+    }
+    all.extend(checks);
+    all
+}
+
+fn open<'r>(desk: &mut Desk, row: &'r Row, names: &mut Names) -> Option<Instance<'r>> {
+    let Some((name, rest)) = row.arguments().split_first() else {
+        desk.left(row, "an instance without a name");
+        return None;
+    };
+    if names.known(&name.text).is_some() {
+        desk.left(
+            row,
+            "an instance of that name was there before: keepalived ignores this one",
+        );
+        return None;
+    }
+    desk.extra(rest);
+    let inner = row.block.as_deref().unwrap_or_default();
+    Some(Instance {
+        row,
+        name: names.of(&name.text),
+        rows: desk.sort(inner, &[&tables::INSTANCE]),
+        uses: Vec::new(),
+    })
+}
+
+/// What vipward wants to be the same in all members of a group, as it is
+/// written.
+fn in_common(instance: &Instance) -> String {
+    let value = |keyword: &str, default: &str| {
+        let row = instance.rows.get(keyword).and_then(|rows| rows.last());
+        match row {
+            Some(row) => row
+                .arguments()
+                .first()
+                .map_or("", |word| &word.text)
+                .to_owned(),
+            None => default.to_owned(),
+        }
+    };
+    let never = instance.rows.contains_key("nopreempt");
+    let master = value("state", "") == "MASTER";
+    format!(
+        "{} {} {} {}",
+        value("priority", "100"),
+        value("advert_int", "1"),
+        never && !master,
+        if master {
+            String::new()
+        } else {
+            value("preempt_delay", "")
+        }
+    )
+}
