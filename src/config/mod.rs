@@ -184,7 +184,7 @@ fn settings(source: SourceId, text: &str, host_name: &str, out: &mut Findings) -
         Ok(_) | Err(_) if is_keepalived(text) => {
             out.fault(
                 Finding::of_file("this is a keepalived.conf, not YAML")
-                    .help("write its instances as config.example.yaml shows"),
+                    .help("`vipward import FILE` translates it"),
             );
             return None;
         }

@@ -58,7 +58,11 @@ impl Desk<'_> {
 
     /// The lines of a block: those that are not translated get their advice
     /// at once.
-    pub fn sort<'r>(&mut self, rows: &'r [Row], tables: &[&Table]) -> Rows<'r> {
+    pub fn sort<'r>(
+        &mut self,
+        rows: impl IntoIterator<Item = &'r Row>,
+        tables: &[&Table],
+    ) -> Rows<'r> {
         let mut used = Rows::new();
         for row in rows {
             match tables::meaning(tables, row.keyword()) {

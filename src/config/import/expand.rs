@@ -258,7 +258,10 @@ impl<'a> Expansion<'a> {
             Err(fault) => return self.findings.fault(fault),
             Ok(None) => {}
             Ok(Some(replaced)) => {
-                let mut lines = replaced.into_iter();
+                for place in replaced.references {
+                    self.ledger.mark(place, Fate::Structure);
+                }
+                let mut lines = replaced.lines.into_iter();
                 let first = lines.next().unwrap_or_default();
                 let rest: Rc<[Text]> = lines.collect();
                 let again = first.chars.starts_with(['@', '~', '$']);

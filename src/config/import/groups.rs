@@ -1,5 +1,7 @@
 //! `vrrp_sync_group`: instances that move together.
 
+use std::collections::BTreeSet;
+
 use super::desk::{Desk, Rows};
 use super::health::{Checks, Use};
 use super::hooks;
@@ -34,7 +36,17 @@ pub(super) fn read<'r>(desk: &mut Desk, row: &'r Row, names: &mut Names) -> Opti
             "sync_group_tracking_weight" | "global_tracking"
         )
     });
-    let rows = desk.sort(inner, &[&tables::GROUP]);
+    let named = |row: &&Row| {
+        let known = tables::meaning(&[&tables::GROUP], row.keyword()).is_some();
+        !known && row.arguments().is_empty() && row.block.is_none()
+    };
+    for row in inner.iter().filter(named) {
+        desk.left(
+            row,
+            "stands outside of `group { ... }`, where keepalived reads no names of members",
+        );
+    }
+    let rows = desk.sort(inner.iter().filter(|row| !named(row)), &[&tables::GROUP]);
     let members = desk.items(&rows, "group");
     Some(Group {
         row,
@@ -46,40 +58,31 @@ pub(super) fn read<'r>(desk: &mut Desk, row: &'r Row, names: &mut Names) -> Opti
 }
 
 impl<'r> Group<'r> {
-    /// What the group tracks is tracked by each of its members.
-    pub fn track(
-        &self,
-        desk: &mut Desk,
-        checks: &mut Checks<'r>,
-        instances: &mut [Instance<'r>],
-        names: &Names,
-    ) {
-        let uses = checks.uses(desk, &self.rows, None);
-        let members: Vec<&str> = self
-            .members
-            .iter()
-            .flat_map(|row| &row.words)
-            .filter_map(|word| names.known(&word.text))
-            .collect();
-        for instance in instances.iter_mut() {
-            if !members.contains(&instance.name.as_str()) {
-                continue;
+    pub fn uses(&self, desk: &mut Desk, checks: &mut Checks<'r>) -> Vec<Use> {
+        checks.uses(desk, &self.rows, None)
+    }
+
+    /// Those that there are, as vipward calls them.
+    pub fn members<'n>(&self, names: &'n Names) -> BTreeSet<&'n str> {
+        let words = self.members.iter().flat_map(|row| &row.words);
+        words.filter_map(|word| names.known(&word.text)).collect()
+    }
+
+    /// What the group tracks (`uses`) is tracked by each of its members.
+    pub fn track(&self, desk: &mut Desk, uses: &[Use], instance: &mut Instance) {
+        if !self.weighs {
+            let own = std::mem::take(&mut instance.uses);
+            let (weighted, kept): (Vec<Use>, Vec<Use>) = own.into_iter().partition(Use::has_weight);
+            instance.uses = kept;
+            for one in weighted {
+                desk.note_at(
+                    one.origin(),
+                    "keepalived ignores what a member of a sync group tracks with a weight, and so it is \
+                     left out: a weight in the group itself counts, there and here",
+                );
             }
-            if !self.weighs {
-                let (kept, weighted): (Vec<Use>, Vec<Use>) = std::mem::take(&mut instance.uses)
-                    .into_iter()
-                    .partition(|one| !one.has_weight());
-                instance.uses = kept;
-                for one in weighted {
-                    desk.note_at(
-                        one.origin(),
-                        "keepalived ignores what a member of a sync group tracks with a weight, and so it is \
-                         left out: a weight in the group itself counts, there and here",
-                    );
-                }
-            }
-            instance.uses.extend(uses.iter().cloned());
         }
+        instance.uses.extend(uses.iter().cloned());
     }
 
     /// An entry of `groups`; `alike` says of each instance what its members

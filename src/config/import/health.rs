@@ -80,6 +80,10 @@ pub(super) struct Use {
 }
 
 impl Use {
+    pub fn check(&self) -> &str {
+        &self.check
+    }
+
     pub fn has_weight(&self) -> bool {
         self.weight.is_some()
     }
@@ -203,15 +207,25 @@ impl<'r> Checks<'r> {
         free
     }
 
-    /// `checks` of the top level.
-    pub fn node(&self, desk: &mut Desk, user: &DefaultUser) -> Option<Node> {
+    /// `checks` of the top level; `listed` are those that an instance lists.
+    pub fn node(
+        &self,
+        desk: &mut Desk,
+        user: &DefaultUser,
+        listed: &BTreeSet<&str>,
+    ) -> Option<Node> {
+        let is_listed = |key| {
+            let name = self.used.get(key);
+            name.is_some_and(|name| listed.contains(name.as_str()))
+        };
         for (key, row) in &self.described {
-            if !self.used.contains_key(key) {
+            if !is_listed(key) {
                 desk.note(row, "nothing tracks it: keepalived does not run it either");
             }
         }
         let mut nodes = Vec::new();
-        for ((kind, name), check) in &self.used {
+        for (key, check) in self.used.iter().filter(|(key, _)| is_listed(*key)) {
+            let (kind, name) = key;
             let row = self.described.get(&(*kind, name.clone())).copied();
             let node = match (kind, row) {
                 (Tracked::Interface, _) => {

@@ -207,6 +207,7 @@ fn down_after(desk: &mut Desk, rows: &Rows, globals: &Globals) -> Option<Node> {
 fn unicast(desk: &mut Desk, rows: &Rows, nodes: &mut Vec<Node>) {
     let mut lowest: Option<(u64, Vec<Place>)> = None;
     let mut peers = Vec::new();
+    let mut heads = Vec::new();
     for row in desk.items(rows, "unicast_peer") {
         desk.block_extra(row);
         let Some(address) = row.keyword().parse::<IpAddr>().ok() else {
@@ -226,6 +227,7 @@ fn unicast(desk: &mut Desk, rows: &Rows, nodes: &mut Vec<Node>) {
             }
             words = rest.get(1..).unwrap_or_default();
         }
+        heads.extend(row.places());
         peers.push(
             Node::item(address.to_string())
                 .from(row.places())
@@ -255,6 +257,13 @@ fn unicast(desk: &mut Desk, rows: &Rows, nodes: &mut Vec<Node>) {
         }
         (None, None) => None,
     };
+    if unicast && ttl.is_none() {
+        desk.note_at(
+            &heads,
+            "keepalived accepts unicast advertisements of any TTL, vipward of 255 only: write `ttl: 254`, or \
+             less, where there are routers between the hosts",
+        );
+    }
     if let Some((ttl, places)) = ttl.filter(|(ttl, _)| unicast && *ttl < 255) {
         let ttl = ttl.max(1).to_string();
         nodes.push(Node::key("ttl", ttl).from(places).optional());

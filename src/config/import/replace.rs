@@ -32,6 +32,12 @@ impl Definition {
     }
 }
 
+/// What a line came to, and where something was replaced in it.
+pub(super) struct Replaced {
+    pub lines: Vec<Text>,
+    pub references: Vec<Place>,
+}
+
 #[derive(Default)]
 pub(super) struct Definitions {
     by_name: BTreeMap<String, Definition>,
@@ -85,9 +91,10 @@ impl Definitions {
         &mut self,
         text: &Text,
         predefined: &BTreeMap<&'static str, String>,
-    ) -> Result<Option<Vec<Text>>, Finding> {
+    ) -> Result<Option<Replaced>, Finding> {
         let mut line = text.clone();
         let mut after = Vec::new();
+        let mut references = Vec::new();
         let mut from = 0;
         let mut count = 0;
         while let Some(found) = reference(&line, from)? {
@@ -115,6 +122,7 @@ impl Definitions {
                 },
             };
             count += 1;
+            references.extend(line.places(start..end));
             let tail = line.slice(end..line.chars.len());
             let mut head = line.slice(0..start);
             let single = value.len() == 1;
@@ -145,7 +153,7 @@ impl Definitions {
         }
         let mut lines = vec![line];
         lines.append(&mut after);
-        Ok(Some(lines))
+        Ok(Some(Replaced { lines, references }))
     }
 }
 

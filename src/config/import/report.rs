@@ -37,7 +37,7 @@ pub struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Report {
     entries: Vec<Entry>,
-    known: BTreeMap<(Kind, String), usize>,
+    known: BTreeMap<(Kind, String, String), usize>,
 }
 
 impl Report {
@@ -89,7 +89,9 @@ impl Report {
         words: String,
         advice: String,
     ) {
-        let key = (kind, advice);
+        // What is to be done is told of each word, what differs once for all.
+        let first = words.split(' ').next().filter(|_| kind == Kind::Left);
+        let key = (kind, first.unwrap_or("").to_owned(), advice);
         let index = match self.known.get(&key) {
             Some(index) => *index,
             None => {
@@ -97,7 +99,7 @@ impl Report {
                 self.entries.push(Entry {
                     kind,
                     words,
-                    advice: key.1,
+                    advice: key.2,
                     lines: Lines::new(),
                 });
                 self.entries.len() - 1
@@ -145,16 +147,27 @@ fn words(sources: &Sources, places: &[Place]) -> String {
     let same = places.iter().take_while(|place| line(place) == first);
     let texts = sources.texts();
     let texts: BTreeMap<_, _> = texts.collect();
-    let words: Vec<&str> = same
-        .take(PLACES_MAX)
-        .filter_map(|place| texts.get(&place.source)?.get(place.start..place.end))
-        .collect();
-    secretless(&words)
+    let mut words: Vec<String> = Vec::new();
+    let mut end = None;
+    for place in same.take(PLACES_MAX) {
+        let text = texts.get(&place.source);
+        let text = text
+            .and_then(|text| text.get(place.start..place.end))
+            .unwrap_or("");
+        match words
+            .last_mut()
+            .filter(|_| end == Some((place.source, place.start)))
+        {
+            Some(word) => word.push_str(text),
+            None => words.push(text.to_owned()),
+        }
+        end = Some((place.source, place.end));
+    }
+    secretless(&words.join(" "))
 }
 
 /// A password and a key are not repeated.
-fn secretless(words: &[&str]) -> String {
-    let line = words.join(" ");
+fn secretless(line: &str) -> String {
     if let Some((before, _)) = line.split_once("auth_pass") {
         return quoted(&format!("{before}auth_pass ..."));
     }
@@ -164,7 +177,7 @@ fn secretless(words: &[&str]) -> String {
         (Some(number), Some(value)) if !value.starts_with("file:") => {
             quoted(&format!("key {number} ..."))
         }
-        _ => quoted(&line),
+        _ => quoted(line),
     }
 }
 

@@ -26,6 +26,14 @@ impl<'a> Options<'a> {
 
 type Entries = Vec<(&'static str, String)>;
 
+/// A number as one, anything else as text.
+fn plain(value: &str) -> String {
+    match number(value) {
+        Some(number) => number.to_string(),
+        None => flow_scalar(value),
+    }
+}
+
 /// The items of `routes`.
 pub(super) fn routes(desk: &mut Desk, rows: &[&Row], interface: &str) -> Vec<Node> {
     let translate = |row: &Row| route(row, interface);
@@ -114,7 +122,7 @@ fn route(row: &Row, own: &str) -> Result<Entries, String> {
     }
     let mut entries: Entries = vec![("to", flow_scalar(&target(to)))];
     let mut add = |key, value: Option<&str>| {
-        entries.extend(value.map(|value| (key, flow_scalar(value))));
+        entries.extend(value.map(|value| (key, plain(value))));
     };
     add("via", via);
     add("interface", interface.filter(|name| *name != own));
@@ -190,7 +198,7 @@ fn rule(row: &Row) -> Result<Entries, String> {
     let mark = fwmark.map(mark).transpose()?;
     let mut entries = Entries::new();
     let mut add = |key, value: Option<&str>| {
-        entries.extend(value.map(|value| (key, flow_scalar(value))));
+        entries.extend(value.map(|value| (key, plain(value))));
     };
     let some = |value: &&str| !matches!(*value, "all" | "any" | "default" | "0.0.0.0/0" | "::/0");
     add("from", from.filter(some));

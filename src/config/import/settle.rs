@@ -12,6 +12,9 @@ use crate::config::parse;
 /// Each round leaves something out; what hangs together takes some.
 const ROUNDS_MAX: usize = 50;
 
+/// Of a configuration, see `config::file`.
+const BYTES_MAX: usize = 4 * 1024 * 1024 - 256 * 1024;
+
 /// A sound text; nothing where there is no instance left.
 ///
 /// # Errors
@@ -28,6 +31,11 @@ pub(super) fn settle(desk: &mut Desk, nodes: &mut [Node]) -> Result<Option<Strin
             return Ok(None);
         }
         let written = node::write(nodes);
+        if written.text.len() > BYTES_MAX {
+            let what = format!("the result would have {} bytes", written.text.len());
+            let help = format!("a configuration has at most {BYTES_MAX}: import parts of the file");
+            return Err(Faults::of_file(path, what, &help));
+        }
         let host = desk.host.name();
         let name = match crate::config::host::is_node_name(&host) {
             true => host.as_str(),
@@ -48,8 +56,8 @@ pub(super) fn settle(desk: &mut Desk, nodes: &mut [Node]) -> Result<Option<Strin
     }
     Err(Faults::of_file(
         path,
-        "what vipward refuses has no end",
-        "this is a bug in vipward: please report it with the file",
+        "there is no end of what vipward refuses",
+        "import the parts of the file one by one",
     ))
 }
 
@@ -66,6 +74,14 @@ pub(super) fn account(desk: &mut Desk, nodes: &[Node], written: bool) {
     }
 }
 
+/// The places of everything in a node.
+fn below(node: &Node, places: &mut Vec<Place>) {
+    for child in node.children() {
+        places.extend(&child.origin);
+        below(child, places);
+    }
+}
+
 /// `origin` is of whatever is around it; `refused` says that this is left out.
 fn one(desk: &mut Desk, node: &Node, around: &[Place], refused: Option<&str>, written: bool) {
     let origin = match node.origin.is_empty() {
@@ -76,7 +92,9 @@ fn one(desk: &mut Desk, node: &Node, around: &[Place], refused: Option<&str>, wr
     match (&node.refused, &refused) {
         (Some(why), None) => {
             let advice = format!("vipward does not take it: {why}");
-            desk.left_at(origin, advice);
+            let mut places = origin.to_vec();
+            below(node, &mut places);
+            desk.left_at(&places, advice);
             refused = Some(why.clone());
         }
         (Some(_) | None, Some(_)) => {

@@ -1,9 +1,11 @@
 //! All blocks of the top level, in an order in which each finds what it needs.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::desk::Desk;
 use super::globals;
 use super::groups::{self, Group};
-use super::health::{Checks, Tracked};
+use super::health::{Checks, Tracked, Use};
 use super::instance::{self, Instance};
 use super::names::Names;
 use super::node::Node;
@@ -39,11 +41,21 @@ pub(super) fn translate(desk: &mut Desk, rows: &[Row]) -> Vec<Node> {
         .into_iter()
         .filter_map(|row| groups::read(desk, row, &mut group_names))
         .collect();
+    let positions = instances.iter().enumerate();
+    let positions: BTreeMap<String, usize> = positions
+        .map(|(index, instance)| (instance.name.clone(), index))
+        .collect();
     for group in &groups {
-        group.track(desk, &mut checks, &mut instances, &names);
+        let uses = group.uses(desk, &mut checks);
+        for name in group.members(&names) {
+            let index = positions.get(name).copied();
+            if let Some(instance) = index.and_then(|index| instances.get_mut(index)) {
+                group.track(desk, &uses, instance);
+            }
+        }
     }
     let alike = |name: &str| {
-        let instance = instances.iter().find(|instance| instance.name == name)?;
+        let instance = instances.get(*positions.get(name)?)?;
         Some(in_common(instance))
     };
     let members: Vec<Node> = groups
@@ -54,7 +66,9 @@ pub(super) fn translate(desk: &mut Desk, rows: &[Row]) -> Vec<Node> {
         .iter()
         .map(|instance| instance::node(desk, instance, &globals))
         .collect();
-    let checks = checks.node(desk, &globals.user);
+    let uses = instances.iter().flat_map(|instance| &instance.uses);
+    let listed: BTreeSet<&str> = uses.map(Use::check).collect();
+    let checks = checks.node(desk, &globals.user, &listed);
     let mut all = Vec::new();
     all.extend(globals.node);
     if !nodes.is_empty() {

@@ -4,16 +4,15 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::report::{Entry, Kind};
-use crate::config::fault::quoted;
 
 const WIDTH: usize = 96;
 
 pub(super) fn header(path: &Path, entries: &[Entry]) -> String {
-    let shown = path.display().to_string();
-    let mut out = format!(
-        "# Made by `vipward import` from {}.\n\
-         # Read it, judge it with `vipward validate`, and give it to one host at a time.\n",
-        quoted(&shown)
+    let mut out = String::new();
+    let made = format!("Made by `vipward import` from {}.", path.display());
+    wrapped(&made, "# ", &mut out);
+    out.push_str(
+        "# Read it, judge it with `vipward validate`, and give it to one host at a time.\n",
     );
     let left: Vec<&Entry> = entries
         .iter()
