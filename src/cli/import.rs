@@ -15,17 +15,16 @@ use crate::config::{self, Faults, Loaded, Style};
 const SOMETHING_LEFT: u8 = 3;
 const MATCHES_MAX: usize = 256;
 
-/// Translate a keepalived.conf
-///
-/// The configuration goes to standard output, or to the file of `-o`; it passes
-/// `vipward validate`. What could not be carried over, and what behaves
-/// differently, is listed on standard error with its place; the former stands
-/// above the configuration too.
-///
-/// Exit code 0: all was carried over. 3: the configuration is written, and
-/// something is left to be done by hand. 1: nothing is written, because the
-/// file could not be understood or holds no instance that could be carried over.
+const HELP: &str = "The configuration goes to standard output, or to the file of -o; it passes \
+`vipward validate`. What could not be carried over, and what behaves differently, is listed on \
+standard error with its place; the former stands above the configuration too.
+
+Exit code 0: all was carried over. 3: the configuration is written, and something is left to be \
+done by hand. 1: nothing is written, because the file could not be understood or holds no \
+instance that could be carried over.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
 pub struct Args {
     /// The file of keepalived
     #[arg(value_name = "FILE", default_value = "/etc/keepalived/keepalived.conf")]

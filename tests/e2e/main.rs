@@ -35,6 +35,7 @@ mod frr;
 mod keepalived;
 mod lab;
 mod lab_itself;
+mod migration;
 mod rollout;
 mod spacing;
 
@@ -106,6 +107,7 @@ fn main() -> ExitCode {
     trials.extend(agent_variants::trials());
     trials.extend(keepalived::trials());
     trials.extend(frr::trials());
+    trials.extend(migration::trials());
     trials.extend(rollout::trials());
     trials.extend(spacing::trials());
     libtest_mimic::run(&arguments, trials).exit_code()

@@ -102,10 +102,10 @@ fn blocks_nested_too_deeply() {
 #[case::doubling((0..40).map(|n| format!("$A{}=${{A{n}}}${{A{n}}}\n", n + 1)).collect::<String>() + "$A0=x\na ${A40}\n")]
 #[case::sequences("~SEQ(A,1,999999) ~SEQ(B,1,999999) x $A $B\n".to_owned())]
 #[case::repeated("~SEQ(A,1,99999) vrrp_instance a { interface eth0 }\n".to_owned())]
-#[case::instances((0..8_000).map(|n| format!("vrrp_instance a{n} {{\ninterface eth0\nvirtual_router_id 1\n\
+#[case::instances((0..2_000).map(|n| format!("vrrp_instance a{n} {{\ninterface eth0\nvirtual_router_id 1\n\
                   virtual_ipaddress {{ 10.0.0.1 }}\n}}\n")).collect::<String>())]
 #[case::addresses(format!("vrrp_instance a {{\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress {{\n{}}}\n}}\n",
-                  "10.0.0.1\n".repeat(20_000)))]
+                  "10.0.0.1\n".repeat(4_000)))]
 #[case::open("a {".repeat(1_000_000))]
 #[case::comment(format!("#{}", "x".repeat(4_000_000)))]
 #[case::names("vrrp_instance ä { interface eth0 }\nvrrp_instance ö { interface eth0 }\n".repeat(5_000))]

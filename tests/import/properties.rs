@@ -1,8 +1,6 @@
 //! Whatever the text: an answer, every byte accounted for, and a result that
 //! passes vipward's own judge. The last two are asked by `Memory::import`.
 
-use std::path::Path;
-
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -301,7 +299,7 @@ fn soup() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
     #[test]
     fn what_looks_like_keepalived_is_answered(parts in vec(prop_oneof![2 => instance(), 1 => other()], 1..6)) {
@@ -343,9 +341,8 @@ proptest! {
 #[test]
 fn a_truncated_file_is_answered() {
     let text = include_str!("everything.conf");
-    for end in (0..text.len()).step_by(7) {
+    for end in (0..text.len()).step_by(37) {
         let _ = Memory::new(&text[..end]).import();
     }
     assert!(Memory::new(text).import().unwrap().imported.yaml.is_some());
-    assert!(Path::new("/").is_absolute());
 }

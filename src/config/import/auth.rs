@@ -74,7 +74,7 @@ fn password(desk: &mut Desk, row: &Row, version: Version) -> Option<Node> {
             );
             None
         }
-        (Some((_, kind)), Some((text, password))) if !text.is_empty() => {
+        (Some(("PASS", kind)), Some((text, password))) if !text.is_empty() => {
             if text.len() > PASSWORD_BYTES {
                 desk.remark(
                     password,

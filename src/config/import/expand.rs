@@ -135,6 +135,10 @@ impl<'a> Expansion<'a> {
             );
         }
         let builder = std::mem::take(&mut self.builder);
+        if self.stopped {
+            // What is open then is no fault of its own.
+            return Ok(Vec::new());
+        }
         Ok(builder.finish(&mut self.findings))
     }
 

@@ -30,6 +30,23 @@ pub(super) struct Globals {
     pub user: DefaultUser,
 }
 
+impl Globals {
+    /// The places of what holds only where an instance does not say otherwise.
+    pub fn defaults(&self) -> Vec<Place> {
+        let numbers = [
+            &self.garp_delay,
+            &self.garp_repeat,
+            &self.garp_refresh,
+            &self.settle,
+            &self.down_after,
+        ];
+        let numbers = numbers.into_iter().flatten().flat_map(|set| &set.origin);
+        let version = self.version.iter().flat_map(|set| &set.origin);
+        let checksum = self.checksum_as_v2.iter().flat_map(|set| &set.origin);
+        numbers.chain(version).chain(checksum).copied().collect()
+    }
+}
+
 /// Another group than the standard's.
 pub(super) const GROUP: &str = "vipward speaks to 224.0.0.18 and ff02::12 only: bring all hosts back to those first, or use \
      `unicast_peers`; until then they do not hear each other, and both would be Active";

@@ -63,6 +63,13 @@ impl Ledger {
         places
     }
 
+    /// Whether nobody accounted for any of it.
+    pub fn is_unseen(&self, place: Place) -> bool {
+        let bytes = self.0.get(&place.source);
+        let bytes = bytes.and_then(|bytes| bytes.get(place.start..place.end));
+        bytes.is_some_and(|bytes| bytes.contains(&Fate::Unseen))
+    }
+
     /// How many bytes came to each fate.
     pub fn count(&self, fate: Fate) -> usize {
         let all = self.0.values().flatten();

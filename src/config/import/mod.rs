@@ -88,9 +88,14 @@ pub fn import(path: &Path, config_id: &str, host: &dyn Host) -> Result<Imported,
         ledger,
         report,
     };
-    let mut nodes = translate::translate(&mut desk, &rows);
+    let (mut nodes, defaults) = translate::translate(&mut desk, &rows);
     let sound = settle::settle(&mut desk, &mut nodes)?;
     settle::account(&mut desk, &nodes, sound.is_some());
+    for place in defaults {
+        if desk.ledger.is_unseen(place) {
+            desk.note_at(&[place], "a default that no instance takes");
+        }
+    }
     let unseen = unseen(&mut desk);
     let entries = desk.report.finish();
     let yaml = sound.map(|body| write::header(path, &entries) + &body);

@@ -10,7 +10,7 @@ use crate::config::fault::{Diagnostic, Faults, Place};
 use crate::config::parse;
 
 /// Each round leaves something out; what hangs together takes some.
-const ROUNDS_MAX: usize = 50;
+const ROUNDS_MAX: usize = 25;
 
 /// Of a configuration, see `config::file`.
 const BYTES_MAX: usize = 4 * 1024 * 1024 - 256 * 1024;

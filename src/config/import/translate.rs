@@ -11,8 +11,10 @@ use super::names::Names;
 use super::node::Node;
 use super::tables;
 use super::tree::Row;
+use crate::config::fault::Place;
 
-pub(super) fn translate(desk: &mut Desk, rows: &[Row]) -> Vec<Node> {
+/// The configuration, and the places of defaults that it may take nothing from.
+pub(super) fn translate(desk: &mut Desk, rows: &[Row]) -> (Vec<Node>, Vec<Place>) {
     let tables: [&tables::Table; 1] = [&tables::TOP];
     let mut top = desk.sort(rows, &tables);
     let mut take = |keyword: &str| top.remove(keyword).unwrap_or_default();
@@ -69,6 +71,7 @@ pub(super) fn translate(desk: &mut Desk, rows: &[Row]) -> Vec<Node> {
     let uses = instances.iter().flat_map(|instance| &instance.uses);
     let listed: BTreeSet<&str> = uses.map(Use::check).collect();
     let checks = checks.node(desk, &globals.user, &listed);
+    let defaults = globals.defaults();
     let mut all = Vec::new();
     all.extend(globals.node);
     if !nodes.is_empty() {
@@ -78,7 +81,7 @@ pub(super) fn translate(desk: &mut Desk, rows: &[Row]) -> Vec<Node> {
         all.push(Node::section("groups", members).optional());
     }
     all.extend(checks);
-    all
+    (all, defaults)
 }
 
 fn open<'r>(desk: &mut Desk, row: &'r Row, names: &mut Names) -> Option<Instance<'r>> {

@@ -3,6 +3,9 @@
 use super::text::Text;
 use crate::config::fault::{Finding, Place};
 
+/// A variable of keepalived's environment, `${_ENV NAME}`, which is not ours.
+const ENVIRONMENT: &str = "${_ENV ";
+
 /// One word, without its quotes.
 #[derive(Clone, Debug)]
 pub(super) struct Word {
@@ -35,7 +38,7 @@ pub(super) fn parts(text: &Text) -> Result<Vec<Part>, Finding> {
             '$' if text
                 .chars
                 .get(at..)
-                .is_some_and(|rest| rest.starts_with("${_ENV ")) =>
+                .is_some_and(|rest| rest.starts_with(ENVIRONMENT)) =>
             {
                 chars.by_ref().take_while(|(_, c)| *c != '}').count();
             }
@@ -123,6 +126,18 @@ fn scan(chars: &str, start: usize) -> Result<Scanned, usize> {
                 let (meant, taken) = escaped(rest);
                 scanned.word.push_str(&meant);
                 scanned.end += taken;
+            }
+            ('$', None)
+                if chars
+                    .get(at..)
+                    .is_some_and(|rest| rest.starts_with(ENVIRONMENT)) =>
+            {
+                // A blank in it parts no words.
+                let rest = chars.get(scanned.end..).unwrap_or("");
+                let inner = rest.split_inclusive('}').next().unwrap_or("");
+                scanned.word.push('$');
+                scanned.word.push_str(inner);
+                scanned.end += inner.len();
             }
             (c, _) => scanned.word.push(c),
         }
