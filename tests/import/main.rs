@@ -4,6 +4,7 @@
 mod account;
 mod command;
 mod faults;
+mod held;
 mod kit;
 mod language;
 mod meaning;

@@ -75,18 +75,7 @@ fn password(desk: &mut Desk, row: &Row, version: Version) -> Option<Node> {
             None
         }
         (Some(("PASS", kind)), Some((text, password))) if !text.is_empty() => {
-            if text.len() > PASSWORD_BYTES {
-                desk.remark(
-                    password,
-                    "keepalived reads eight bytes of it, and so they are written here",
-                );
-            }
-            let cut = text.char_indices().map(|(at, c)| at + c.len_utf8());
-            let end = cut
-                .take_while(|end| *end <= PASSWORD_BYTES)
-                .last()
-                .unwrap_or(0);
-            let text = text.get(..end).unwrap_or("");
+            let text = eight_bytes(desk, password, text);
             let value = flow_map(&[("password", flow_scalar(text))]);
             let node = Node::key("auth", value).from(head).from(kind.places());
             Some(node.from(password.places()).optional())
@@ -100,6 +89,19 @@ fn password(desk: &mut Desk, row: &Row, version: Version) -> Option<Node> {
             None
         }
     }
+}
+
+/// As much of a password as keepalived reads, in whole characters.
+fn eight_bytes<'t>(desk: &mut Desk, row: &Row, text: &'t str) -> &'t str {
+    if text.len() > PASSWORD_BYTES {
+        desk.remark(
+            row,
+            "keepalived reads eight bytes of it, and so they are written here",
+        );
+    }
+    let ends = text.char_indices().map(|(at, c)| at + c.len_utf8());
+    let end = ends.take_while(|end| *end <= PASSWORD_BYTES).last();
+    text.get(..end.unwrap_or(0)).unwrap_or("")
 }
 
 #[derive(Default)]

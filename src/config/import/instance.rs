@@ -1,8 +1,6 @@
 //! `vrrp_instance`: what each line comes to, in the order in which an operator
 //! looks for it.
 
-use std::net::IpAddr;
-
 use super::addresses::{self, Holder};
 use super::auth;
 use super::desk::{Desk, Rows, number};
@@ -13,8 +11,8 @@ use super::hooks;
 use super::node::{Node, scalar};
 use super::routes;
 use super::tree::Row;
+use super::unicast;
 use crate::agent::values::{Family, Version};
-use crate::config::fault::Place;
 
 const PRIORITY: u16 = 100;
 const SECOND: u64 = 1_000_000;
@@ -63,7 +61,7 @@ pub(super) fn node(desk: &mut Desk, instance: &Instance, globals: &Globals) -> N
     routing(desk, rows, &interface, &mut nodes);
     nodes.push(advert_interval(desk, rows, version.value));
     nodes.extend(down_after(desk, rows, globals));
-    unicast(desk, rows, &mut nodes);
+    unicast::nodes(desk, rows, &mut nodes);
     start(desk, rows, globals, &mut nodes);
     nodes.extend(health::uses_node(desk, &instance.uses));
     nodes.extend(hooks::node(desk, rows, &globals.user));
@@ -201,98 +199,6 @@ fn down_after(desk: &mut Desk, rows: &Rows, globals: &Globals) -> Option<Node> {
     let set = own.or_else(|| globals.down_after.clone())?;
     let node = Node::key("down_after", set.value.to_string());
     Some(node.from(set.origin).optional())
-}
-
-/// `unicast_peers`, `source`, `ttl`.
-fn unicast(desk: &mut Desk, rows: &Rows, nodes: &mut Vec<Node>) {
-    let mut lowest: Option<(u64, Vec<Place>)> = None;
-    let mut peers = Vec::new();
-    let mut heads = Vec::new();
-    for row in desk.items(rows, "unicast_peer") {
-        desk.block_extra(row);
-        let Some(address) = row.keyword().parse::<IpAddr>().ok() else {
-            desk.left(row, "not an IP address: keepalived skips the line too");
-            continue;
-        };
-        let mut words = row.arguments();
-        while let Some((option, rest)) = words.split_first() {
-            let value = rest.first().and_then(|word| number(&word.text));
-            match (option.text.as_str(), value) {
-                ("min_ttl", Some(ttl)) => {
-                    let low = lowest.as_ref().map_or(ttl, |(low, _)| (*low).min(ttl));
-                    lowest = Some((low, row.places()));
-                }
-                ("max_ttl", Some(255)) => {}
-                _ => desk.left(row, "vipward has a lowest `ttl` only"),
-            }
-            words = rest.get(1..).unwrap_or_default();
-        }
-        heads.extend(row.places());
-        peers.push(
-            Node::item(address.to_string())
-                .from(row.places())
-                .optional(),
-        );
-    }
-    let unicast = !peers.is_empty();
-    if unicast {
-        nodes.push(Node::list("unicast_peers", peers).optional());
-    }
-    source(desk, rows, nodes);
-    let sent = desk.value(rows, "unicast_ttl");
-    let ttl = match (lowest, sent) {
-        (Some((ttl, places)), sent) => {
-            if let Some((row, _)) = sent {
-                desk.note(row, SENT_TTL);
-            }
-            Some((ttl, places))
-        }
-        (None, Some((row, text))) if unicast => {
-            desk.remark(row, SENT_TTL);
-            number(text).map(|ttl| (ttl, row.places()))
-        }
-        (None, Some((row, _))) => {
-            desk.note(row, "only for unicast");
-            None
-        }
-        (None, None) => None,
-    };
-    if unicast && ttl.is_none() {
-        desk.note_at(
-            &heads,
-            "keepalived accepts unicast advertisements of any TTL, vipward of 255 only: write `ttl: 254`, or \
-             less, where there are routers between the hosts",
-        );
-    }
-    if let Some((ttl, places)) = ttl.filter(|(ttl, _)| unicast && *ttl < 255) {
-        let ttl = ttl.max(1).to_string();
-        nodes.push(Node::key("ttl", ttl).from(places).optional());
-    }
-    if let Some((row, group)) = desk.value(rows, "mcast_dst_ip") {
-        match matches!(group, "224.0.0.18" | "ff02::12") || unicast {
-            true => desk.note(row, "the standard's own, or without effect in unicast"),
-            false => desk.left(row, globals::GROUP),
-        }
-    }
-}
-
-const SENT_TTL: &str = "vipward always sends with a TTL of 255, and accepts what arrives with at least `ttl`: \
-                        lower that by the routers between the hosts";
-
-fn source(desk: &mut Desk, rows: &Rows, nodes: &mut Vec<Node>) {
-    let unicast = desk.value(rows, "unicast_src_ip");
-    let multicast = desk.value(rows, "mcast_src_ip");
-    let (first, second) = (unicast.or(multicast), unicast.and(multicast));
-    if let Some((row, _)) = second {
-        desk.note(row, "the other source address counts");
-    }
-    if let Some((row, text)) = first {
-        nodes.push(
-            Node::key("source", scalar(text))
-                .from(row.places())
-                .optional(),
-        );
-    }
 }
 
 /// `preempt` and `settle`.

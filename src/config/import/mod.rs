@@ -34,6 +34,7 @@ mod tables;
 mod text;
 mod translate;
 mod tree;
+mod unicast;
 mod words;
 mod write;
 

@@ -1,6 +1,7 @@
 //! Definitions, `$NAME=VALUE`, and what is replaced by them.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::text::Text;
@@ -123,27 +124,7 @@ impl Definitions {
             };
             count += 1;
             references.extend(line.places(start..end));
-            let tail = line.slice(end..line.chars.len());
-            let mut head = line.slice(0..start);
-            let single = value.len() == 1;
-            let mut values = value.iter();
-            if let Some(first) = values.next() {
-                match single {
-                    true => head.append(&stamped(first, place)),
-                    // Lines of a block keep the places that they have.
-                    false => head.append(first),
-                }
-            }
-            let mut rest: Vec<Text> = values.cloned().collect();
-            match rest.last_mut() {
-                Some(last) => {
-                    last.append(&tail);
-                    rest.append(&mut after);
-                    after = rest;
-                }
-                None => head.append(&tail),
-            }
-            line = head;
+            line = put(&value, &line, start..end, place, &mut after);
             if count > REPLACEMENTS_MAX || line.chars.len() > LINE_BYTES_MAX {
                 return Err(endless(&found, place));
             }
@@ -155,6 +136,35 @@ impl Definitions {
         lines.append(&mut after);
         Ok(Some(Replaced { lines, references }))
     }
+}
+
+/// `line` with `value` at `range`. Of several lines the first is given back, and
+/// the others, with what stood behind, come before those in `after`.
+fn put(
+    value: &[Text],
+    line: &Text,
+    range: Range<usize>,
+    place: Place,
+    after: &mut Vec<Text>,
+) -> Text {
+    let tail = line.slice(range.end..line.chars.len());
+    let mut head = line.slice(0..range.start);
+    match value {
+        [] => {}
+        [only] => head.append(&stamped(only, place)),
+        // Lines of a block keep the places that they have.
+        [first, ..] => head.append(first),
+    }
+    let mut rest: Vec<Text> = value.iter().skip(1).cloned().collect();
+    match rest.last_mut() {
+        Some(last) => {
+            last.append(&tail);
+            rest.append(after);
+            *after = rest;
+        }
+        None => head.append(&tail),
+    }
+    head
 }
 
 /// The value of a definition stands for its name: that is where it is used.

@@ -19,17 +19,7 @@ pub(super) fn translate(desk: &mut Desk, rows: &[Row]) -> (Vec<Node>, Vec<Place>
     let mut top = desk.sort(rows, &tables);
     let mut take = |keyword: &str| top.remove(keyword).unwrap_or_default();
     let globals = globals::read(desk, &take("global_defs"));
-    let mut checks = Checks::default();
-    for (keyword, kind) in [
-        ("vrrp_script", Tracked::Script),
-        ("vrrp_track_process", Tracked::Process),
-        ("track_file", Tracked::File),
-        ("vrrp_track_file", Tracked::File),
-    ] {
-        for row in take(keyword) {
-            checks.describe(desk, kind, row);
-        }
-    }
+    let mut checks = described(desk, &mut take);
     let mut names = Names::default();
     let mut instances = Vec::new();
     for row in take("vrrp_instance") {
@@ -82,6 +72,22 @@ pub(super) fn translate(desk: &mut Desk, rows: &[Row]) -> (Vec<Node>, Vec<Place>
     }
     all.extend(checks);
     (all, defaults)
+}
+
+/// Everything that can be tracked.
+fn described<'r>(desk: &mut Desk, take: &mut impl FnMut(&str) -> Vec<&'r Row>) -> Checks<'r> {
+    let mut checks = Checks::default();
+    for (keyword, kind) in [
+        ("vrrp_script", Tracked::Script),
+        ("vrrp_track_process", Tracked::Process),
+        ("track_file", Tracked::File),
+        ("vrrp_track_file", Tracked::File),
+    ] {
+        for row in take(keyword) {
+            checks.describe(desk, kind, row);
+        }
+    }
+    checks
 }
 
 fn open<'r>(desk: &mut Desk, row: &'r Row, names: &mut Names) -> Option<Instance<'r>> {
