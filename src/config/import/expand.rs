@@ -251,6 +251,11 @@ impl<'a> Expansion<'a> {
         if self.lines > LINES_MAX || self.bytes > BYTES_MAX {
             return self.too_much(&text);
         }
+        if text.chars.len() > replace::LINE_BYTES_MAX {
+            let finding = at_text(&text, format!("a line of {} bytes", text.chars.len()));
+            let help = format!("{} are the most", replace::LINE_BYTES_MAX);
+            return self.findings.fault(finding.help(help));
+        }
         if let Some((name, value)) = replace::definition(&text) {
             let whole = text.places(0..text.chars.len());
             return self.define(name, whole, Definition::value(value));

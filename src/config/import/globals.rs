@@ -27,6 +27,7 @@ pub(super) struct Globals {
     pub settle: Option<Set<u64>>,
     pub down_after: Option<Set<u64>>,
     pub checksum_as_v2: Option<Set<()>>,
+    pub min_garp: Option<Set<()>>,
     pub user: DefaultUser,
 }
 
@@ -42,8 +43,9 @@ impl Globals {
         ];
         let numbers = numbers.into_iter().flatten().flat_map(|set| &set.origin);
         let version = self.version.iter().flat_map(|set| &set.origin);
-        let checksum = self.checksum_as_v2.iter().flat_map(|set| &set.origin);
-        numbers.chain(version).chain(checksum).copied().collect()
+        let switches = [&self.checksum_as_v2, &self.min_garp];
+        let switches = switches.into_iter().flatten().flat_map(|set| &set.origin);
+        numbers.chain(version).chain(switches).copied().collect()
     }
 }
 
@@ -83,9 +85,10 @@ pub(super) fn read(desk: &mut Desk, blocks: &[&Row]) -> Globals {
         settle: seconds(desk, &all, "vrrp_startup_delay"),
         down_after: whole(desk, &all, "vrrp_down_timer_adverts"),
         checksum_as_v2: switch(desk, &all, "v3_checksum_as_v2"),
+        min_garp: switch(desk, &all, "vrrp_min_garp"),
         user: user(desk, &all),
     };
-    if let Some(set) = switch(desk, &all, "vrrp_min_garp") {
+    if let Some(set) = &globals.min_garp {
         let origin = || set.origin.clone();
         let absent = |value| Set {
             value,

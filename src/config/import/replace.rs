@@ -10,7 +10,7 @@ use crate::config::fault::{Finding, Place, quoted};
 pub(super) const DEFINITIONS_MAX: usize = 10_000;
 /// Replacements within one line: a definition that names itself ends there.
 const REPLACEMENTS_MAX: usize = 1_000;
-const LINE_BYTES_MAX: usize = 64 * 1024;
+pub(super) const LINE_BYTES_MAX: usize = 64 * 1024;
 
 #[derive(Clone, Debug)]
 pub(super) struct Definition {
@@ -176,7 +176,7 @@ fn stamped(value: &Text, place: Place) -> Text {
 
 fn unknown(found: &Reference, place: Place) -> Finding {
     let title = format!("{} is not defined", quoted(&format!("${{{}}}", found.name)));
-    if found.name.starts_with("_RANDOM") {
+    if found.name == "_RANDOM" {
         return Finding::at(place, "a random number", "write the number").help(
             "vipward's configuration says the same each time that it is read; choose one value",
         );
@@ -232,28 +232,36 @@ fn reference(line: &Text, from: usize) -> Result<Option<Reference>, Finding> {
 }
 
 fn named(rest: &str, start: usize, quoted: bool) -> Option<Reference> {
-    if let Some(inner) = rest.strip_prefix('{') {
-        let name = inner
-            .split('}')
-            .next()
-            .filter(|name| name.len() < inner.len())?;
-        let random = name.starts_with("_RANDOM ");
-        return (is_name(name) || random).then(|| Reference {
+    // Never more than the name is looked at: a line may be all `$`.
+    const PARAMETERS_MAX: usize = 64;
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let inner = rest.strip_prefix('{');
+    let braced = inner.is_some();
+    let inner = inner.unwrap_or(rest);
+    let length = inner.find(|c| !plain(c)).unwrap_or(inner.len());
+    let (name, after) = inner.split_at(length);
+    let found = |name: &str, end| {
+        Some(Reference {
             name: name.to_owned(),
             start,
-            end: start + name.len() + 3,
-            braced: true,
+            end,
+            braced,
             quoted,
-        });
+        })
+    };
+    if braced && name == "_RANDOM" && after.starts_with(' ') {
+        let parameters = after
+            .bytes()
+            .take(PARAMETERS_MAX)
+            .position(|byte| byte == b'}')?;
+        return found(name, start + 2 + length + parameters + 1);
     }
-    let name = rest.split([' ', '\t']).next().unwrap_or("");
-    is_name(name).then(|| Reference {
-        name: name.to_owned(),
-        start,
-        end: start + 1 + name.len(),
-        braced: false,
-        quoted,
-    })
+    let ends = match braced {
+        true => after.starts_with('}'),
+        false => after.is_empty() || after.starts_with([' ', '\t']),
+    };
+    let end = start + 1 + length + if braced { 2 } else { 0 };
+    (ends && is_name(name)).then(|| found(name, end)).flatten()
 }
 
 /// A line that defines: the name and the value.
