@@ -14,7 +14,7 @@ use nix::sys::signal::Signal;
 use crate::lab::agent::{Agent, program};
 use crate::lab::prober::{ProbeReport, Prober};
 use crate::lab::process::Process;
-use crate::lab::{Host, LONG, Lab, assert_span, ms, vip, wait_until, write};
+use crate::lab::{Host, LONG, Lab, assert_span, ms, stall, vip, wait_until, write};
 use crate::{Needs, trial};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -179,8 +179,14 @@ fn leave(mut agent: Agent) {
     agent.process.wait_exit(LONG);
 }
 
-fn nothing_lost(what: &str, report: &ProbeReport) {
-    assert_eq!(report.lost, 0, "{what}: {report:?}");
+/// But for what a machine takes that stands still between keepalived's claim and
+/// its address: vipward goes on answering for 50 ms, and no longer.
+fn nothing_lost(what: &str, since: Instant, report: &ProbeReport) {
+    let stalled = stall::worst_since(since);
+    assert!(
+        report.lost == 0 || report.longest_gap < stalled,
+        "{what}: {report:?}; the machine stood still for up to {stalled:?}"
+    );
 }
 
 /// keepalived on both hosts, then b replaced, then a.
@@ -191,13 +197,14 @@ fn whole_story(carrier: Carrier) {
 
     // The Backup first: nobody notices.
     let prober = pair.probe();
+    let since = Instant::now();
     stop(on_b);
     let on_b = pair.vipward(&pair.b);
     on_b.wait_state("web", "backup", LONG);
     std::thread::sleep(pair.interval() * 4);
     assert!(!pair.b.has(vip()), "b claims beside a");
     assert_eq!(on_b.state("web"), "backup");
-    nothing_lost("the Backup's turn", &prober.stop());
+    nothing_lost("the Backup's turn", since, &prober.stop());
 
     // Then the Active: one move of keepalived's.
     let prober = pair.probe();
@@ -224,7 +231,7 @@ fn whole_story(carrier: Carrier) {
     leave(on_a);
     pair.settled(&pair.b, since);
     std::thread::sleep(ms(300));
-    nothing_lost("vipward resigned", &prober.stop());
+    nothing_lost("vipward resigned", since, &prober.stop());
 }
 
 /// A host that was replaced is given back to keepalived: vipward resigns, and
@@ -248,7 +255,7 @@ fn way_back(carrier: Carrier) {
     let report = prober.stop();
     let address: IpAddr = vip();
     assert!(pair.b.has(address), "keepalived has it");
-    nothing_lost("vipward resigned", &report);
+    nothing_lost("vipward resigned", since, &report);
 
     let _on_a = pair.keepalived(&pair.a);
     pair.settled(&pair.a, since);

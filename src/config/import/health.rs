@@ -246,8 +246,8 @@ impl<'r> Checks<'r> {
 
 /// The weight that the description of a script, process or file has.
 fn default_weight(row: &Row) -> Option<Weight> {
-    let rows = row.block.iter().flatten();
-    let weight = rows.filter(|row| row.keyword() == "weight").next_back()?;
+    let mut rows = row.block.iter().flatten();
+    let weight = rows.rfind(|row| row.keyword() == "weight")?;
     let value = weight.arguments().first()?.text.parse().ok()?;
     let reverse = weight
         .arguments()
