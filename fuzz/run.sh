@@ -42,7 +42,7 @@ longest() {
         arp) echo 64 ;;
         neighbour) echo 2200 ;; # the longest option has 2040
         control_request) echo 16384 ;; # twice the head's bound
-        config_text) echo 8192 ;;
+        config_text | keepalived_conf) echo 8192 ;;
         runner_message) echo 4096 ;;
         link_message) echo 1232 ;; # the longest datagram and a byte more
         *) echo 4096 ;;

@@ -10,6 +10,7 @@ mod agent;
 mod cleanup;
 mod demo;
 mod guardian;
+mod import;
 mod keygen;
 mod moves;
 mod output;
@@ -37,6 +38,8 @@ enum Command {
     Run(run::Args),
     /// Check a configuration file and say what it means.
     Validate(validate::ValidateArgs),
+    /// Translate a keepalived.conf.
+    Import(import::Args),
     /// Apply a changed configuration file to the running agent.
     Reload(reload::Args),
     /// Show who holds which address, since when, and what is wrong.
@@ -65,6 +68,7 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Validate(args) => Ok(validate::run(&args)),
+        Command::Import(args) => import::run(&args),
         Command::Reload(args) => reload::run(args),
         Command::Status(args) => status::run(args),
         Command::Handover(args) => moves::handover(args),

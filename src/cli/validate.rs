@@ -64,7 +64,7 @@ fn verdict(args: &ValidateArgs, style: Style) -> (ExitCode, String, String) {
 
 /// As the runner will judge it, which starts with root's rights unless we have
 /// none.
-fn inspect(script: &Script) -> Result<(), String> {
+pub(super) fn inspect(script: &Script) -> Result<(), String> {
     let root = nix::unistd::geteuid().is_root();
     let user = script.user.as_deref().unwrap_or("nobody");
     let user = nix::unistd::User::from_name(user).ok().flatten();

@@ -20,6 +20,16 @@ pub(super) fn document(value: &Value) -> String {
     out
 }
 
+/// `text` as one scalar, in quotes where they are needed.
+pub(super) fn scalar(text: &str) -> String {
+    let mut out = String::new();
+    match is_plain(text) {
+        true => out.push_str(text),
+        false => quoted(text, &mut out),
+    }
+    out
+}
+
 /// Each line indented by `depth`, the first one too.
 fn section(map: &Mapping, depth: usize, out: &mut String) {
     for (key, value) in map {

@@ -48,6 +48,19 @@ impl Sources {
         SourceId(self.0.len() - 1)
     }
 
+    /// The file as it is shown, and the line, from 1.
+    pub fn line(&self, place: Place) -> Option<(Arc<str>, usize)> {
+        let source = self.0.get(place.source.0)?;
+        let line = source.lines.partition_point(|start| *start <= place.start);
+        Some((Arc::clone(&source.path), line))
+    }
+
+    /// What was read, in the order of reading.
+    pub fn texts(&self) -> impl Iterator<Item = (SourceId, &str)> {
+        let sources = self.0.iter().enumerate();
+        sources.map(|(index, source)| (SourceId(index), source.text.as_str()))
+    }
+
     fn excerpt(&self, place: Place, label: &str) -> Option<Excerpt> {
         let source = self.0.get(place.source.0)?;
         let line = source.lines.partition_point(|start| *start <= place.start);
@@ -331,8 +344,20 @@ impl Diagnostic {
         self
     }
 
+    /// Without its place: what, and what to write.
+    pub(super) fn said(&self) -> String {
+        let labels = self.excerpts.iter().take(1).map(|excerpt| &excerpt.label);
+        let parts = labels.filter(|label| !label.is_empty()).chain(&self.help);
+        let mut said = self.title.clone();
+        for part in parts {
+            said.push_str("; ");
+            said.push_str(part);
+        }
+        said
+    }
+
     /// For sorting: line and column, those without a place first.
-    fn position(&self) -> Option<(usize, usize)> {
+    pub(super) fn position(&self) -> Option<(usize, usize)> {
         self.excerpts.first().map(|at| (at.line, at.column))
     }
 

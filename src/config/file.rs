@@ -12,14 +12,32 @@ const BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// The text of a regular file of at most 4 MiB, without a byte order mark.
 pub(super) fn text(path: &Path) -> Result<String, Faults> {
-    let bytes = bytes(path)?;
+    text_of(path, &YAML)
+}
+
+/// What a file should have been, for messages.
+pub(super) struct Wanted {
+    pub called: &'static str,
+    pub missing: &'static str,
+}
+
+const YAML: Wanted = Wanted {
+    called: "YAML",
+    missing: "check the path, or write the file: config.example.yaml is a start",
+};
+
+/// As [`text`], of another kind of file.
+pub(super) fn text_of(path: &Path, wanted: &Wanted) -> Result<String, Faults> {
+    let called = wanted.called;
+    let bytes = bytes(path, wanted)?;
     let fault = |what: &str, help: &str| Faults::of_file(path, what, help);
     let utf16 = [[0xff, 0xfe], [0xfe, 0xff]];
     if utf16.iter().any(|mark| bytes.starts_with(mark)) {
         return Err(fault("the file is UTF-16", "save it as UTF-8"));
     }
     if bytes.contains(&0) {
-        return Err(fault("the file is binary, not YAML", "give the YAML file"));
+        let what = format!("the file is binary, not {called}");
+        return Err(fault(&what, &format!("give the {called} file")));
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
@@ -34,13 +52,11 @@ pub(super) fn text(path: &Path) -> Result<String, Faults> {
     })
 }
 
-fn bytes(path: &Path) -> Result<Vec<u8>, Faults> {
+fn bytes(path: &Path, wanted: &Wanted) -> Result<Vec<u8>, Faults> {
     let failed = |error: std::io::Error| {
         let what = format!("cannot read the file: {error}");
         let help = match error.kind() {
-            ErrorKind::NotFound => {
-                "check the path, or write the file: config.example.yaml is a start"
-            }
+            ErrorKind::NotFound => wanted.missing,
             ErrorKind::PermissionDenied => "read it as root, or let this user read it",
             _ => "nothing was changed",
         };
@@ -59,25 +75,25 @@ fn bytes(path: &Path) -> Result<Vec<u8>, Faults> {
     let meta = file.metadata().map_err(failed)?;
     regular(path, meta.file_type())?;
     if meta.len() > BYTES_MAX {
-        return Err(too_big(path, meta.len()));
+        return Err(too_big(path, meta.len(), wanted));
     }
     let mut bytes = Vec::new();
     let mut bounded = File::take(file, BYTES_MAX + 1);
     bounded.read_to_end(&mut bytes).map_err(failed)?;
     let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     match length > BYTES_MAX {
-        true => Err(too_big(path, length)),
+        true => Err(too_big(path, length, wanted)),
         false => Ok(bytes),
     }
 }
 
-fn too_big(path: &Path, length: u64) -> Faults {
+fn too_big(path: &Path, length: u64, wanted: &Wanted) -> Faults {
     let what = format!("the file has {length} bytes, and a configuration at most {BYTES_MAX}");
-    Faults::of_file(
-        path,
-        what,
-        "give the YAML file; was this a log or an image?",
-    )
+    let help = format!(
+        "give the {} file; was this a log or an image?",
+        wanted.called
+    );
+    Faults::of_file(path, what, &help)
 }
 
 fn regular(path: &Path, kind: FileType) -> Result<(), Faults> {

@@ -27,6 +27,7 @@ mod file;
 mod group;
 mod health;
 mod host;
+pub mod import;
 mod instance;
 mod judge;
 mod key_file;
@@ -185,7 +186,7 @@ fn settings(source: SourceId, text: &str, host_name: &str, out: &mut Findings) -
         Ok(_) | Err(_) if is_keepalived(text) => {
             out.fault(
                 Finding::of_file("this is a keepalived.conf, not YAML")
-                    .help("write its instances as config.example.yaml shows"),
+                    .help("`vipward import FILE` translates it"),
             );
             return None;
         }

@@ -27,6 +27,7 @@ pub fn all() -> Vec<Seed> {
     let mut seeds = captured();
     seeds.push(other_option());
     seeds.extend(configurations());
+    seeds.extend(keepalived_configurations());
     seeds.extend(requests());
     seeds.extend(messages());
     seeds.extend(stories());
@@ -145,6 +146,39 @@ fn configurations() -> Vec<Seed> {
     });
     // Long ones would cost every run their length.
     seeds.filter(|seed| seed.bytes.len() < 20_000).collect()
+}
+
+fn keepalived_configurations() -> Vec<Seed> {
+    let instance = "vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 51\n \
+                    virtual_ipaddress {\n  192.0.2.10/24 label eth0:1\n }\n";
+    let everything = fs::read_to_string(root().join("tests/import/everything.conf"));
+    let texts = [
+        ("everything", everything.expect("a configuration")),
+        ("conditions", format!("$P=90\n@host {instance} priority $P\n @^host priority 1\n}}\n")),
+        (
+            "sequences",
+            "$VI= \\\nvrrp_instance a${N} { \\\n interface eth0 \\\n virtual_router_id ${N} \\\n \
+             virtual_ipaddress { 10.0.0.${N} } \\\n}\n~SEQ(N, 1, 3) $VI\n~LST({A,B}, {1,2}) x $A $B\n"
+                .to_owned(),
+        ),
+        (
+            "tracked",
+            format!(
+                "vrrp_script s {{\n script \"/bin/s 'a b' c\" \n weight -5\n}}\n{instance} track_script {{\n s\n \
+                 s weight 3 reverse\n }}\n notify \"/bin/n\" root\n}}\n"
+            ),
+        ),
+        (
+            "group",
+            format!("vrrp_sync_group g {{\n group {{\n VI_1\n }}\n}}\n{instance}}}\ninclude x{{a,b}}*\n"),
+        ),
+    ];
+    let seeds = texts.into_iter().map(|(name, text)| Seed {
+        target: "keepalived_conf",
+        name: name.to_owned(),
+        bytes: text.into_bytes(),
+    });
+    seeds.collect()
 }
 
 fn requests() -> Vec<Seed> {

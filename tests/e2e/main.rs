@@ -39,6 +39,7 @@ mod frr;
 mod keepalived;
 mod lab;
 mod lab_itself;
+mod migration;
 mod rollout;
 mod spacing;
 
@@ -114,6 +115,7 @@ fn main() -> ExitCode {
     trials.extend(agent_virtual_mac::trials());
     trials.extend(keepalived::trials());
     trials.extend(frr::trials());
+    trials.extend(migration::trials());
     trials.extend(rollout::trials());
     trials.extend(spacing::trials());
     libtest_mimic::run(&arguments, trials).exit_code()

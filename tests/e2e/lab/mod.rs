@@ -197,6 +197,7 @@ impl Lab {
         command
             .args(["-n", "-P", "-l", "-D", "-f"])
             .arg(file("conf"));
+        command.arg("--config-id").arg(&host.name);
         command
             .arg("-p")
             .arg(file("pid"))
