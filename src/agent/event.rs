@@ -1,6 +1,7 @@
 //! What the world tells the core.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 
@@ -107,6 +108,9 @@ pub enum Event<'a> {
     },
     /// The time of day, now and then while [`super::Agent::wants_clock`].
     Clock(WallTime),
+    /// What a file that a check follows says now; sent at first and after
+    /// every change, whatever the change was.
+    FileRead(FileRead),
     /// The peer link has something to tell.
     Link(LinkEvent),
     /// Apply the difference between these settings and the present ones.
@@ -115,6 +119,13 @@ pub enum Event<'a> {
     Stop,
     /// Release everything at once.
     StopNow,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileRead {
+    pub path: PathBuf,
+    /// Its number, or a sentence why there is none.
+    pub number: Result<i64, String>,
 }
 
 /// A gratuitous ARP or an unsolicited NA, or the answer to a question.

@@ -350,21 +350,17 @@ impl Group {
     }
 }
 
-/// Each weighted check of any member once, with its lowest weight.
+/// Each check of any member once, with its lowest weight where it has one. A
+/// file has a number instead.
 fn weights<'a>(members: impl Iterator<Item = &'a VirtualRouter>) -> Vec<CheckUse> {
     let mut lowest = BTreeMap::new();
     for check in members.flat_map(|router| &router.settings().checks) {
-        if let Some(weight) = check.weight {
-            let known = lowest.entry(check.name.clone()).or_insert(weight);
-            *known = weight.min(*known);
-        }
+        let known: &mut Option<i16> = lowest.entry(check.name.clone()).or_default();
+        *known = known.iter().copied().chain(check.weight).min();
     }
-    let weighted = lowest.into_iter();
-    weighted
-        .map(|(name, weight)| CheckUse {
-            name,
-            weight: Some(weight),
-        })
+    let listed = lowest.into_iter();
+    listed
+        .map(|(name, weight)| CheckUse { name, weight })
         .collect()
 }
 

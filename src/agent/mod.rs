@@ -262,6 +262,9 @@ impl Agent {
                 });
             }
             Event::JobDone { job, result } => self.on_job_done(now, actions, job, &result),
+            Event::FileRead(read) => {
+                self.with_checks(now, actions, |checks, turn| checks.on_file(turn, &read));
+            }
             Event::Reload(settings) => self.reload(now, *settings, actions),
             Event::Link(event) => self.on_link(now, event, actions),
             Event::Order {

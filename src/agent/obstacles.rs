@@ -4,8 +4,9 @@
 use std::hash::{Hash, Hasher};
 
 use super::holdings::Holdings;
+use super::jobs::CheckName;
 use super::routing::Routing;
-use super::settings::InstanceSettings;
+use super::settings::{InstanceSettings, OnFail};
 use super::status::{CheckState, Obstacle};
 use super::time::Instant;
 use super::values::InstanceName;
@@ -252,7 +253,8 @@ impl Survey<'_> {
         }
     }
 
-    /// A failing check that only lowers the priority is no obstacle.
+    /// A failing check that only lowers the priority is no obstacle. One that
+    /// asks for a move, and a file without a number, are only shown.
     fn checks(&mut self, world: &World, settings: &InstanceSettings) {
         for check in settings.checks.iter().filter(|c| c.weight.is_none()) {
             let Some(verdict) = world.check(&check.name) else {
@@ -261,17 +263,23 @@ impl Survey<'_> {
             match verdict.state {
                 CheckState::Unknown => self.found.waiting = true,
                 CheckState::Up => {}
-                CheckState::Down => {
-                    let source = format!("check {}", check.name);
-                    let text = if verdict.text.is_empty() {
-                        "fails".to_owned()
-                    } else {
-                        verdict.text.clone()
-                    };
-                    self.add(Gravity::Blocks, "check-failed", source, text);
+                CheckState::Down if verdict.number.is_some() => {
+                    self.check(Gravity::Shows, "no-number", &check.name, &verdict.text);
                 }
+                CheckState::Down if verdict.on_fail == OnFail::Fault => {
+                    self.check(Gravity::Blocks, "check-failed", &check.name, &verdict.text);
+                }
+                CheckState::Down => {}
             }
         }
+        for (name, text) in world.handover_wanted(settings) {
+            self.check(Gravity::Shows, "early-warning", name, text);
+        }
+    }
+
+    fn check(&mut self, gravity: Gravity, code: &'static str, name: &CheckName, text: &str) {
+        let text = if text.is_empty() { "fails" } else { text };
+        self.add(gravity, code, format!("check {name}"), text.to_owned());
     }
 
     fn addresses(&mut self, world: &World, settings: &InstanceSettings, holdings: &Holdings) {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -106,6 +107,26 @@ pub struct CheckSettings {
     pub fall: u8,
     /// What holds until the first result; the instance waits when absent.
     pub initial: Option<CheckState>,
+    pub on_fail: OnFail,
+}
+
+/// What a failing check without a weight means for an instance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFail {
+    #[default]
+    Fault,
+    /// The host still works: the instance moves by the planned way while some
+    /// other node is able, and stays where it is otherwise.
+    Handover,
+}
+
+impl OnFail {
+    pub fn name(self) -> &'static str {
+        match self {
+            OnFail::Fault => "fault",
+            OnFail::Handover => "handover",
+        }
+    }
 }
 
 /// Where a check's verdict comes from.
@@ -116,6 +137,20 @@ pub enum CheckSource {
     /// A script or probe. `question` says what is asked, in any form that is
     /// equal when the question is.
     Elsewhere { question: String },
+    /// The number in this file, which is added to the priority as it is. It
+    /// neither passes nor fails, so no combination has it as a member.
+    File(PathBuf),
+    /// What other checks amount to; never itself, not by way of others either.
+    Combination(Combination),
+}
+
+/// Up while `needed` members are up. `any` needs one of them, `all` each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Combination {
+    /// From 1 to the number of members.
+    pub needed: usize,
+    /// Never empty; each is a check of the same settings.
+    pub members: Vec<CheckName>,
 }
 
 /// A check that an instance listens to.

@@ -13,6 +13,7 @@ use super::cluster::message::{CheckNews, InstanceNews};
 use super::jobs::{CheckName, HookKind};
 use super::moves::DrainEnd;
 use super::routing::{RouteStatus, RuleStatus};
+use super::settings::OnFail;
 use super::time::Instant;
 use super::values::{
     ChecksumForm, Family, GroupName, InstanceName, InterfaceName, Lease, MacAddress, NodeName,
@@ -177,6 +178,9 @@ pub struct CheckStatus {
     pub against: u8,
     /// The first line of the last run's output, or why it failed.
     pub output: String,
+    pub on_fail: OnFail,
+    /// What a file adds to the priority. `None`: it is no file.
+    pub number: Option<i16>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use super::event::InterfaceState;
 use super::jobs::{CheckName, JobId};
 use super::report::{Fact, Report};
 use super::routing::{RoutingItem, RoutingState};
-use super::settings::InstanceSettings;
+use super::settings::{InstanceSettings, OnFail};
 use super::status::CheckState;
 use super::time::Instant;
 use super::values::{Family, InstanceName, InterfaceName, MacAddress, NodeName};
@@ -45,6 +45,16 @@ pub(super) struct Verdict {
     pub state: CheckState,
     /// Why it is down, for people.
     pub text: String,
+    pub on_fail: OnFail,
+    /// What a file adds to the priority. `None`: it is no file.
+    pub number: Option<i16>,
+}
+
+impl Verdict {
+    /// It is down. What a file says is no failure, whatever it is.
+    pub fn fails(&self) -> bool {
+        self.state == CheckState::Down && self.number.is_none()
+    }
 }
 
 /// An interface that was reported, existing or not.
@@ -155,6 +165,20 @@ impl World {
     /// `None`: no such check.
     pub fn check(&self, name: &CheckName) -> Option<&Verdict> {
         self.checks.get(name)
+    }
+
+    /// The failing checks because of which an instance should move by the
+    /// planned way (`on_fail: handover`), with the reason of each.
+    pub fn handover_wanted<'w>(
+        &'w self,
+        settings: &'w InstanceSettings,
+    ) -> impl Iterator<Item = (&'w CheckName, &'w str)> {
+        let verdicts = settings.checks.iter();
+        let verdicts = verdicts.filter_map(|listed| Some((listed, self.checks.get(&listed.name)?)));
+        let wanted = verdicts.filter(|(listed, verdict)| {
+            listed.weight.is_none() && verdict.fails() && verdict.on_fail == OnFail::Handover
+        });
+        wanted.map(|(listed, verdict)| (&listed.name, verdict.text.as_str()))
     }
 
     pub fn is_leaving(&self, interface: InterfaceName, address: IpAddr) -> bool {

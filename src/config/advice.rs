@@ -65,7 +65,7 @@ pub(super) fn checks(drafts: &[Draft], checks: &Checks, out: &mut Findings) {
     for sound in checks.used(drafts) {
         out.warnings(timeout(sound));
         match &sound.task {
-            Task::Interface => {}
+            Task::Interface(_) | Task::File(_) | Task::Combination(_) => {}
             Task::Script(written) => command::advice(&written.words, out),
             Task::Probe(probe, place) => {
                 out.warnings(own_address(sound, probe, *place, &addresses))

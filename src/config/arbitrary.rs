@@ -1,6 +1,6 @@
 //! Checks, hooks and what they run, for the properties.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,9 +17,10 @@ use super::work::probe::{HostPort, HttpProbe, Probe, ProbeKind, Trust};
 use super::work::{self, Script, Work};
 use super::{check, yaml};
 use crate::agent::jobs::{CheckName, HookKind, HookOwner};
-use crate::agent::settings::{CheckSettings, CheckSource, CheckUse, InstanceSettings};
+use crate::agent::settings::{
+    CheckSettings, CheckSource, CheckUse, Combination, InstanceSettings, OnFail,
+};
 use crate::agent::status::CheckState;
-use crate::agent::values::InterfaceName;
 
 /// Words of a command that a writer must put into quotes, and others.
 fn command() -> impl Strategy<Value = Vec<String>> {
@@ -95,7 +96,7 @@ pub(super) fn hooks() -> impl Strategy<Value = BTreeMap<HookKind, Script>> {
 /// A kind of check, its time-out to be filled in.
 #[derive(Clone, Debug)]
 enum Asked {
-    Interface(InterfaceName),
+    Followed(CheckSource),
     Script(Vec<String>, Option<String>),
     Probe(ProbeKind),
 }
@@ -143,26 +144,41 @@ fn http() -> impl Strategy<Value = HttpProbe> {
 
 fn asked() -> impl Strategy<Value = Asked> {
     prop_oneof![
-        interface().prop_map(Asked::Interface),
+        interface().prop_map(|interface| Asked::Followed(CheckSource::Interface(interface))),
+        select(vec!["/run/n", "/a: b"])
+            .prop_map(|path| Asked::Followed(CheckSource::File(path.into()))),
+        (0..8usize).prop_map(|needed| {
+            let members = Vec::new();
+            Asked::Followed(CheckSource::Combination(Combination { needed, members }))
+        }),
         (command(), user()).prop_map(|(command, user)| Asked::Script(command, user)),
         host_and_port().prop_map(|target| Asked::Probe(ProbeKind::Tcp { target })),
         http().prop_map(|http| Asked::Probe(ProbeKind::Http(http))),
     ]
 }
 
-/// A check, with its entry in the work.
+/// A check, with its entry in the work. What combines others gets its members
+/// in [`wired`].
 pub(super) fn check(name: String) -> impl Strategy<Value = (CheckSettings, Work)> {
     let initial = option::of(select(vec![CheckState::Up, CheckState::Down]));
+    let on_fail = select(vec![OnFail::Fault, OnFail::Handover]);
     let times = (100..=3_600_000u64, 10..=3_600_000u64);
     let counts = (1..=255u8, 1..=255u8);
-    (asked(), times, counts, initial).prop_map(
-        move |(asked, (interval, timeout), (rise, fall), initial)| {
+    let parts = (asked(), times, counts, initial, on_fail);
+    parts.prop_map(
+        move |(asked, (interval, timeout), (rise, fall), initial, on_fail)| {
             let name = CheckName::new(&name);
             let timeout = Duration::from_millis(timeout);
             let mut work = Work::default();
             let task = match asked {
-                Asked::Interface(interface) => {
-                    return (check::follows(name, interface, initial), work);
+                Asked::Followed(source) => {
+                    let is_file = matches!(source, CheckSource::File(_));
+                    let settings = CheckSettings {
+                        initial: initial.filter(|_| !is_file),
+                        on_fail: if is_file { OnFail::Fault } else { on_fail },
+                        ..check::follows(name, source)
+                    };
+                    return (settings, work);
                 }
                 Asked::Script(command, user) => {
                     let script = Script {
@@ -182,15 +198,13 @@ pub(super) fn check(name: String) -> impl Strategy<Value = (CheckSettings, Work)
                 }
             };
             let settings = CheckSettings {
-                name,
-                source: CheckSource::Elsewhere {
-                    question: check::question(&task),
-                },
                 interval: Duration::from_millis(interval),
                 timeout,
                 rise,
                 fall,
                 initial,
+                on_fail,
+                ..check::follows(name, check::source(&task))
             };
             (settings, work)
         },
@@ -200,7 +214,8 @@ pub(super) fn check(name: String) -> impl Strategy<Value = (CheckSettings, Work)
 /// Which instance uses which check, and how, by bits and weights.
 pub(super) type Uses = Vec<Vec<Option<Option<i16>>>>;
 
-/// Checks that no instance uses are not printed, so they are taken out.
+/// Combinations get those before them as members. Checks that no instance
+/// uses, itself or by way of others, are not printed, so they are taken out.
 pub(super) fn wired(
     mut instances: Vec<InstanceSettings>,
     hooks: Vec<BTreeMap<HookKind, Script>>,
@@ -208,23 +223,44 @@ pub(super) fn wired(
     uses: &Uses,
 ) -> (Vec<InstanceSettings>, Vec<CheckSettings>, Work) {
     let mut work = Work::default();
-    let mut settings = Vec::new();
-    for (index, (check, own)) in checks.into_iter().enumerate() {
-        let mut used = false;
+    let mut known: Vec<(CheckSettings, Work)> = Vec::new();
+    let mut used = BTreeSet::new();
+    for (index, (mut check, own)) in checks.into_iter().enumerate() {
+        if let CheckSource::Combination(combination) = &mut check.source {
+            let members = known.iter().map(|(check, _)| check);
+            let members = members.filter(|check| !matches!(check.source, CheckSource::File(_)));
+            combination.members = members.map(|check| check.name.clone()).collect();
+            if combination.members.is_empty() {
+                continue;
+            }
+            combination.needed = 1 + combination.needed % combination.members.len();
+        }
+        let weighed =
+            check.on_fail == OnFail::Fault && !matches!(check.source, CheckSource::File(_));
         for (instance, uses) in instances.iter_mut().zip(uses) {
             if let Some(Some(weight)) = uses.get(index) {
-                used = true;
+                used.insert(check.name.clone());
                 instance.checks.push(CheckUse {
                     name: check.name.clone(),
-                    weight: *weight,
+                    weight: weight.filter(|_| weighed),
                 });
             }
         }
-        if used {
-            work.scripts.extend(own.scripts);
-            work.probes.extend(own.probes);
-            settings.push(check);
+        known.push((check, own));
+    }
+    let mut settings = Vec::new();
+    while let Some((check, own)) = known.pop() {
+        if !used.contains(&check.name) {
+            continue;
         }
+        match &check.source {
+            CheckSource::Combination(combination) => used.extend(combination.members.clone()),
+            CheckSource::File(path) => drop(work.files.insert(path.clone())),
+            CheckSource::Interface(_) | CheckSource::Elsewhere { .. } => {}
+        }
+        work.scripts.extend(own.scripts);
+        work.probes.extend(own.probes);
+        settings.insert(0, check);
     }
     for (instance, hooks) in instances.iter_mut().zip(hooks) {
         for (kind, script) in hooks {

@@ -6,9 +6,9 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::agent::jobs::HookKind;
-use crate::agent::settings::OnAllFail;
+use crate::agent::settings::{OnAllFail, OnFail};
 
-use super::check::Checks;
+use super::check::{self, Checks};
 use super::command::{self, Written};
 use super::fault::{Finding, Findings, Place, quoted};
 use super::instance::{Draft, Items, absent_or_bad};
@@ -186,17 +186,40 @@ pub(super) fn judge(drafts: &[Draft], checks: &Checks, out: &mut Findings) {
                         .help("one check either puts the instance in fault or lowers its priority"),
                 );
             }
-            if checks.whole && !checks.drafts.contains_key(name) {
-                out.fault(unknown(item, checks));
+            match checks.drafts.get(name) {
+                None if checks.whole => out.fault(unknown(&item.name, checks)),
+                None => {}
+                Some(check) => out_of_place(item, check, out),
             }
         }
     }
 }
 
-fn unknown(item: &UseDraft, checks: &Checks) -> Finding {
-    let name = &item.name.value;
+/// A weight of what cannot have one.
+fn out_of_place(item: &UseDraft, check: &check::Draft, out: &mut Findings) {
+    let Some(weight) = item.weight.given() else {
+        return;
+    };
+    let name = quoted(&item.name.value);
+    if check.is_file() {
+        let title = format!("check {name} is a file and has no weight");
+        out.fault(Finding::at(weight.place, title, "remove it").help(
+            "the number in the file is added to the priority as it is; write it into the file as it \
+             should count",
+        ));
+    } else if check.on_fail() == Some(OnFail::Handover) {
+        let title = format!("check {name} is to move the instance, and to lower its priority");
+        out.fault(Finding::at(weight.place, title, "remove it").help(
+            "or leave out `on_fail: handover` of the check: with a weight the election decides",
+        ));
+    }
+}
+
+/// For a check that is named and not there.
+pub(super) fn unknown(named: &At<String>, checks: &Checks) -> Finding {
+    let name = &named.value;
     let title = format!("there is no check {}", quoted(name));
-    let fault = |label: String| Finding::at(item.name.place, title.clone(), label);
+    let fault = |label: String| Finding::at(named.place, title.clone(), label);
     let names = || checks.drafts.keys().map(String::as_str);
     if let Some(near) = nearest(name, names()) {
         return fault(format!("write `{near}`"));

@@ -130,10 +130,13 @@ pub(super) static CHECK: Keys = Keys {
         "host",
         "ca",
         "insecure",
+        "file",
+        "any",
+        "all",
+        "at_least",
+        "on_fail",
     ],
-    later: &[
-        "process", "systemd", "file", "arp", "all", "any", "at_least", "on_fail",
-    ],
+    later: &["process", "systemd", "arp"],
 };
 
 /// One entry of an instance's `checks`.

@@ -263,7 +263,8 @@ fn worked_out(
         let name = &sound.settings.name;
         settings.push(sound.settings.clone());
         match &sound.task {
-            Task::Interface => {}
+            Task::Interface(_) | Task::Combination(_) => {}
+            Task::File(path) => drop(work.files.insert(path.clone())),
             Task::Script(written) => {
                 work.scripts.insert(name.clone(), written.script.clone());
                 scripts.push((format!("check `{name}`"), written.clone()));

@@ -3,27 +3,25 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::ops::RangeInclusive;
 
 use serde::Serialize;
 
 use crate::agent::digest::fnv1a;
 use crate::agent::jobs::{HookKind, HookOwner};
 use crate::agent::settings::{
-    AddressSettings, Authentication, CheckSettings, CheckSource, CheckUse, ClusterSettings,
-    GroupSettings, InstanceSettings, Preempt, Settings,
+    AddressSettings, Authentication, CheckSettings, CheckUse, ClusterSettings, GroupSettings,
+    InstanceSettings, Preempt, Settings,
 };
-use crate::agent::status::CheckState;
 use crate::agent::values::{ChecksumForm, Family, NodeName, Version};
 
 use super::auth::KeyPaths;
+use super::check::print::EffectiveCheck;
 use super::duration;
 use super::emit;
 use super::host::HostSettings;
 use super::lease;
 use super::routing::print::{EffectiveRoute, EffectiveRule};
 use super::work::Work;
-use super::work::probe::{ProbeKind, Trust};
 
 /// Keys in the order in which people read them.
 #[derive(Serialize)]
@@ -150,48 +148,6 @@ struct EffectiveHook {
     timeout: String,
 }
 
-/// One kind; the options that are of it.
-#[derive(Serialize, Default)]
-#[cfg_attr(test, derive(serde::Deserialize, PartialEq, Debug))]
-struct EffectiveCheck {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    script: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tcp: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    http: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<Vec<EffectiveStatus>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    host: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ca: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    insecure: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    interface: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    interval: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    timeout: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rise: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fall: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    initial: Option<String>,
-}
-
-#[derive(Serialize)]
-#[cfg_attr(test, derive(serde::Deserialize, PartialEq, Debug))]
-#[serde(untagged)]
-enum EffectiveStatus {
-    Code(u16),
-    Range(String),
-}
-
 #[derive(Serialize)]
 #[cfg_attr(test, derive(serde::Deserialize, PartialEq, Debug))]
 struct EffectiveCluster {
@@ -227,8 +183,12 @@ pub(super) fn effective(
             effective_instance(instance, work, keys),
         )
     };
-    let check =
-        |check: &CheckSettings| (check.name.as_str().to_owned(), effective_check(check, work));
+    let check = |check: &CheckSettings| {
+        (
+            check.name.as_str().to_owned(),
+            EffectiveCheck::new(check, work),
+        )
+    };
     let group = |group: &GroupSettings| {
         let members = group.members.iter();
         let owner = HookOwner::Group(group.name.clone());
@@ -268,57 +228,6 @@ fn effective_cluster(cluster: &ClusterSettings, keys: &KeyPaths) -> EffectiveClu
         key_file: key_file.map_or_else(String::new, |path| path.to_string_lossy().into_owned()),
         listen: cluster.listen.to_string(),
         nodes: cluster.nodes.iter().map(node).collect(),
-    }
-}
-
-fn effective_check(check: &CheckSettings, work: &Work) -> EffectiveCheck {
-    let initial = check.initial.and_then(|state| match state {
-        CheckState::Up => Some("up".to_owned()),
-        CheckState::Down => Some("down".to_owned()),
-        CheckState::Unknown => None,
-    });
-    if let CheckSource::Interface(interface) = &check.source {
-        return EffectiveCheck {
-            interface: Some(interface.to_string()),
-            initial,
-            ..EffectiveCheck::default()
-        };
-    }
-    let mut out = EffectiveCheck {
-        interval: Some(duration::print(check.interval)),
-        timeout: Some(duration::print(check.timeout)),
-        rise: Some(check.rise),
-        fall: Some(check.fall),
-        initial,
-        ..EffectiveCheck::default()
-    };
-    if let Some(script) = work.scripts.get(&check.name) {
-        out.script = Some(script.command.clone());
-        out.user = script.user.clone();
-    }
-    match work.probes.get(&check.name).map(|probe| &probe.kind) {
-        None => {}
-        Some(ProbeKind::Tcp { target }) => out.tcp = Some(target.to_string()),
-        Some(ProbeKind::Http(http)) => {
-            out.http = Some(http.url.to_string());
-            out.status = Some(http.status.iter().map(effective_status).collect());
-            // An IPv6 address stands in brackets in a URL, and without here.
-            let host = http.host.as_ref();
-            out.host = host.map(|host| host.trim_matches(['[', ']']).to_owned());
-            match &http.trust {
-                Trust::System => {}
-                Trust::File(file) => out.ca = Some(file.to_string_lossy().into_owned()),
-                Trust::Anyone => out.insecure = Some(true),
-            }
-        }
-    }
-    out
-}
-
-fn effective_status(range: &RangeInclusive<u16>) -> EffectiveStatus {
-    match range.start() == range.end() {
-        true => EffectiveStatus::Code(*range.start()),
-        false => EffectiveStatus::Range(format!("{}-{}", range.start(), range.end())),
     }
 }
 

@@ -178,6 +178,13 @@ pub struct Check {
     pub against: u8,
     /// The first line of the last run's output, or why it failed.
     pub output: String,
+    /// `fault` or `handover`: what its failure means where it has no weight.
+    /// Empty from an agent that does not tell.
+    #[serde(default)]
+    pub on_fail: String,
+    /// What a file adds to the priority; absent where it is no file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<i64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -467,6 +474,8 @@ impl Check {
             duration_ms: milliseconds(check.duration),
             against: check.against,
             output: check.output.clone(),
+            on_fail: check.on_fail.name().to_owned(),
+            number: check.number.map(i64::from),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::agent::cluster::Refusal;
 use crate::agent::cluster::message::{CheckNews, Fitness, InstanceNews, ObstacleNews};
 use crate::agent::jobs::{CheckName, HookKind};
 use crate::agent::routing::{Route, RouteStatus, Rule, RuleStatus, TABLE_MAIN};
+use crate::agent::settings::OnFail;
 use crate::agent::status::{
     ActiveRouter, AddressStatus, CheckState, CheckStatus, Conflict, Counter, Counters, Drift,
     GroupStatus, HookStatus, InstanceStatus, Known, NodeStatus, Obstacle, PathStatus, PriorityTerm,
@@ -245,6 +246,8 @@ fn check(name: &str, state: CheckState, since_ms: u64, output: &str) -> CheckSta
         duration: Duration::from_micros(4_200),
         against: 0,
         output: output.to_owned(),
+        on_fail: OnFail::Fault,
+        number: None,
     }
 }
 

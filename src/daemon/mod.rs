@@ -200,6 +200,7 @@ async fn serve(
     let (results, done) = mpsc::channel(RESULTS);
     let mut work = Work::new(
         results,
+        reports.clone(),
         runtime_dir.to_owned(),
         identity.config_path.clone(),
     );

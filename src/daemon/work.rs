@@ -1,5 +1,5 @@
 //! Who carries out checks and hooks: probes are asked by a thread of ours,
-//! scripts and hooks are started by the runner.
+//! files are followed by another, scripts and hooks are started by the runner.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,35 +10,41 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::probes::Probes;
+use super::probes::files::Files;
 use crate::agent::event::Event;
 use crate::agent::jobs::{CheckName, Job, JobId, JobResult, Task, Verdict};
 use crate::config::{self, work::probe::Probe};
 use crate::runner::client::RunnerClient;
 
-/// Each of the two is started when something first needs it: a host without
-/// checks and hooks has neither.
+/// Each of the three is started when something first needs it: a host without
+/// checks and hooks has none.
 pub struct Work {
     results: mpsc::Sender<(JobId, JobResult)>,
+    reports: mpsc::Sender<Event<'static>>,
     runtime_dir: PathBuf,
     config_path: PathBuf,
     probes: BTreeMap<CheckName, Arc<Probe>>,
     prober: Option<Probes>,
     runner: Option<RunnerClient>,
+    files: Option<Files>,
 }
 
 impl Work {
     pub fn new(
         results: mpsc::Sender<(JobId, JobResult)>,
+        reports: mpsc::Sender<Event<'static>>,
         runtime_dir: PathBuf,
         config_path: PathBuf,
     ) -> Self {
         Self {
             results,
+            reports,
             runtime_dir,
             config_path,
             probes: BTreeMap::new(),
             prober: None,
             runner: None,
+            files: None,
         }
     }
 
@@ -48,6 +54,9 @@ impl Work {
         let scripts = !work.scripts.is_empty() || !work.hooks.is_empty();
         if self.prober.is_none() && !work.probes.is_empty() {
             self.prober = Some(Probes::start(self.results.clone())?);
+        }
+        if self.files.is_none() && !work.files.is_empty() {
+            self.files = Some(Files::start(self.reports.clone())?);
         }
         match &self.runner {
             // It reads the same file itself.
@@ -64,6 +73,9 @@ impl Work {
             None => {}
         }
         // Last: where something could not be started nothing has changed.
+        if let Some(files) = &self.files {
+            files.follow(work.files.clone());
+        }
         let probes = work.probes.iter();
         let probes = probes.map(|(name, probe)| (name.clone(), Arc::new(probe.clone())));
         self.probes = probes.collect();

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use vipward::agent::jobs::{CheckName, JobResult, Verdict};
-use vipward::agent::settings::{CheckSettings, CheckSource, CheckUse, InstanceSettings, Preempt};
+use vipward::agent::settings::{
+    CheckSettings, CheckSource, CheckUse, InstanceSettings, OnFail, Preempt,
+};
 use vipward::agent::status::{CheckState, Reason, StateName};
 use vipward::agent::values::{Family, InstanceId, InstanceName, Version, Vrid};
 
@@ -372,6 +374,7 @@ pub fn with_check(lab: &mut Lab, host: HostId, weight: Option<i16>) {
         rise: 1,
         fall: 1,
         initial: Some(CheckState::Up),
+        on_fail: OnFail::Fault,
     }];
     settings.instances[0].checks = vec![CheckUse { name, weight }];
 }

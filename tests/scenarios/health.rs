@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use vipward::agent::jobs::{CheckName, HookKind, Job, JobResult, Task, Verdict};
-use vipward::agent::settings::{CheckSettings, CheckSource, CheckUse, InstanceSettings};
+use vipward::agent::settings::{CheckSettings, CheckSource, CheckUse, InstanceSettings, OnFail};
 use vipward::agent::status::{CheckState, StateName};
 
 use crate::kit::host::Input;
@@ -25,6 +25,7 @@ fn check(name: &str) -> CheckSettings {
         rise: 2,
         fall: 3,
         initial: None,
+        on_fail: OnFail::Fault,
     }
 }
 

@@ -8,6 +8,7 @@ mod addresses;
 mod announcements;
 mod authentication;
 mod awaited_hooks;
+mod checks;
 mod clocks;
 mod double_claim;
 mod drains;

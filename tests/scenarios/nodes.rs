@@ -6,7 +6,7 @@ use vipward::agent::cluster::message::Fitness;
 use vipward::agent::jobs::CheckName;
 use vipward::agent::report::Fact;
 use vipward::agent::settings::{
-    CheckSettings, CheckSource, CheckUse, InstanceSettings, OnAllFail, OnConflict,
+    CheckSettings, CheckSource, CheckUse, InstanceSettings, OnAllFail, OnConflict, OnFail,
 };
 use vipward::agent::status::{NodeStatus, StateName};
 use vipward::agent::values::MacAddress;
@@ -308,6 +308,7 @@ fn kept_while_all_fail() {
             rise: 1,
             fall: 1,
             initial: None,
+            on_fail: OnFail::Fault,
         }];
     }
     lab.start_all();

@@ -1,7 +1,9 @@
 //! A new configuration: the difference is applied, the rest does not notice.
 
 use vipward::agent::jobs::{CheckName, JobResult, Verdict};
-use vipward::agent::settings::{CheckSettings, CheckSource, CheckUse, InstanceSettings, Settings};
+use vipward::agent::settings::{
+    CheckSettings, CheckSource, CheckUse, InstanceSettings, OnFail, Settings,
+};
 use vipward::agent::status::StateName;
 use vipward::agent::values::{InstanceId, InstanceName, Vrid};
 
@@ -198,6 +200,7 @@ fn check(name: &CheckName, interval: std::time::Duration) -> CheckSettings {
         rise: 2,
         fall: 3,
         initial: None,
+        on_fail: OnFail::Fault,
     }
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use vipward::agent::jobs::{CheckName, HookKind};
 use vipward::agent::settings::{
-    AddressSettings, CheckSettings, CheckSource, CheckUse, InstanceSettings, Preempt, Settings,
+    AddressSettings, CheckSettings, CheckSource, CheckUse, InstanceSettings, OnFail, Preempt,
+    Settings,
 };
 use vipward::agent::values::{Family, InstanceName, Lease, Version, Vrid};
 
@@ -393,6 +394,7 @@ fn settings(groups: &[Group], host: usize, hosts: usize, unit: Duration) -> Sett
         rise: 2,
         fall: 3,
         initial: None,
+        on_fail: OnFail::Fault,
     };
     let node = ["A", "B", "C", "D", "E"].get(host).expect("few hosts");
     Settings {

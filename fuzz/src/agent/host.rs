@@ -6,7 +6,7 @@ use std::time::Duration;
 use vipward::agent::Agent;
 use vipward::agent::action::Action;
 use vipward::agent::event::{
-    Added, Claim, Event, InterfaceAddress, InterfaceState, NotRenewed, NotSent, Removed,
+    Added, Claim, Event, FileRead, InterfaceAddress, InterfaceState, NotRenewed, NotSent, Removed,
 };
 use vipward::agent::jobs::{JobId, JobResult, Verdict};
 use vipward::agent::settings::Settings;
@@ -15,7 +15,7 @@ use vipward::agent::values::{AddressIndex, Family, InstanceId, MacAddress};
 
 use super::ledger::{Kind, Ledger};
 use super::packet::{heard, listed, octets};
-use super::plan::{INTERFACES, interface, own_ipv4, own_ipv6, pooled};
+use super::plan::{FILE, INTERFACES, interface, own_ipv4, own_ipv6, pooled};
 use super::script::{Pause, Seen, Sent, Step};
 
 /// Wake-ups at one moment: a few deadlines may follow from each other, and
@@ -133,6 +133,7 @@ impl Host {
                 solicited,
             } => self.claim(which, address, who, solicited),
             Step::Job { which, outcome } => self.job(which, outcome),
+            Step::UnaskedJob(read @ 0xf000..) => self.read(read & 0xfff),
             Step::UnaskedJob(job) => {
                 let job = JobId(u64::from(job));
                 if !self.ledger.jobs.contains(&job) {
@@ -146,6 +147,16 @@ impl Host {
             Step::Stop => self.tell(Event::Stop),
             Step::StopNow => self.tell(Event::StopNow),
         }
+    }
+
+    /// The file says something else, or nothing.
+    fn read(&mut self, said: u16) {
+        let number = match said {
+            0x800.. => Err("no number".to_owned()),
+            said => Ok(i64::from(said) - 0x400),
+        };
+        let path = FILE.into();
+        self.tell(Event::FileRead(FileRead { path, number }));
     }
 
     fn end_of(&self, pause: Pause) -> Instant {

@@ -138,6 +138,7 @@ impl Ledger {
             | Event::RoutingChanged { .. }
             | Event::LinkChanged { .. }
             | Event::Routing(_)
+            | Event::FileRead(_)
             | Event::Claim { .. }
             | Event::Reload(_)
             | Event::Order { .. }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use arbitrary::Arbitrary;
 use vipward::agent::jobs::{CheckName, HookKind};
 use vipward::agent::settings::{
-    AddressSettings, AnnounceSettings, CheckSettings, CheckSource, CheckUse, InstanceSettings,
-    Preempt, Settings,
+    AddressSettings, AnnounceSettings, CheckSettings, CheckSource, CheckUse, Combination,
+    InstanceSettings, OnFail, Preempt, Settings,
 };
 use vipward::agent::status::CheckState;
 use vipward::agent::values::{
@@ -116,7 +116,9 @@ impl Plan {
 
 const INTERVALS_CS: [u16; 8] = [1, 2, 10, 50, 100, 100, 1000, 4095];
 const INTERVALS_S: [u8; 4] = [1, 1, 3, 255];
-const CHECKS: [&str; 2] = ["script", "uplink"];
+const CHECKS: [&str; 4] = ["script", "uplink", "file", "all"];
+/// What the check of that name follows.
+pub const FILE: &str = "/run/priority";
 
 impl InstancePlan {
     fn bit(&self, place: u8) -> bool {
@@ -222,11 +224,13 @@ impl InstancePlan {
 
     fn checks(&self) -> Vec<CheckUse> {
         let used = CHECKS.iter().enumerate();
-        let used = used.filter(|(place, _)| self.checks >> place & 1 == 1);
+        // The third bit is for the weight.
+        let bits = self.checks & 3 | self.checks >> 1 & !3;
+        let used = used.filter(|(place, _)| bits >> place & 1 == 1);
         let weight = self.checks & 4 != 0;
         let check_use = |name: &str| CheckUse {
             name: CheckName::new(name),
-            weight: weight.then_some(if self.bit(6) { -254 } else { -50 }),
+            weight: (weight && name != "file").then_some(if self.bit(6) { -254 } else { -50 }),
         };
         used.map(|(_, name)| check_use(name)).collect()
     }
@@ -260,7 +264,16 @@ impl CheckPlan {
                 question: (self.initial >> 7).to_string(),
             },
             CheckSource::Interface(interface(1)),
+            CheckSource::File(FILE.into()),
+            CheckSource::Combination(Combination {
+                needed: 1 + usize::from(self.counts >> 5 & 1),
+                members: ["script", "uplink"].map(CheckName::new).into(),
+            }),
         ];
+        let on_fail = match self.initial >> 4 & 3 {
+            3 => OnFail::Handover,
+            _ => OnFail::Fault,
+        };
         let each = CHECKS
             .iter()
             .zip(sources)
@@ -272,6 +285,7 @@ impl CheckPlan {
                 rise: 1 + self.counts % 4,
                 fall: 1 + self.counts / 64,
                 initial,
+                on_fail,
             });
         each.collect()
     }

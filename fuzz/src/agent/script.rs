@@ -53,6 +53,7 @@ pub enum Step {
         which: u8,
         outcome: u8,
     },
+    /// The highest 4,096 are a file that was read.
     UnaskedJob(u16),
     Reload(Plan),
     Stop,

@@ -13,7 +13,7 @@ pub(in crate::agent) struct Bond {
     pub leads: bool,
     /// Some member has a hook before its addresses.
     pub awaits: bool,
-    /// What failing checks of any member add to the priority of each: the
+    /// What checks of any member may add to the priority of each: the
     /// members' own, and those of their mates.
     pub weights: Vec<CheckUse>,
 }
@@ -37,7 +37,7 @@ impl VirtualRouter {
         self.bond = bond;
     }
 
-    /// Weighted checks that count for every member of its group.
+    /// Checks whose terms count for every member of its group.
     pub fn weights(&self) -> &[CheckUse] {
         &self.bond.weights
     }

@@ -3,7 +3,6 @@
 use super::*;
 use crate::agent::jobs::{HookCall, HookKind, JobId, JobResult};
 use crate::agent::settings::CheckUse;
-use crate::agent::status::CheckState;
 
 /// The words that hooks know, which are keepalived's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,23 +51,25 @@ impl VirtualRouter {
         self.move_down_timer(turn.now, before);
     }
 
-    /// The base with the terms of the checks that fail, within 1..=254; an
-    /// owner's stays 255.
+    /// The base with the terms of the checks that fail and of the files,
+    /// within 1..=254; an owner's stays 255.
     pub(super) fn weigh(&mut self, turn: &mut Turn<'_>) {
-        let failing = |check: &&CheckUse| {
-            let verdict = turn.world.check(&check.name);
-            verdict.is_some_and(|verdict| verdict.state == CheckState::Down)
+        let delta = |check: &CheckUse| {
+            let verdict = turn.world.check(&check.name)?;
+            match verdict.number {
+                Some(number) => (number != 0).then_some(number),
+                None => check.weight.filter(|_| verdict.fails()),
+            }
         };
         // In a group those of every member count, so that all stay equal.
         let listed = match self.bond.grouped {
             true => &self.bond.weights,
             false => &self.settings.checks,
         };
-        let terms = listed.iter().filter(failing);
-        let terms = terms.filter_map(|check| {
+        let terms = listed.iter().filter_map(|check| {
             Some(PriorityTerm {
                 source: format!("check {}", check.name),
-                delta: check.weight?,
+                delta: delta(check)?,
             })
         });
         self.terms = terms.collect();

@@ -4,7 +4,8 @@
 pub mod parse;
 pub mod probe;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::agent::jobs::{CheckName, HookKind, HookOwner};
@@ -29,5 +30,7 @@ pub struct Script {
 pub struct Work {
     pub scripts: BTreeMap<CheckName, Script>,
     pub probes: BTreeMap<CheckName, Probe>,
+    /// Files whose numbers are added to priorities.
+    pub files: BTreeSet<PathBuf>,
     pub hooks: BTreeMap<(HookOwner, HookKind), Script>,
 }

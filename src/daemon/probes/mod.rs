@@ -2,9 +2,11 @@
 //! server that hangs, floods or lies costs the protocol thread nothing.
 
 mod connect;
+pub mod files;
 mod http;
 mod outcome;
 mod resolve;
+mod small_file;
 mod tls;
 
 use std::convert::Infallible;

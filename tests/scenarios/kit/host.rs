@@ -7,7 +7,9 @@ use std::rc::Rc;
 use vipward::agent::Agent;
 use vipward::agent::action::Action;
 use vipward::agent::cluster::LinkEvent;
-use vipward::agent::event::{Added, Claim, Event, InterfaceState, NotRenewed, NotSent, Removed};
+use vipward::agent::event::{
+    Added, Claim, Event, FileRead, InterfaceState, NotRenewed, NotSent, Removed,
+};
 use vipward::agent::jobs::{Job, JobId, JobResult};
 use vipward::agent::moves::Order;
 use vipward::agent::routing::{Change, Effect, RoutingIndex, RoutingState};
@@ -113,6 +115,7 @@ pub enum Input {
         job: JobId,
         result: JobResult,
     },
+    FileRead(FileRead),
     Reload(Box<Settings>),
     /// Of an operator.
     Order {
@@ -145,6 +148,7 @@ impl Input {
             | Input::LinkChanged { .. }
             | Input::Stop
             | Input::Done { .. }
+            | Input::FileRead(_)
             | Input::Reload(_)
             | Input::Order { .. }
             | Input::Kept { .. }
@@ -224,6 +228,7 @@ impl Input {
             Input::LinkChanged { instance, outcome } => Event::LinkChanged { instance, outcome },
             Input::Stop => Event::Stop,
             Input::Done { job, result } => Event::JobDone { job, result },
+            Input::FileRead(read) => Event::FileRead(read),
             Input::Reload(settings) => Event::Reload(settings),
             Input::Order {
                 ticket,
@@ -313,6 +318,7 @@ impl Input {
             }
             Input::Stop => "is told to stop".to_owned(),
             Input::Done { job, result } => format!("job {} ended: {:?}", job.0, result.verdict),
+            Input::FileRead(read) => format!("reads {}: {:?}", read.path.display(), read.number),
             Input::Reload(_) => "is given a new configuration".to_owned(),
             Input::Order { order, .. } => format!("is ordered: {order:?}"),
             Input::Kept { outcome, .. } => format!("has written that down: {outcome:?}"),

@@ -225,6 +225,7 @@ pub fn told(lab: &mut Lab, id: HostId, input: &Input) {
         | Input::Socket { .. }
         | Input::Unleased { .. }
         | Input::Done { .. }
+        | Input::FileRead(_)
         | Input::Order { .. }
         | Input::Kept { .. }
         | Input::Clock(_)
