@@ -109,14 +109,22 @@ fn own_address(
     addresses: &BTreeMap<IpAddr, &InstanceName>,
 ) -> Option<Finding> {
     let host = match &probe.kind {
-        ProbeKind::Tcp { target } => &target.host,
-        ProbeKind::Http(http) => &http.url.target().host,
+        ProbeKind::Tcp { target } => target.host.clone(),
+        ProbeKind::Http(http) => http.url.target().host.clone(),
+        ProbeKind::Ping { target, .. } => target.clone(),
+        ProbeKind::Arp { target, .. } => Host::Address(*target),
+        ProbeKind::Dns(dns) => Host::Address(dns.server.ip()),
+        ProbeKind::Process(_)
+        | ProbeKind::Unit { .. }
+        | ProbeKind::Disk(_)
+        | ProbeKind::Pressure(_)
+        | ProbeKind::LinkErrors { .. } => return None,
     };
     let address = match host {
         Host::Address(address) => address,
         Host::Name(_) => return None,
     };
-    let instance = addresses.get(address)?;
+    let instance = addresses.get(&address)?;
     let title = format!("check `{}` asks a virtual address", sound.settings.name);
     let label = format!("{address} is kept by instance `{instance}`");
     Some(Finding::at(place, title, label).help(

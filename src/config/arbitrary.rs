@@ -1,7 +1,7 @@
 //! Checks, hooks and what they run, for the properties.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proptest::collection::vec;
@@ -13,7 +13,10 @@ use super::check::Task;
 use super::command::Written;
 use super::fault::Sources;
 use super::properties::interface;
-use super::work::probe::{HostPort, HttpProbe, Probe, ProbeKind, Trust};
+use super::work::probe::{
+    Average, Bytes, DiskProbe, DnsProbe, HostPort, HttpProbe, Percent, PressureProbe, Probe,
+    ProbeKind, ProcessProbe, Resource, Room, Stalled, Trust,
+};
 use super::work::{self, Script, Work};
 use super::{check, yaml};
 use crate::agent::jobs::{CheckName, HookKind, HookOwner};
@@ -142,6 +145,80 @@ fn http() -> impl Strategy<Value = HttpProbe> {
     })
 }
 
+fn local() -> impl Strategy<Value = ProbeKind> {
+    let path = || select(vec!["/run/x.pid", "/a: b", "/var/lib/db"]).prop_map(PathBuf::from);
+    let address = || select(vec!["192.0.2.254", "2001:db8::1"]).prop_map(|a| a.parse().unwrap());
+    let percent = || (1..=10_000u16).prop_map(Percent);
+    let names = vec!["haproxy", "Web Content", "a: b", "no", "1e3"];
+    let process = (
+        select(names),
+        option::of(path()),
+        0..9u32,
+        option::of(0..9u32),
+    );
+    let units = vec!["haproxy.service", "getty@tty1.service", "a\\x2db.mount"];
+    let hosts = vec!["192.0.2.254", "2001:db8::1", "gw.example.net"];
+    let room = prop_oneof![
+        percent().prop_map(Room::Percent),
+        (1..=1 << 20u64).prop_map(|kib| Room::Bytes(Bytes(kib << 10))),
+    ];
+    let servers = vec!["127.0.0.1:53", "[::1]:5353"];
+    prop_oneof![
+        process.prop_map(|(name, pid_file, min, more)| {
+            let counted = pid_file.is_none();
+            ProbeKind::Process(ProcessProbe {
+                name: Some(name.to_owned()),
+                pid_file,
+                min: if counted { min } else { 1 },
+                max: more.filter(|_| counted).map(|more| min + more),
+            })
+        }),
+        path().prop_map(|path| ProbeKind::Process(ProcessProbe {
+            name: None,
+            pid_file: Some(path),
+            min: 1,
+            max: None,
+        })),
+        select(units).prop_map(|name| ProbeKind::Unit {
+            name: name.to_owned()
+        }),
+        (address(), interface())
+            .prop_map(|(target, interface)| ProbeKind::Arp { target, interface }),
+        (select(hosts), option::of(interface())).prop_map(|(host, interface)| ProbeKind::Ping {
+            target: work::parse::ping(host).unwrap(),
+            interface,
+        }),
+        (select(servers), option::of(address())).prop_map(|(server, expect)| {
+            let (name, server) = ("www.example.net".to_owned(), server.parse().unwrap());
+            ProbeKind::Dns(DnsProbe {
+                name,
+                server,
+                expect,
+            })
+        }),
+        (path(), room, option::of(percent())).prop_map(|(path, room, inodes)| {
+            let free = Some(room);
+            ProbeKind::Disk(DiskProbe { path, free, inodes })
+        }),
+        (
+            select(Resource::ALL.to_vec()),
+            select(Stalled::ALL.to_vec()),
+            select(Average::ALL.to_vec()),
+            percent(),
+        )
+            .prop_map(|(resource, stalled, average, above)| {
+                ProbeKind::Pressure(PressureProbe {
+                    resource,
+                    stalled,
+                    average,
+                    above,
+                })
+            }),
+        (interface(), 0..=1_000_000u32)
+            .prop_map(|(interface, above)| ProbeKind::LinkErrors { interface, above }),
+    ]
+}
+
 fn asked() -> impl Strategy<Value = Asked> {
     prop_oneof![
         interface().prop_map(|interface| Asked::Followed(CheckSource::Interface(interface))),
@@ -154,6 +231,7 @@ fn asked() -> impl Strategy<Value = Asked> {
         (command(), user()).prop_map(|(command, user)| Asked::Script(command, user)),
         host_and_port().prop_map(|target| Asked::Probe(ProbeKind::Tcp { target })),
         http().prop_map(|http| Asked::Probe(ProbeKind::Http(http))),
+        local().prop_map(Asked::Probe),
     ]
 }
 

@@ -130,13 +130,31 @@ pub(super) static CHECK: Keys = Keys {
         "host",
         "ca",
         "insecure",
+        "process",
+        "pid_file",
+        "min",
+        "max",
+        "systemd",
+        "arp",
+        "ping",
+        "dns",
+        "server",
+        "expect",
+        "disk",
+        "free",
+        "inodes",
+        "pressure",
+        "stalled",
+        "average",
+        "above",
+        "link_errors",
         "file",
         "any",
         "all",
         "at_least",
         "on_fail",
     ],
-    later: &["process", "systemd", "arp"],
+    later: &[],
 };
 
 /// One entry of an instance's `checks`.
@@ -216,7 +234,7 @@ static SECTIONS: [&Keys; 16] = [
 ];
 
 /// What keepalived calls things, and what to write here.
-const KEEPALIVED: [(&str, &str); 37] = [
+const KEEPALIVED: [(&str, &str); 40] = [
     ("auth_pass", "write `auth: { password: ... }`"),
     ("auth_hmac", "write `auth: { keys: { 1: /path/to/key } }`"),
     ("vrrp_instance", "name it under `instances`"),
@@ -254,6 +272,18 @@ const KEEPALIVED: [(&str, &str); 37] = [
         "remove it: the election decides who starts as Active",
     ),
     ("vrrp_script", "name it under `checks`"),
+    (
+        "track_process",
+        "write a check `{ process: haproxy }` and list it in `checks`",
+    ),
+    (
+        "vrrp_track_process",
+        "write a check `{ process: haproxy }` under `checks`",
+    ),
+    (
+        "track_file",
+        "write a check `{ file: /run/vipward/priority }` and list it in `checks`",
+    ),
     ("track_script", "write `checks`"),
     (
         "track_interface",

@@ -4,4 +4,5 @@ pub mod advertisement;
 pub mod announcement;
 pub mod authentication;
 mod checksum;
+pub mod echo;
 pub mod link;

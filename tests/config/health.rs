@@ -1,13 +1,17 @@
 //! Checks and hooks: what a file comes to, beyond its messages.
 
 use std::cell::RefCell;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use vipward::agent::jobs::{CheckName, HookKind, HookOwner};
-use vipward::agent::settings::{CheckSettings, CheckSource, CheckUse};
+use vipward::agent::settings::{CheckSettings, CheckSource, CheckUse, Combination, OnFail};
 use vipward::agent::status::CheckState;
 use vipward::agent::values::InstanceName;
-use vipward::config::work::probe::{HttpProbe, Probe, ProbeKind, Trust};
+use vipward::config::work::probe::{
+    Average, Bytes, DiskProbe, DnsProbe, HttpProbe, Percent, PressureProbe, Probe, ProbeKind,
+    ProcessProbe, Resource, Room, Stalled, Trust,
+};
 use vipward::config::work::{Script, parse};
 use vipward::config::{self, Loaded, inspect_scripts};
 
@@ -119,7 +123,7 @@ fn what_is_written_arrives() {
     assert_eq!(check(&loaded, "a").initial, Some(CheckState::Up));
     let probe = |name: &str| match &loaded.work.probes[&CheckName::new(name)].kind {
         ProbeKind::Http(probe) => probe.clone(),
-        ProbeKind::Tcp { .. } => panic!("{name}"),
+        other => panic!("{name}: {other:?}"),
     };
     let z = probe("z");
     assert_eq!(
@@ -159,6 +163,28 @@ fn a_question_is_equal_when_what_is_asked_is() {
         "http: \"https://a/\", ca: /a",
         "http: \"http://a/\", host: b",
         "http: \"http://a/\", status: 200",
+        "process: a",
+        "process: b",
+        "process: a, min: 2",
+        "process: a, max: 2",
+        "pid_file: /a",
+        "process: a, pid_file: /a",
+        "systemd: a.service",
+        "arp: 192.0.2.254, interface: eth0",
+        "arp: 192.0.2.254, interface: eth1",
+        "ping: 192.0.2.254",
+        "ping: 192.0.2.254, interface: eth0",
+        "dns: a, server: 127.0.0.1",
+        "dns: a, server: \"127.0.0.1:54\"",
+        "dns: a, server: 127.0.0.1, expect: 192.0.2.80",
+        "disk: /a, free: 10%",
+        "disk: /a, inodes: 10%",
+        "disk: /a, free: 10GiB",
+        "pressure: cpu, above: 10%",
+        "pressure: cpu, above: 10%, stalled: full",
+        "pressure: cpu, above: 10%, average: 60s",
+        "link_errors: eth0, above: 10",
+        "link_errors: eth0, above: 11",
     ];
     let asked: std::collections::BTreeSet<String> = different.map(question).into();
     assert_eq!(asked.len(), different.len());
@@ -175,9 +201,91 @@ fn a_question_is_equal_when_what_is_asked_is() {
             "http: \"http://a\"",
             "http: \"HTTP://a:80/\", status: [200-299]",
         ),
+        ("process: a", "process: a, min: 1, on_fail: handover"),
+        ("dns: a, server: \"::1\"", "dns: a, server: \"[::1]:53\""),
+        ("disk: /a, free: 1024MiB", "disk: /a, free: 1GiB"),
     ] {
         assert_eq!(question(one), question(other));
     }
+}
+
+#[test]
+fn what_is_not_run_comes_from_elsewhere() {
+    let loaded = loaded(
+        "    checks: [flag, most, outer]\n",
+        "checks:\n  flag: { file: /run/n }\n  x: { tcp: \"a:1\", on_fail: handover }\n  \
+         y: { tcp: \"a:2\" }\n  z: { tcp: \"a:3\" }\n  unused: { any: [x] }\n  \
+         most: { at_least: { 2: [z, y, x] }, initial: down }\n  inner: { any: [x] }\n  \
+         outer: { all: [inner, y], on_fail: handover }\n",
+    );
+    let names = loaded.settings.checks.iter().map(|c| c.name.as_str());
+    let names: Vec<&str> = names.collect();
+    assert_eq!(names, ["flag", "inner", "most", "outer", "x", "y", "z"]);
+    assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
+    let combined = |needed, members: &[&str]| {
+        let members = members.iter().map(|name| CheckName::new(name)).collect();
+        CheckSource::Combination(Combination { needed, members })
+    };
+    let source = |name| check(&loaded, name).source.clone();
+    assert_eq!(source("flag"), CheckSource::File("/run/n".into()));
+    assert_eq!(source("most"), combined(2, &["z", "y", "x"]));
+    assert_eq!(source("inner"), combined(1, &["x"]));
+    assert_eq!(source("outer"), combined(2, &["inner", "y"]));
+    assert_eq!(check(&loaded, "most").initial, Some(CheckState::Down));
+    let on_fail = |name| check(&loaded, name).on_fail;
+    assert_eq!(
+        (on_fail("outer"), on_fail("most")),
+        (OnFail::Handover, OnFail::Fault)
+    );
+    assert_eq!(loaded.work.files, [PathBuf::from("/run/n")].into());
+    assert_eq!(loaded.work.probes.len(), 3);
+    let again = config::parse("c.yaml".as_ref(), &loaded.effective, "lb1").unwrap();
+    assert_eq!(
+        (&again.settings, &again.work),
+        (&loaded.settings, &loaded.work)
+    );
+}
+
+#[test]
+fn checks_of_this_host_arrive() {
+    let loaded = checks(
+        "  a: { process: x, max: 0 }\n  b: { pid_file: /p }\n  c: { ping: \"fe80::1\", interface: eth0 }\n  \
+         d: { dns: n.example, server: \"::1\", expect: 10.0.0.1 }\n  \
+         e: { pressure: io, above: 2.5% }\n  f: { disk: /, free: 5GiB, inodes: 1% }\n",
+    );
+    let probe = |name: &str| loaded.work.probes[&CheckName::new(name)].kind.clone();
+    let process = |name: Option<&str>, pid_file: Option<&str>, min, max| {
+        ProbeKind::Process(ProcessProbe {
+            name: name.map(str::to_owned),
+            pid_file: pid_file.map(PathBuf::from),
+            min,
+            max,
+        })
+    };
+    assert_eq!(probe("a"), process(Some("x"), None, 0, Some(0)));
+    assert_eq!(probe("b"), process(None, Some("/p"), 1, None));
+    let target = parse::ping("fe80::1").unwrap();
+    let interface = Some("eth0".parse().unwrap());
+    assert_eq!(probe("c"), ProbeKind::Ping { target, interface });
+    let dns = DnsProbe {
+        name: "n.example".into(),
+        server: "[::1]:53".parse().unwrap(),
+        expect: Some([10, 0, 0, 1].into()),
+    };
+    assert_eq!(probe("d"), ProbeKind::Dns(dns));
+    let pressure = PressureProbe {
+        resource: Resource::Io,
+        stalled: Stalled::Some,
+        average: Average::TenSeconds,
+        above: Percent(250),
+    };
+    assert_eq!(probe("e"), ProbeKind::Pressure(pressure));
+    let disk = DiskProbe {
+        path: "/".into(),
+        free: Some(Room::Bytes(Bytes(5 << 30))),
+        inodes: Some(Percent(100)),
+    };
+    assert_eq!(probe("f"), ProbeKind::Disk(disk));
 }
 
 #[test]
@@ -205,6 +313,7 @@ fn the_digest_tells_every_difference() {
         "a: { script: [/bin/a, b], user: u, timeout: 500ms, fall: 2 }",
         "a: { script: [/bin/a, b], user: u, timeout: 500ms, initial: up }",
         "a: { interface: eth1 }",
+        "a: { script: [/bin/a, b], user: u, timeout: 500ms, on_fail: handover }",
     ];
     let digest = |check: &&str| checks(&format!("  {check}\n")).digest;
     let mut digests: std::collections::BTreeSet<String> =
@@ -214,7 +323,7 @@ fn the_digest_tells_every_difference() {
     }
     let weighted = "    checks: [{ name: a, weight: -5 }]\n";
     digests.insert(loaded(weighted, &format!("checks:\n  {}\n", base[0])).digest);
-    assert_eq!(digests.len(), 13);
+    assert_eq!(digests.len(), 14);
     let cluster = |key: &str, listen: &str, second: &str| {
         let nodes = format!("lb1: [10.0.0.1], lb2: [{second}]");
         let cluster = format!("key_file: {key}, listen: \"{listen}\", nodes: {{ {nodes} }}");
@@ -230,7 +339,7 @@ fn the_digest_tells_every_difference() {
         loaded("    on_conflict: yield\n", "").digest,
         loaded("    on_all_fail: keep\n", "").digest,
     ]);
-    assert_eq!(digests.len(), 21);
+    assert_eq!(digests.len(), 22);
 }
 
 #[test]

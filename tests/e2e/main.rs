@@ -25,6 +25,7 @@ mod agent_link_files;
 mod agent_link_moves;
 mod agent_moves;
 mod agent_owner;
+mod agent_local_checks;
 mod agent_preempt;
 mod agent_reload;
 mod agent_routes;
@@ -102,6 +103,7 @@ fn main() -> ExitCode {
     trials.extend(agent_link_moves::trials());
     trials.extend(agent_moves::trials());
     trials.extend(agent_owner::trials());
+    trials.extend(agent_local_checks::trials());
     trials.extend(agent_preempt::trials());
     trials.extend(agent_reload::trials());
     trials.extend(agent_routes::trials());

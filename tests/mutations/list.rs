@@ -38,7 +38,8 @@ const HOLDINGS: &str = "src/agent/holdings/holding.rs";
 const LEASES: &str = "src/agent/holdings/leases.rs";
 const ORDER: &str = "src/agent/holdings/order.rs";
 const LADDER: &str = "src/agent/ladder.rs";
-const CHECKS: &str = "src/agent/checks.rs";
+const CHECKS: &str = "src/agent/checks/check.rs";
+const COMBINATION: &str = "src/agent/checks/combination.rs";
 const HOOKS: &str = "src/agent/hooks.rs";
 const ANNOUNCER: &str = "src/agent/announcer.rs";
 const SCHEDULE: &str = "src/agent/schedule.rs";
@@ -375,8 +376,32 @@ pub const MUTATIONS: &[Mutation] = &[
     fault(
         "a failing check without weight is no obstacle",
         OBSTACLES,
-        "self.add(Gravity::Blocks, \"check-failed\", source, text);",
-        "self.add(Gravity::Shows, \"check-failed\", source, text);",
+        "self.check(Gravity::Blocks, \"check-failed\", &check.name, &verdict.text);",
+        "self.check(Gravity::Shows, \"check-failed\", &check.name, &verdict.text);",
+    ),
+    fault(
+        "an early warning takes the addresses",
+        OBSTACLES,
+        "self.check(Gravity::Shows, \"early-warning\", name, text);",
+        "self.check(Gravity::Blocks, \"early-warning\", name, text);",
+    ),
+    fault(
+        "a combination is content with one member less",
+        COMBINATION,
+        "        let state = if up >= combination.needed {",
+        "        let state = if up + 1 >= combination.needed {",
+    ),
+    fault(
+        "a combination does not follow",
+        COMBINATION,
+        "                changed |= check.amount_to(turn, state, text);",
+        "                changed |= false && check.amount_to(turn, state, text);",
+    ),
+    fault(
+        "a file that lost its number keeps it",
+        CHECKS,
+        "            Err(why) => (CheckState::Down, 0, why.clone()),",
+        "            Err(why) => (CheckState::Down, self.number.unwrap_or(0), why.clone()),",
     ),
     fault(
         "hooks of old transitions are kept",

@@ -20,8 +20,19 @@ use vipward::daemon::probes::{Probes, QUEUE_MAX, REDIRECTS_MAX, UNDER_WAY_MAX};
 
 mod bounds;
 mod connecting;
+mod files;
 mod http;
+mod local;
+mod names;
+// What the end-to-end trials have already; not all of it is used here.
+#[allow(dead_code)]
+#[path = "../e2e/lab/namespace.rs"]
+mod namespace;
+mod segment;
 mod tls;
+#[allow(dead_code)]
+#[path = "../e2e/lab/tools.rs"]
+mod tools;
 
 /// More than any probe here needs, on a busy machine too.
 const ENOUGH: Duration = Duration::from_secs(10);

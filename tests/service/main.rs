@@ -14,6 +14,7 @@ mod scripts;
 mod shutdown;
 mod start;
 mod stop;
+mod units;
 
 use lab::isolation;
 
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         death::TESTS,
         shutdown::TESTS,
         stop::TESTS,
+        units::TESTS,
     ]
     .concat()
     .into_iter()

@@ -16,7 +16,7 @@ pub const TESTS: &[Test] = &[
 
 /// Some of everything: both families, an address that shares its subnet with
 /// another, all kinds of checks, a hook, announcements of our own.
-const WORK: &str = "    checks: [ran, opens, named, page, up]
+const WORK: &str = "    checks: [ran, opens, named, page, up, proc, pids, unit, arp4, arp6, echo4, echo6, room, stall, errors, most, { name: names, weight: -1 }, flag]
     hooks: { change: [/usr/local/bin/told] }
     announce: { repeat: 2, delay: 1s, refresh: 1s }
 checks:
@@ -25,6 +25,19 @@ checks:
   named: { tcp: \"localhost:8080\", interval: 2s, timeout: 2s }
   page: { http: \"http://localhost:8080/\", interval: 2s, timeout: 2s }
   up: { interface: eth0 }
+  proc: { process: systemd, interval: 2s, timeout: 2s }
+  pids: { pid_file: /run/vipward/one, interval: 2s, timeout: 2s }
+  unit: { systemd: page.service, interval: 2s, timeout: 2s }
+  arp4: { arp: 192.0.2.9, interface: eth0, interval: 2s, timeout: 2s }
+  arp6: { arp: \"2001:db8::9\", interface: eth0, interval: 2s, timeout: 2s }
+  echo4: { ping: 192.0.2.9, interval: 2s, timeout: 2s }
+  echo6: { ping: \"2001:db8::9\", interface: eth0, interval: 2s, timeout: 2s }
+  names: { dns: www.example.net, server: 127.0.0.1, interval: 2s, timeout: 2s }
+  room: { disk: /, free: 1KiB, inodes: 0.01%, interval: 2s, timeout: 2s }
+  stall: { pressure: cpu, above: 100%, interval: 2s, timeout: 2s }
+  errors: { link_errors: eth0, above: 1000, interval: 2s, timeout: 2s }
+  most: { at_least: { 2: [proc, unit, names] } }
+  flag: { file: /run/vipward/number }
 control: { read_group: vipward }
 ";
 
@@ -91,10 +104,14 @@ fn it_refuses_nothing() {
         crate::lab::write(&machine.root().join(&unit[1..]), SERVER);
         machine.edit("vipward.service", DEADLY);
         machine.configure(&with_neighbours(machine));
+        machine.sh("mkdir -p /run/vipward; echo 1 >/run/vipward/one; echo 3 >/run/vipward/number");
         machine.sh("systemctl start page vipward");
     }
     pair.lb1.wait_active();
-    for name in ["ran", "opens", "named", "page", "up"] {
+    for name in [
+        "ran", "opens", "named", "page", "up", "proc", "pids", "unit", "arp4", "arp6", "echo4",
+        "echo6", "room", "stall", "errors", "most", "flag",
+    ] {
         wait(&format!("check {name} to be up"), LONG, || {
             pair.lb1.check(name, |check| check["state"] == "up")
         });

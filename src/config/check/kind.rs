@@ -10,6 +10,14 @@ pub(super) enum Kind {
     Tcp,
     Http,
     Interface,
+    Process,
+    Systemd,
+    Arp,
+    Ping,
+    Dns,
+    Disk,
+    Pressure,
+    LinkErrors,
     File,
     Any,
     All,
@@ -31,32 +39,50 @@ enum Way {
 /// For those that are run.
 const TIMES: [&str; 4] = ["interval", "timeout", "rise", "fall"];
 
-/// Options, whose they are, and why nobody else's.
-const OPTIONS: [(&str, &[Kind], &str); 4] = [
+const PAGES: &str = "only a web server is asked for a page";
+const LIMITS: &str = "nothing else is measured against a limit of that name";
+
+/// Options, whose they are, and why nobody else's. `interface` is a kind where
+/// it stands alone.
+const OPTIONS: [(&str, &[Kind], &str); 14] = [
+    ("status", &[Kind::Http], PAGES),
+    ("host", &[Kind::Http], PAGES),
+    ("ca", &[Kind::Http], PAGES),
+    ("insecure", &[Kind::Http], PAGES),
+    ("pid_file", &[Kind::Process], "nothing else is a process"),
+    ("min", &[Kind::Process], "nothing else is counted"),
+    ("max", &[Kind::Process], "nothing else is counted"),
     (
-        "status",
-        &[Kind::Http],
-        "only a web server is asked for a page",
+        "server",
+        &[Kind::Dns],
+        "the others ask the host's own resolver",
     ),
     (
-        "host",
-        &[Kind::Http],
-        "only a web server is asked for a page",
+        "expect",
+        &[Kind::Dns],
+        "nothing else is resolved to be compared",
     ),
-    ("ca", &[Kind::Http], "only a web server is asked for a page"),
-    (
-        "insecure",
-        &[Kind::Http],
-        "only a web server is asked for a page",
-    ),
+    ("free", &[Kind::Disk], LIMITS),
+    ("inodes", &[Kind::Disk], LIMITS),
+    ("stalled", &[Kind::Pressure], LIMITS),
+    ("average", &[Kind::Pressure], LIMITS),
+    ("above", &[Kind::Pressure, Kind::LinkErrors], LIMITS),
 ];
 
 impl Kind {
-    const ALL: [Kind; 8] = [
+    const ALL: [Kind; 16] = [
         Kind::Script,
         Kind::Tcp,
         Kind::Http,
         Kind::Interface,
+        Kind::Process,
+        Kind::Systemd,
+        Kind::Arp,
+        Kind::Ping,
+        Kind::Dns,
+        Kind::Disk,
+        Kind::Pressure,
+        Kind::LinkErrors,
         Kind::File,
         Kind::Any,
         Kind::All,
@@ -70,6 +96,14 @@ impl Kind {
             Kind::Tcp => "tcp",
             Kind::Http => "http",
             Kind::Interface => "interface",
+            Kind::Process => "process",
+            Kind::Systemd => "systemd",
+            Kind::Arp => "arp",
+            Kind::Ping => "ping",
+            Kind::Dns => "dns",
+            Kind::Disk => "disk",
+            Kind::Pressure => "pressure",
+            Kind::LinkErrors => "link_errors",
             Kind::File => "file",
             Kind::Any => "any",
             Kind::All => "all",
@@ -77,9 +111,28 @@ impl Kind {
         }
     }
 
+    /// Where it says that it is of this kind. A pid file alone does, too.
+    fn node<'n>(self, section: &Section<'n>) -> Option<&'n Node> {
+        let node = section.node(self.key());
+        match self {
+            Kind::Process => node.or_else(|| section.node("pid_file")),
+            _ => node,
+        }
+    }
+
     fn way(self) -> Way {
         match self {
-            Kind::Script | Kind::Tcp | Kind::Http => Way::Run,
+            Kind::Script
+            | Kind::Tcp
+            | Kind::Http
+            | Kind::Process
+            | Kind::Systemd
+            | Kind::Arp
+            | Kind::Ping
+            | Kind::Dns
+            | Kind::Disk
+            | Kind::Pressure
+            | Kind::LinkErrors => Way::Run,
             Kind::Interface => Way::Followed {
                 of: "an interface",
                 because: "the kernel says at once when the interface goes or returns",
@@ -97,9 +150,12 @@ impl Kind {
 
     /// Exactly one. What a check of no kind lacks is noted.
     pub fn of(section: &Section, name: &str, place: Place, out: &mut Findings) -> Option<Self> {
+        let by_interface = [Kind::Arp, Kind::Ping];
+        let by_interface = by_interface.iter().any(|kind| kind.node(section).is_some());
         let given: Vec<(Kind, &Node)> = Self::ALL
             .into_iter()
-            .filter_map(|kind| Some((kind, section.node(kind.key())?)))
+            .filter(|kind| *kind != Kind::Interface || !by_interface)
+            .filter_map(|kind| Some((kind, kind.node(section)?)))
             .collect();
         let name = quoted(name);
         match given.as_slice() {
@@ -146,7 +202,7 @@ impl Kind {
                 "is for scripts",
                 "vipward itself makes the connection",
             ),
-            Way::Run => refuse("user", "is for scripts", "vipward itself looks"),
+            Way::Run => refuse("user", "is for scripts", "vipward itself asks"),
             Way::Followed { of, because } => {
                 for key in TIMES.into_iter().chain(["user"]) {
                     let why = format!("is not for a check of {of}");

@@ -4,6 +4,7 @@
 mod combination;
 mod http;
 mod kind;
+mod local;
 pub(super) mod print;
 mod text;
 
@@ -182,7 +183,7 @@ fn sound(name: &str, place: Place, node: &Node, out: &mut Findings) -> Option<So
     });
     let name = CheckName::new(name);
     let times = Times::read(&section, out);
-    let task = task(&section, kind, times.limit(), out);
+    let task = task(&section, (kind, place), times.limit(), out);
     let task = task.filter(|_| fitting)?;
     let mut settings = match source(&task) {
         source @ CheckSource::Elsewhere { .. } => times.settings(name, source)?,
@@ -260,7 +261,13 @@ pub(super) fn follows(name: CheckName, source: CheckSource) -> CheckSettings {
     }
 }
 
-fn task(section: &Section, kind: Kind, timeout: Duration, out: &mut Findings) -> Option<Task> {
+/// What is of `kind`, named at `place`.
+fn task(
+    section: &Section,
+    (kind, place): (Kind, Place),
+    timeout: Duration,
+    out: &mut Findings,
+) -> Option<Task> {
     let key = kind.key();
     let probe = |(kind, place)| Task::Probe(Probe { kind, timeout }, place);
     Some(match kind {
@@ -286,6 +293,14 @@ fn task(section: &Section, kind: Kind, timeout: Duration, out: &mut Findings) ->
             let (http, place) = http::probe(section, out)?;
             probe((ProbeKind::Http(http), place))
         }
+        Kind::Process
+        | Kind::Systemd
+        | Kind::Arp
+        | Kind::Ping
+        | Kind::Dns
+        | Kind::Disk
+        | Kind::Pressure
+        | Kind::LinkErrors => probe(local::probe(section, kind, place, out)?),
         Kind::Interface => {
             let interface = section.field(key, out, address::interface);
             Task::Interface(interface.given()?.value)

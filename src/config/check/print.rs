@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -33,6 +34,42 @@ pub(in crate::config) struct EffectiveCheck {
     #[serde(skip_serializing_if = "Option::is_none")]
     insecure: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    process: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid_file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    systemd: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arp: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ping: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dns: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expect: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disk: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    free: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inodes: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pressure: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stalled: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    average: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link_errors: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    above: Option<EffectiveLimit>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     interface: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<String>,
@@ -54,6 +91,15 @@ pub(in crate::config) struct EffectiveCheck {
     initial: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     on_fail: Option<String>,
+}
+
+/// A count, or a percentage.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(serde::Deserialize, PartialEq, Debug))]
+#[serde(untagged)]
+enum EffectiveLimit {
+    Count(u32),
+    Share(String),
 }
 
 #[derive(Serialize)]
@@ -116,12 +162,54 @@ impl EffectiveCheck {
             self.script = Some(script.command.clone());
             self.user = script.user.clone();
         }
-        match work.probes.get(name).map(|probe| &probe.kind) {
-            None => {}
-            Some(ProbeKind::Tcp { target }) => self.tcp = Some(target.to_string()),
-            Some(ProbeKind::Http(http)) => self.page(http),
+        if let Some(probe) = work.probes.get(name) {
+            self.probing(&probe.kind);
         }
         self
+    }
+
+    fn probing(&mut self, kind: &ProbeKind) {
+        match kind {
+            ProbeKind::Tcp { target } => self.tcp = Some(target.to_string()),
+            ProbeKind::Http(http) => self.page(http),
+            ProbeKind::Process(probe) => {
+                self.process = probe.name.clone();
+                self.pid_file = probe.pid_file.as_deref().map(shown);
+                self.min = probe.pid_file.is_none().then_some(probe.min);
+                self.max = probe.max;
+            }
+            ProbeKind::Unit { name } => self.systemd = Some(name.clone()),
+            ProbeKind::Arp { target, interface } => {
+                self.arp = Some(target.to_string());
+                self.interface = Some(interface.to_string());
+            }
+            ProbeKind::Ping { target, interface } => {
+                // In brackets as in a URL, and without here.
+                let target = target.to_string();
+                self.ping = Some(target.trim_matches(['[', ']']).to_owned());
+                self.interface = interface.map(|interface| interface.to_string());
+            }
+            ProbeKind::Dns(probe) => {
+                self.dns = Some(probe.name.clone());
+                self.server = Some(probe.server.to_string());
+                self.expect = probe.expect.map(|address| address.to_string());
+            }
+            ProbeKind::Disk(probe) => {
+                self.disk = Some(shown(&probe.path));
+                self.free = probe.free.map(|room| room.to_string());
+                self.inodes = probe.inodes.map(|percent| percent.to_string());
+            }
+            ProbeKind::Pressure(probe) => {
+                self.pressure = Some(probe.resource.name().to_owned());
+                self.stalled = Some(probe.stalled.name().to_owned());
+                self.average = Some(probe.average.name().to_owned());
+                self.above = Some(EffectiveLimit::Share(probe.above.to_string()));
+            }
+            ProbeKind::LinkErrors { interface, above } => {
+                self.link_errors = Some(interface.to_string());
+                self.above = Some(EffectiveLimit::Count(*above));
+            }
+        }
     }
 
     fn page(&mut self, http: &HttpProbe) {
@@ -136,6 +224,10 @@ impl EffectiveCheck {
             Trust::Anyone => self.insecure = Some(true),
         }
     }
+}
+
+fn shown(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
 }
 
 fn effective_status(range: &RangeInclusive<u16>) -> EffectiveStatus {

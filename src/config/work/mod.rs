@@ -1,6 +1,7 @@
 //! What there is to run: scripts, probes and hooks, as values. Those who run
 //! them take them from here; nothing here touches the world.
 
+pub mod measure;
 pub mod parse;
 pub mod probe;
 

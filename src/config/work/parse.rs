@@ -1,7 +1,7 @@
 //! From the configuration's words to a probe. No I/O: a name is not resolved
 //! and a file is not looked at.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
 use hyper::Uri;
@@ -17,7 +17,7 @@ pub struct BadValue {
     pub remedy: String,
 }
 
-fn bad<T>(what: impl Into<String>, remedy: impl Into<String>) -> Result<T, BadValue> {
+pub(super) fn bad<T>(what: impl Into<String>, remedy: impl Into<String>) -> Result<T, BadValue> {
     Err(BadValue {
         what: what.into(),
         remedy: remedy.into(),
@@ -140,6 +140,42 @@ pub fn host(text: &str) -> Result<String, BadValue> {
             Ok(address) => Ok(Host::Address(IpAddr::V6(address)).to_string()),
             Err(_) => Err(fault),
         },
+    }
+}
+
+/// `ping: 192.0.2.254`: an address of either family, or a name.
+pub fn ping(text: &str) -> Result<Host, BadValue> {
+    match text.parse::<IpAddr>() {
+        Ok(address) => Ok(Host::Address(address)),
+        Err(_) if text.contains(':') => bad(
+            format!("`{text}` is not an IPv6 address"),
+            "write an address such as `2001:db8::1`, without a port",
+        ),
+        Err(_) => name_or_address(text, "write an address or a name, as `192.0.2.254`"),
+    }
+}
+
+/// `dns: www.example.net`.
+pub fn domain(text: &str) -> Result<String, BadValue> {
+    const LIKE: &str = "write a name, as `www.example.net`";
+    match ping(text)? {
+        Host::Name(name) => Ok(name),
+        Host::Address(address) => bad(format!("`{address}` is an address, not a name"), LIKE),
+    }
+}
+
+/// `server: 192.0.2.53`, with a port where it is not 53.
+pub fn name_server(text: &str) -> Result<SocketAddr, BadValue> {
+    const PORT: u16 = 53;
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(SocketAddr::new(address, PORT));
+    }
+    match text.parse::<SocketAddr>() {
+        Ok(server) if server.port() > 0 => Ok(server),
+        Ok(_) | Err(_) => bad(
+            format!("`{text}` is not the address of a name server"),
+            "write it as `192.0.2.53`, `192.0.2.53:5353` or `[2001:db8::53]:5353`",
+        ),
     }
 }
 
@@ -360,6 +396,35 @@ mod tests {
         assert_eq!(host("::1").as_deref(), Ok("[::1]"));
         for text in ["", "a:80", "a/b", "a b", "a\r\nb"] {
             assert!(host(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn hosts_names_and_servers_without_ports_are_read() {
+        for (text, shown) in [
+            ("192.0.2.254", "192.0.2.254"),
+            ("2001:db8::1", "[2001:db8::1]"),
+            ("gw.example.net", "gw.example.net"),
+        ] {
+            assert_eq!(ping(text).expect(text).to_string(), shown);
+        }
+        for text in ["", "192.0.2.254:80", "[::1]", "10.1", "a b", "::g"] {
+            assert!(ping(text).is_err(), "{text}");
+        }
+        assert_eq!(domain("a.example.").as_deref(), Ok("a.example."));
+        for text in ["::1", "127.0.0.1", "", "a..b"] {
+            assert!(domain(text).is_err(), "{text}");
+        }
+        for (text, shown) in [
+            ("127.0.0.1", "127.0.0.1:53"),
+            ("127.0.0.1:5353", "127.0.0.1:5353"),
+            ("::1", "[::1]:53"),
+            ("[::1]:5353", "[::1]:5353"),
+        ] {
+            assert_eq!(name_server(text).expect(text).to_string(), shown);
+        }
+        for text in ["", "localhost", "127.0.0.1:0", "[::1]", "127.0.0.1:x"] {
+            assert!(name_server(text).is_err(), "{text}");
         }
     }
 

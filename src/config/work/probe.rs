@@ -2,10 +2,12 @@
 //! changed, and nothing here touches the world.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use crate::agent::values::InterfaceName;
 
 /// One thing to be asked, again and again, whether it is well.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +25,191 @@ pub enum ProbeKind {
         target: HostPort,
     },
     Http(HttpProbe),
+    Process(ProcessProbe),
+    /// A unit of the service manager is active.
+    Unit {
+        name: String,
+    },
+    /// A neighbour answers ARP, or neighbour discovery, on an interface.
+    Arp {
+        target: IpAddr,
+        interface: InterfaceName,
+    },
+    /// A host answers an ICMP echo request.
+    Ping {
+        target: Host,
+        /// By this one only; otherwise by whichever the routes say.
+        interface: Option<InterfaceName>,
+    },
+    Dns(DnsProbe),
+    Disk(DiskProbe),
+    Pressure(PressureProbe),
+    /// Errors of an interface, received and sent ones, since the last look.
+    LinkErrors {
+        interface: InterfaceName,
+        /// A second; more fails.
+        above: u32,
+    },
+}
+
+/// At least one of `name` and `pid_file`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessProbe {
+    /// As the kernel has it in /proc/PID/comm.
+    pub name: Option<String>,
+    /// The one process that it names is looked at.
+    pub pid_file: Option<PathBuf>,
+    /// How many run at least, and at most; 1 and any with a pid file.
+    pub min: u32,
+    pub max: Option<u32>,
+}
+
+/// A name has an address, says this server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DnsProbe {
+    pub name: String,
+    pub server: SocketAddr,
+    /// Among the answers.
+    pub expect: Option<IpAddr>,
+}
+
+/// At least one of `free` and `inodes`: what must be left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskProbe {
+    pub path: PathBuf,
+    pub free: Option<Room>,
+    pub inodes: Option<Percent>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    Percent(Percent),
+    Bytes(Bytes),
+}
+
+impl fmt::Display for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Room::Percent(percent) => percent.fmt(f),
+            Room::Bytes(bytes) => bytes.fmt(f),
+        }
+    }
+}
+
+/// In hundredths of a percent, up to 10,000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Percent(pub u16);
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0 / 100, self.0 % 100) {
+            (whole, 0) => write!(f, "{whole}%"),
+            (whole, rest) if rest % 10 == 0 => write!(f, "{whole}.{}%", rest / 10),
+            (whole, rest) => write!(f, "{whole}.{rest:02}%"),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bytes(pub u64);
+
+impl Bytes {
+    /// Largest first.
+    pub(super) const UNITS: [(&str, u64); 4] = [
+        ("TiB", 1 << 40),
+        ("GiB", 1 << 30),
+        ("MiB", 1 << 20),
+        ("KiB", 1 << 10),
+    ];
+}
+
+/// Exactly, by the largest unit that fits.
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut units = Self::UNITS.iter();
+        match units.find(|(_, unit)| self.0 >= *unit && self.0 % unit == 0) {
+            Some((name, unit)) => write!(f, "{}{name}", self.0 / unit),
+            None => write!(f, "{} bytes", self.0),
+        }
+    }
+}
+
+/// What the kernel tells of how long work stood still for want of something
+/// (Documentation/accounting/psi.rst of the kernel).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PressureProbe {
+    pub resource: Resource,
+    pub stalled: Stalled,
+    pub average: Average,
+    /// More fails.
+    pub above: Percent,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    Cpu,
+    Memory,
+    Io,
+}
+
+impl Resource {
+    pub const ALL: [Resource; 3] = [Resource::Cpu, Resource::Memory, Resource::Io];
+
+    /// As in the configuration, and of the kernel's file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Resource::Cpu => "cpu",
+            Resource::Memory => "memory",
+            Resource::Io => "io",
+        }
+    }
+}
+
+/// Who stood still: some task, or all of them at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stalled {
+    Some,
+    Full,
+}
+
+impl Stalled {
+    pub const ALL: [Stalled; 2] = [Stalled::Some, Stalled::Full];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Stalled::Some => "some",
+            Stalled::Full => "full",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Average {
+    TenSeconds,
+    Minute,
+    FiveMinutes,
+}
+
+impl Average {
+    pub const ALL: [Average; 3] = [Average::TenSeconds, Average::Minute, Average::FiveMinutes];
+
+    /// As in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Average::TenSeconds => "10s",
+            Average::Minute => "60s",
+            Average::FiveMinutes => "300s",
+        }
+    }
+
+    /// As in the kernel's file.
+    pub fn key(self) -> &'static str {
+        match self {
+            Average::TenSeconds => "avg10",
+            Average::Minute => "avg60",
+            Average::FiveMinutes => "avg300",
+        }
+    }
 }
 
 /// A GET that passes when the answer's status is within `status`.

@@ -14,10 +14,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::Tools;
 use super::connect::{breakage, connect};
 use super::outcome::{Doing, OUTPUT_BYTES_MAX, Trouble, first_line, quoted};
-use super::resolve::Resolver;
-use super::tls::Tls;
 use crate::config::work::parse;
 use crate::config::work::probe::{Host, HostPort, HttpProbe, HttpUrl, Trust};
 
@@ -28,12 +27,6 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 const HEADERS_MAX: usize = 100;
 /// Of the body; the rest is not waited for, and the status decides.
 const BODY_BYTES_MAX: usize = 64 * 1024;
-
-/// What the probes of this thread have in common.
-pub(super) struct Tools {
-    pub resolver: Resolver,
-    pub tls: Tls,
-}
 
 /// The first line of the page when the probe passed.
 pub(super) async fn probe(

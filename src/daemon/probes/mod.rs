@@ -1,13 +1,22 @@
 //! The built-in probes, on a thread of their own with ordinary scheduling: a
 //! server that hangs, floods or lies costs the protocol thread nothing.
 
+mod blocking;
 mod connect;
+mod disks;
+mod echo;
 pub mod files;
 mod http;
+mod links;
+mod names;
+mod neighbours;
 mod outcome;
+mod pressure;
+mod processes;
 mod resolve;
 mod small_file;
 mod tls;
+mod units;
 
 use std::convert::Infallible;
 use std::io;
@@ -21,11 +30,14 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::agent::jobs::{JobId, JobResult, Verdict};
 use crate::config::work::probe::{Probe, ProbeKind};
+use disks::{DISKS_AT_ONCE, Disks};
 pub use http::REDIRECTS_MAX;
-use http::Tools;
+use links::Links;
 use outcome::{Doing, Trouble};
+use processes::{LOOKS_AT_ONCE, Processes};
 use resolve::{NAMES_AT_ONCE, Resolver};
 use tls::{FILES_AT_ONCE, Tls};
+use units::Bus;
 
 /// Probes that wait to be started; at the bound [`Probes::submit`] refuses.
 pub const QUEUE_MAX: usize = 1_024;
@@ -34,10 +46,23 @@ pub const UNDER_WAY_MAX: usize = 256;
 /// Of each thread. They are touched, and so locked in memory, only as needed.
 const STACK_BYTES: usize = 1024 * 1024;
 
+/// Threads that wait for the resolver, for files, and for the host.
+const BLOCKED_AT_ONCE: usize = NAMES_AT_ONCE + FILES_AT_ONCE + LOOKS_AT_ONCE + DISKS_AT_ONCE;
+
 struct Order {
     id: JobId,
     probe: Arc<Probe>,
     submitted: Instant,
+}
+
+/// What the probes of this thread have in common.
+struct Tools {
+    resolver: Resolver,
+    tls: Tls,
+    processes: Processes,
+    bus: Bus,
+    disks: Disks,
+    links: Links,
 }
 
 /// The running thread. Dropping it ends the thread; what is under way then is
@@ -64,7 +89,7 @@ impl Probes {
             .enable_time()
             .thread_name("probes-wait")
             .thread_stack_size(STACK_BYTES)
-            .max_blocking_threads(NAMES_AT_ONCE + FILES_AT_ONCE)
+            .max_blocking_threads(BLOCKED_AT_ONCE)
             .build()?;
         let (orders, queue) = mpsc::channel(QUEUE_MAX);
         let (stop, stopped) = oneshot::channel();
@@ -131,6 +156,10 @@ async fn dispatch(mut queue: mpsc::Receiver<Order>, results: mpsc::Sender<(JobId
     let tools = Arc::new(Tools {
         resolver: Resolver::new(),
         tls: Tls::new(),
+        processes: Processes::new(),
+        bus: Bus::new(),
+        disks: Disks::new(),
+        links: Links::default(),
     });
     let room = Arc::new(Semaphore::new(UNDER_WAY_MAX));
     let mut under_way = JoinSet::new();
@@ -178,6 +207,7 @@ fn not_run(why: String) -> JobResult {
 async fn attempt(tools: &Tools, probe: &Probe) -> JobResult {
     let started = Instant::now();
     let deadline = started.checked_add(probe.timeout).unwrap_or(started);
+    let times = (deadline, probe.timeout);
     let doing = Doing::default();
     let ended = timeout_at(deadline, async {
         match &probe.kind {
@@ -186,6 +216,18 @@ async fn attempt(tools: &Tools, probe: &Probe) -> JobResult {
                 connected.map(|_| String::new())
             }
             ProbeKind::Http(probe) => http::probe(tools, probe, deadline, &doing).await,
+            ProbeKind::Process(probe) => tools.processes.probe(probe, &doing).await,
+            ProbeKind::Unit { name } => tools.bus.probe(name, &doing).await,
+            ProbeKind::Arp { target, interface } => {
+                neighbours::probe(*target, *interface, times, &doing).await
+            }
+            ProbeKind::Ping { target, interface } => {
+                echo::probe(&tools.resolver, (target, *interface), times, &doing).await
+            }
+            ProbeKind::Dns(probe) => names::probe(probe, times, &doing).await,
+            ProbeKind::Disk(probe) => tools.disks.probe(probe, &doing).await,
+            ProbeKind::Pressure(probe) => pressure::probe(probe),
+            ProbeKind::LinkErrors { interface, above } => tools.links.probe(*interface, *above),
         }
     });
     let (verdict, output) = match ended.await {
