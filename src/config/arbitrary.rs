@@ -160,7 +160,7 @@ fn local() -> impl Strategy<Value = ProbeKind> {
     let hosts = vec!["192.0.2.254", "2001:db8::1", "gw.example.net"];
     let room = prop_oneof![
         percent().prop_map(Room::Percent),
-        (1..=1 << 20u64).prop_map(|kib| Room::Bytes(Bytes(kib << 10))),
+        (1..=1_048_576u64).prop_map(|kib| Room::Bytes(Bytes(kib << 10))),
     ];
     let servers = vec!["127.0.0.1:53", "[::1]:5353"];
     prop_oneof![

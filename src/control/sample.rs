@@ -223,6 +223,14 @@ fn status() -> Status {
                 312_000,
                 "exit code 1: connect to 127.0.0.1 port 8080 failed: Connection refused",
             ),
+            CheckStatus {
+                number: Some(-20),
+                ..check("flag", CheckState::Up, 60_000, "-20")
+            },
+            CheckStatus {
+                on_fail: OnFail::Handover,
+                ..check("room", CheckState::Up, 11_520_000, "/: 40% is free (9120 MiB)")
+            },
             check("smtp", CheckState::Up, 11_520_000, "220 mail.example ESMTP"),
             check("uplink", CheckState::Down, 95_000, "it has no carrier"),
         ],
