@@ -229,7 +229,12 @@ fn status() -> Status {
             },
             CheckStatus {
                 on_fail: OnFail::Handover,
-                ..check("room", CheckState::Up, 11_520_000, "/: 40% is free (9120 MiB)")
+                ..check(
+                    "room",
+                    CheckState::Up,
+                    11_520_000,
+                    "/: 40% is free (9120 MiB)",
+                )
             },
             check("smtp", CheckState::Up, 11_520_000, "220 mail.example ESMTP"),
             check("uplink", CheckState::Down, 95_000, "it has no carrier"),

@@ -310,20 +310,22 @@ fn link_errors() {
 
 /// Nothing is known, and after a while that is a failure.
 fn no_bus() {
-    let pair = Pair::new();
-    let checks = "  unit: { systemd: web.service, interval: 200ms, timeout: 500ms, initial: up }\n";
     if std::path::Path::new("/run/dbus/system_bus_socket").exists() {
         eprintln!("this machine has a system bus; nothing was tried");
         return;
     }
-    let (best, _second) = pair.serve("{ name: unit, weight: -150 }", checks);
+    let pair = Pair::new();
+    let router = Router::new(200).with("checks: [{ name: unit, weight: -150 }]");
+    let checks = "checks:\n  unit: { systemd: web.service, interval: 500ms, timeout: 500ms }\n";
+    let file = yaml("a", &[router]) + checks;
+    let best = pair.lab.agent_with(&pair.a, &file);
+    let _second = pair.lab.agent(&pair.b, &[Router::new(100)]);
+    let why = "could not be run: the system bus cannot be reached";
+    says(&best, "unit", why);
     best.wait_check("unit", "down", LONG);
-    says(
-        &best,
-        "unit",
-        "could not be run: the system bus cannot be reached",
-    );
     pair.b.watch.wait(best.started, vip(), true, LONG);
+    best.wait_state("web", "backup", LONG);
+    says(&best, "unit", why);
     end(best);
 }
 
