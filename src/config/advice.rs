@@ -1,7 +1,7 @@
 //! Warnings: what is legal and bites. Each says what can happen and what to
 //! write.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -62,8 +62,13 @@ pub(super) fn checks(drafts: &[Draft], checks: &Checks, out: &mut Findings) {
             each.map(|item| (item.address(), &draft.name.value))
         })
         .collect();
+    let listed = drafts.iter().flat_map(health::of);
+    let listed: BTreeSet<&str> = listed.map(|item| item.name.value.as_str()).collect();
     for sound in checks.used(drafts) {
         out.warnings(timeout(sound));
+        if !listed.contains(sound.settings.name.as_str()) {
+            out.warnings(of_a_member(sound));
+        }
         match &sound.task {
             Task::Interface(_) | Task::File(_) | Task::Combination(_) => {}
             Task::Script(written) => command::advice(&written.words, out),
@@ -82,6 +87,13 @@ pub(super) fn hooks<'a>(
     for (_, hook) in hooks {
         command::advice(&hook.words, out);
     }
+}
+
+/// `on_fail` of a check that only others list.
+fn of_a_member(sound: &Sound) -> Option<Finding> {
+    let title = format!("`on_fail` of check `{}` has no effect", sound.settings.name);
+    let finding = Finding::at(sound.on_fail?, title, "no instance lists this check itself");
+    Some(finding.help("write it into the check that combines it with others, whose failure counts"))
 }
 
 fn timeout(sound: &Sound) -> Option<Finding> {

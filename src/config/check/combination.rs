@@ -32,13 +32,13 @@ impl Written {
 }
 
 pub(super) fn read(section: &Section, kind: Kind, out: &mut Findings) -> Option<Written> {
-    let field = section.field(kind.key(), out, |node| match kind {
-        Kind::AtLeast => at_least(node),
-        _ => {
-            let members = members(node, kind.key())?;
-            let needed = if kind == Kind::Any { 1 } else { members.len() };
-            Ok(Written { needed, members })
+    let field = section.field(kind.key(), out, |node| {
+        if kind == Kind::AtLeast {
+            return at_least(node);
         }
+        let members = members(node, kind.key())?;
+        let needed = if kind == Kind::Any { 1 } else { members.len() };
+        Ok(Written { needed, members })
     });
     field.given().map(|at| at.value.clone())
 }

@@ -114,10 +114,10 @@ impl Kind {
     /// Where it says that it is of this kind. A pid file alone does, too.
     fn node<'n>(self, section: &Section<'n>) -> Option<&'n Node> {
         let node = section.node(self.key());
-        match self {
-            Kind::Process => node.or_else(|| section.node("pid_file")),
-            _ => node,
+        if self == Kind::Process {
+            return node.or_else(|| section.node("pid_file"));
         }
+        node
     }
 
     fn way(self) -> Way {

@@ -109,8 +109,9 @@ impl Draft {
 pub(super) struct Sound {
     pub settings: CheckSettings,
     pub task: Task,
-    /// The time-out, where it is written.
+    /// The time-out, and `on_fail`, where they are written.
     pub timeout: Option<Place>,
+    pub on_fail: Option<Place>,
 }
 
 /// What is run for it, if anything.
@@ -197,6 +198,7 @@ fn sound(name: &str, place: Place, node: &Node, out: &mut Findings) -> Option<So
         settings,
         task,
         timeout: times.timeout.given().map(|at| at.place),
+        on_fail: on_fail.given().map(|at| at.place),
     })
 }
 

@@ -40,8 +40,8 @@ pub fn process(text: &str) -> Result<String, BadValue> {
 
 /// `systemd: haproxy.service`.
 pub fn unit(text: &str) -> Result<String, BadValue> {
-    let kind = text.rsplit_once('.').map(|(name, kind)| (name, kind));
-    let Some((name, _)) = kind.filter(|(_, kind)| UNIT_KINDS.contains(kind)) else {
+    let split = text.rsplit_once('.');
+    let Some((name, _)) = split.filter(|(_, kind)| UNIT_KINDS.contains(kind)) else {
         return bad(
             format!("`{text}` does not say what kind of unit it is"),
             format!("write `{text}.service`, or as `systemctl list-units` shows it"),

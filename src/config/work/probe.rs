@@ -127,7 +127,7 @@ impl Bytes {
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut units = Self::UNITS.iter();
-        match units.find(|(_, unit)| self.0 >= *unit && self.0 % unit == 0) {
+        match units.find(|(_, unit)| self.0 >= *unit && self.0.is_multiple_of(*unit)) {
             Some((name, unit)) => write!(f, "{}{name}", self.0 / unit),
             None => write!(f, "{} bytes", self.0),
         }
