@@ -157,6 +157,30 @@ fn many_checks_share_one_look() {
     assert!(began.elapsed() < ENOUGH, "{:?}", began.elapsed());
 }
 
+/// One look serves for a while, and not for ever.
+#[test]
+fn what_came_after_a_look_is_seen_by_the_next() {
+    let (sender, mut results) = mpsc::channel(4);
+    let probes = Probes::start(sender).expect("the thread");
+    let directory = tempfile::tempdir().expect("a directory");
+    let name = format!("vl-{}", std::process::id() % 1_000_000);
+    let mut ask = || {
+        let kind = process(&name, 1, None);
+        let timeout = ENOUGH;
+        let probe = Arc::new(Probe { kind, timeout });
+        probes.submit(JobId(1), probe).expect("room");
+        let (_, result) = results.blocking_recv().expect("a result");
+        result.verdict == Verdict::Passed
+    };
+    assert!(!ask());
+    let _sleeper = Sleeper::start(directory.path(), &name);
+    let start = Instant::now();
+    while !ask() {
+        assert!(start.elapsed() < ENOUGH, "it is not seen");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 fn disk(path: &str, free: Option<Room>, inodes: Option<Percent>) -> ProbeKind {
     let path = PathBuf::from(path);
     ProbeKind::Disk(DiskProbe { path, free, inodes })
