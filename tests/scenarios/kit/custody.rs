@@ -22,7 +22,7 @@ pub struct Account {
 fn changes_nothing(input: &Input, actions: &[Action]) -> bool {
     let quiet = match input {
         Input::Wake | Input::Packet(_) | Input::Claim { .. } | Input::Done { .. } => true,
-        Input::Link(_) | Input::Socket { .. } => true,
+        Input::Link(_) | Input::Socket { .. } | Input::FileRead(_) => true,
         Input::Interface { .. }
         | Input::Added { .. }
         | Input::Removed { .. }
