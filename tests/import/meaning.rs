@@ -98,6 +98,34 @@ fn interfaces() {
 }
 
 #[test]
+fn processes_and_files() {
+    let text = format!(
+        "vrrp_track_process p {{\n process haproxy\n weight 15\n quorum 2\n}}\ntrack_file f {{\n file /run/f\n}}\n{}",
+        instance("track_process {\n p\n}\ntrack_file {\n f\n}")
+    );
+    let outcome = imported(&text);
+    assert!(outcome.is_whole(), "{outcome:?}");
+    let body = outcome.body();
+    assert!(body.contains("p: { process: haproxy, min: 2 }"), "{body}");
+    assert!(body.contains("f: { file: /run/f }"), "{body}");
+    assert!(
+        body.contains("priority: 115") && body.contains("{ name: p, weight: -15 }"),
+        "{body}"
+    );
+}
+
+#[test]
+fn a_virtual_mac() {
+    let outcome = imported(&instance("use_vmac vrrp.51"));
+    assert!(
+        outcome.body().contains("virtual_mac: true"),
+        "{}",
+        outcome.body()
+    );
+    assert!(outcome.is_whole());
+}
+
+#[test]
 fn how_a_script_is_run() {
     let text = format!(
         "vrrp_script a {{\n script \"killall -0 nginx\"\n}}\nvrrp_script b {{\n script \"/bin/b 'x y'\" \n interval 5\n \
@@ -326,7 +354,6 @@ fn blocks_that_are_left(#[case] text: &str, #[case] why: &str) {
 }
 
 #[rstest]
-#[case("use_vmac", "no virtual MAC")]
 #[case("no_accept", "firewall")]
 #[case("dont_track_primary", "own interface is down")]
 #[case("smtp_alert", "no mail")]

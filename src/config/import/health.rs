@@ -389,7 +389,7 @@ const PROCESS_MORE: &str =
 
 fn process_node(desk: &mut Desk, check: &str, row: &Row) -> Option<Node> {
     let mut origin = Vec::new();
-    let mut named = None;
+    let (mut named, mut least, mut most) = (None, None, None);
     for inner in row.block.iter().flatten() {
         match (inner.keyword(), inner.arguments()) {
             ("process", [name]) => {
@@ -397,7 +397,14 @@ fn process_node(desk: &mut Desk, check: &str, row: &Row) -> Option<Node> {
                 origin.extend(inner.places());
             }
             ("weight", _) => weight_line(desk, inner, &mut origin),
-            ("quorum", [count]) if count.text == "1" => origin.extend(inner.places()),
+            ("quorum", [count]) if number(&count.text).is_some() => {
+                least = Some(count.text.clone());
+                origin.extend(inner.places());
+            }
+            ("quorum_max", [count]) if number(&count.text).is_some() => {
+                most = Some(count.text.clone());
+                origin.extend(inner.places());
+            }
             _ => desk.left(inner, PROCESS_MORE),
         }
     }
@@ -405,7 +412,10 @@ fn process_node(desk: &mut Desk, check: &str, row: &Row) -> Option<Node> {
         desk.left(row, "names no process that vipward can look for");
         return None;
     };
-    Some(Node::key(check, flow_map(&[("process", scalar(&name))])).from(origin))
+    let mut entries = vec![("process", scalar(&name))];
+    entries.extend(least.map(|least| ("min", least)));
+    entries.extend(most.map(|most| ("max", most)));
+    Some(Node::key(check, flow_map(&entries)).from(origin))
 }
 
 fn file_node(desk: &mut Desk, check: &str, row: &Row) -> Option<Node> {
