@@ -59,9 +59,8 @@ impl Agent {
     pub(super) fn put_back(&mut self, id: InstanceId, mut router: VirtualRouter) {
         self.schedule.set(id, router.deadline());
         self.link.note(id);
-        let wants = router.take_want();
         let unit = self.groups.unit(id);
-        self.moves.note(unit, wants, router.yielded_moved());
+        self.moves.note(unit, router.take_wishes());
         if router.custody_moved() {
             self.custody_changes.insert(id);
         }

@@ -350,8 +350,7 @@ impl Agent {
                     groups::settle(&mut turn, &mut [router]);
                     router.tell(&mut turn);
                     self.schedule.set(*id, router.deadline());
-                    let wants = router.take_want();
-                    self.moves.note(*id, wants, router.yielded_moved());
+                    self.moves.note(*id, router.take_wishes());
                     if router.custody_moved() {
                         self.custody_changes.insert(*id);
                     }

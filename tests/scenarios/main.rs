@@ -27,6 +27,7 @@ mod looks;
 mod many;
 mod nodes;
 mod owner;
+mod planned;
 mod preempt;
 mod reload;
 mod resignation;

@@ -231,6 +231,9 @@ impl Agent {
         for (unit, node) in std::mem::take(&mut self.moves.wanted) {
             self.request(now, actions, unit, node);
         }
+        for unit in std::mem::take(&mut self.moves.warned) {
+            self.leave_in_time(now, actions, unit);
+        }
         for unit in std::mem::take(&mut self.moves.touched) {
             self.advance(now, actions, unit);
             self.look_at_drains(now, actions, unit);
@@ -246,6 +249,23 @@ impl Agent {
         let due: BTreeSet<InstanceId> = due.map(|(unit, _)| *unit).collect();
         self.moves.touched.extend(due);
         self.remote_wakes(now, actions);
+    }
+
+    /// A check warns: to the best node that has no such warning.
+    fn leave_in_time(&mut self, now: Instant, actions: &mut Vec<Action>, unit: InstanceId) {
+        if self.stopping || self.moves.exchanges.contains_key(&unit) {
+            return;
+        }
+        let outgoing = self.with_unit(now, actions, unit, |turn, members| {
+            if !unit::is_whole(turn, members) {
+                return None;
+            }
+            let node = unit::unwarned_successor(turn, members)?;
+            Some(Outgoing::offer(turn, members, node, Purpose::Warning))
+        });
+        if let Some(Some(outgoing)) = outgoing {
+            self.begin_exchange(unit, Exchange::Outgoing(outgoing));
+        }
     }
 
     fn request(

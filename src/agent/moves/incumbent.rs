@@ -29,6 +29,8 @@ pub(super) enum Purpose {
     Stop,
     /// The successor asked for it, and would otherwise preempt.
     Request,
+    /// A check says that this host will not be well for long.
+    Warning,
 }
 
 #[derive(Clone, Debug)]
@@ -45,6 +47,8 @@ pub(super) struct Outgoing {
     /// Told by the successor.
     refused: Option<String>,
     taken: bool,
+    /// Nothing here is in the successor's way.
+    room: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +94,7 @@ impl Outgoing {
             hooks: Duration::ZERO,
             refused: None,
             taken: false,
+            room: true,
         }
     }
 
@@ -209,7 +214,16 @@ impl Outgoing {
     }
 
     fn say_due(&mut self, turn: &mut Turn<'_>, members: Members<'_, '_>) {
-        if self.say_at > turn.now {
+        let room = members.iter().all(|member| member.makes_room());
+        if !room {
+            // The successor is waited for from then on.
+            self.heard_at = turn.now;
+            self.say_at = turn.now + REPEAT;
+        } else if std::mem::replace(&mut self.room, room) != room {
+            self.say_at = turn.now;
+        }
+        self.room = room;
+        if self.say_at > turn.now || !room {
             return;
         }
         let step = match self.stage {
@@ -233,7 +247,7 @@ impl Outgoing {
         for member in members.iter_mut() {
             match self.purpose {
                 Purpose::Handover(_) => member.hand_over(turn, true),
-                Purpose::Request => member.hand_over(turn, false),
+                Purpose::Request | Purpose::Warning => member.hand_over(turn, false),
                 Purpose::Drain(_, end) => member.withdraw(turn, end),
                 Purpose::Stop => {
                     member.hand_over(turn, false);

@@ -41,6 +41,8 @@ pub(super) struct Moves {
     touched: BTreeSet<InstanceId>,
     /// Which unit wants to be handed over to us, by whom.
     wanted: BTreeMap<InstanceId, NodeName>,
+    /// Active although a check warns.
+    warned: BTreeSet<InstanceId>,
     /// What is kept for the next agent is another than was last written.
     keep: bool,
     /// Some drain ends by the time of day.
@@ -83,9 +85,28 @@ impl Exchange {
     }
 }
 
+/// What an instance wants of this room.
+#[derive(Clone, Debug)]
+pub(super) struct Wishes {
+    /// To be handed over to us by this node.
+    pub wants: Option<NodeName>,
+    /// To be handed over to another, because a check warns.
+    pub warned: bool,
+    /// What is kept of it is another.
+    pub yielded_moved: bool,
+}
+
 impl Moves {
     /// A member of this unit has acted.
-    pub fn note(&mut self, unit: InstanceId, wants: Option<NodeName>, yielded_moved: bool) {
+    pub fn note(&mut self, unit: InstanceId, news: Wishes) {
+        let Wishes {
+            wants,
+            warned,
+            yielded_moved,
+        } = news;
+        if warned {
+            self.warned.insert(unit);
+        }
         if self.exchanges.contains_key(&unit) || self.tasks.concern(unit) {
             self.touched.insert(unit);
         }

@@ -350,7 +350,7 @@ impl Agent {
                         .for_each(|member| member.stop(turn, true));
                 });
             }
-            (Purpose::Stop, None) | (Purpose::Request, _) => {}
+            (Purpose::Stop, None) | (Purpose::Request | Purpose::Warning, _) => {}
         }
     }
 }

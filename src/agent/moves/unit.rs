@@ -45,14 +45,38 @@ pub(super) fn is_whole(turn: &Turn<'_>, members: &[&mut VirtualRouter]) -> bool 
     members.iter().all(|member| member.is_whole(turn.now))
 }
 
+/// One that no check warns of.
+pub(super) fn unwarned_successor(
+    turn: &Turn<'_>,
+    members: &[&mut VirtualRouter],
+) -> Option<NodeName> {
+    let warned = |node: &NodeName| {
+        members.iter().any(|member| {
+            let peer = turn.world.nodes.get(node);
+            let news = peer.and_then(|peer| peer.instance(&member.settings().name));
+            let mut told = news.into_iter().flat_map(|news| &news.obstacles);
+            told.any(|one| one.code == "early-warning")
+        })
+    };
+    best(turn, members, |node| !warned(node)).ok()
+}
+
 /// The node that would be the best successor, or why none would be.
 pub(super) fn successor(
     turn: &Turn<'_>,
     members: &[&mut VirtualRouter],
 ) -> Result<NodeName, String> {
+    best(turn, members, |_| true)
+}
+
+fn best(
+    turn: &Turn<'_>,
+    members: &[&mut VirtualRouter],
+    wanted: impl Fn(&NodeName) -> bool,
+) -> Result<NodeName, String> {
     let mut best = None;
     let mut reasons = Vec::new();
-    for (node, _) in turn.world.nodes.iter() {
+    for (node, _) in turn.world.nodes.iter().filter(|(node, _)| wanted(node)) {
         match able(turn, members, node) {
             Ok(rank) if best.as_ref().is_none_or(|(known, _)| *known < rank) => {
                 best = Some((rank, node.clone()));

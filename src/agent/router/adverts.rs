@@ -89,7 +89,7 @@ impl VirtualRouter {
         self.waits_for = None;
         let ours = self.priority;
         let losing = advert.priority < ours.get();
-        let preempt = if self.yielded().is_some() {
+        let preempt = if self.is_modest() {
             Preempt::Never
         } else if ours.is_owner() {
             Preempt::Immediately

@@ -242,7 +242,7 @@ impl VirtualRouter {
     /// Addresses belong on the host.
     fn holds(&self) -> bool {
         match &self.state {
-            State::Active(active) => !active.barred,
+            State::Active(active) => !active.barred && !self.has_let_go(),
             State::Resigning(_) => true,
             State::Initialize(_) | State::Backup(_) | State::Claiming(_) => false,
         }
@@ -368,6 +368,7 @@ impl VirtualRouter {
             }
         }
         self.look_for_able(turn);
+        self.look_for_warnings(turn);
         self.mend(turn);
     }
 

@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::agent::jobs::HookKind;
-use crate::agent::moves::DrainEnd;
+use crate::agent::moves::{DrainEnd, Wishes};
 
 /// Of one instance.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +20,11 @@ pub(super) struct Moving {
     wants: Option<NodeName>,
     /// It was asked, and does not.
     asked_in_vain: Option<Instant>,
+    /// A check warns that this host will fail.
+    warning: bool,
+    /// When a hand-over was last wished for that, and that it is wished now.
+    warned_at: Option<Instant>,
+    warned: bool,
     /// Nobody who is known could be Active, since then.
     pub stranded: Option<Instant>,
 }
@@ -42,6 +47,9 @@ pub(super) enum Part {
         source: Option<IpAddr>,
         /// The successor advertises, so we do not.
         silent: bool,
+        /// Nothing is held here any more: two hosts with one hardware address
+        /// would confuse the switches.
+        let_go: bool,
     },
     /// The node lets go for us.
     Taking {
@@ -55,6 +63,8 @@ pub(super) enum Part {
 
 /// A node that was asked in vain is preempted in the ordinary way for so long.
 const IN_VAIN: Duration = Duration::from_secs(10);
+/// So long after a wish to hand over that came to nothing there is another.
+const WARNED_AGAIN: Duration = Duration::from_secs(10);
 
 impl VirtualRouter {
     /// Active, with nothing in doubt: it can be handed over.
@@ -138,9 +148,19 @@ impl VirtualRouter {
             node: node.clone(),
             source,
             silent: false,
+            let_go: self.settings.virtual_mac,
         };
         self.proof.cancel();
         self.refresh(turn);
+    }
+
+    pub(super) fn has_let_go(&self) -> bool {
+        matches!(self.moving.part, Part::Yielding { let_go: true, .. })
+    }
+
+    /// What has to be gone before the successor begins is gone.
+    pub fn makes_room(&self) -> bool {
+        !self.has_let_go() || self.holdings.are_gone()
     }
 
     /// The successor advertises.
@@ -325,8 +345,39 @@ impl VirtualRouter {
         Some(node.clone())
     }
 
-    pub fn take_want(&mut self) -> Option<NodeName> {
-        self.moving.wants.take()
+    pub fn take_wishes(&mut self) -> Wishes {
+        Wishes {
+            wants: self.moving.wants.take(),
+            warned: std::mem::take(&mut self.moving.warned),
+            yielded_moved: self.yielded_moved(),
+        }
+    }
+
+    /// A check with `on_fail: handover` fails: an Active goes by the planned
+    /// way, if somebody is there to take over, and is tried again now and then.
+    pub(super) fn look_for_warnings(&mut self, turn: &Turn<'_>) {
+        self.moving.warning = turn.world.handover_wanted(&self.settings).next().is_some();
+        let due = |at: Instant| turn.now.since(at) >= WARNED_AGAIN;
+        if self.moving.warning
+            && matches!(self.state, State::Active(_))
+            && self.moving.warned_at.is_none_or(due)
+        {
+            self.moving.warned_at = Some(turn.now);
+            self.moving.warned = true;
+        }
+        if !(self.moving.warning && self.is_active()) {
+            self.moving.warned_at = None;
+        }
+    }
+
+    pub(super) fn warned_again_at(&self) -> Option<Instant> {
+        let last = self.moving.warned_at.filter(|_| self.is_active())?;
+        Some(last + WARNED_AGAIN)
+    }
+
+    /// It preempts nobody: handed over, or about to fail.
+    pub(super) fn is_modest(&self) -> bool {
+        self.moving.yielded.is_some() || self.moving.warning
     }
 
     /// The node does not hand over: preempts in the ordinary way.

@@ -68,7 +68,9 @@ impl VirtualRouter {
                 None
             }
         };
+        let warning = self.warned_again_at().map(|at| (at, Timer::Move));
         [
+            warning,
             first,
             second,
             announcement,
@@ -113,6 +115,9 @@ impl VirtualRouter {
             self.holdings.expire(turn.now);
             self.routing.expire(turn.now);
             self.link.expire(turn.now, turn.world);
+            self.refresh(turn);
+        }
+        if self.warned_again_at().is_some_and(|at| at <= turn.now) {
             self.refresh(turn);
         }
         self.take_again(turn);
