@@ -275,8 +275,9 @@ fn record_fails(spoil: fn(&Path, u32)) {
     // Given up and claimed again: the record fails each time.
     let back = lab.agent(&b, &[Router::new(250)]);
     a.watch.wait(back.started, vip(), false, LONG);
-    drop(back);
+    // It may follow before the other one has quite gone.
     let lost = Instant::now();
+    drop(back);
     a.watch.wait(lost, vip(), true, LONG);
     let log = agent.process.log();
     let told = log

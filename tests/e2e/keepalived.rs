@@ -232,7 +232,8 @@ fn takeover_on_stop(carrier: Carrier, better: Better) {
         // It answers until it is relieved, whoever relieves it.
         Better::Agent => assert_eq!(report.lost, 0, "{report:?}"),
         Better::Keepalived => {
-            assert!(report.lost > 0, "{report:?}");
+            // One that follows at once may be faster than the next probe.
+            assert!(report.lost > 0 || skew.is_zero(), "{report:?}");
             assert_span(
                 "the client's gap",
                 report.longest_gap,
