@@ -3,6 +3,7 @@
 //! protocol itself is in [`election`].
 
 mod election;
+pub mod moves;
 mod owed;
 mod silence;
 mod together;
@@ -82,6 +83,8 @@ struct Part<'a> {
     anew: bool,
     /// The agent wants to be woken at another moment than before.
     timer_moved: bool,
+    /// Of a planned move.
+    stage: moves::Stage,
 }
 
 impl<'a> Part<'a> {
@@ -119,6 +122,7 @@ impl<'a> Part<'a> {
             unsent: turn.unsent.contains(&id),
             anew,
             timer_moved: turn.before.deadline != turn.after.deadline,
+            stage: moves::Stage::default(),
         }
     }
 
@@ -178,9 +182,10 @@ impl Rules {
         self.trust.begin(lab, turn.host, input);
         let lessons = self.told.hear(turn.host, now, input);
         let bonds = together::bonds(lab, turn.host);
+        let words = (moves::heard(input), moves::said(actions));
         let mut members = Vec::new();
         for (id, settings) in agent.instances() {
-            let part = Part::new(lab, turn, (id, settings), actions);
+            let mut part = Part::new(lab, turn, (id, settings), actions);
             let (was, is) = (part.was, part.is);
             let packet = match input {
                 Input::Packet(packet) if election::accepted(&part, packet) => Some(&**packet),
@@ -192,6 +197,10 @@ impl Rules {
             }
             let watch = self.watches.entry((turn.host, id));
             let watch = watch.or_insert_with(|| Watch::new(now));
+            if watch.moving.is_some() || !words.0.is_empty() || !words.1.is_empty() {
+                let mates = together::mates(&bonds, agent, id);
+                part.stage = moves::follow(watch, &part, &mates, (&words.0, &words.1));
+            }
             let before = turn.before.priority(id).unwrap_or(part.priority);
             let lesson = lessons.get(&settings.name);
             watch.is_bound = bonds.contains_key(&id);
@@ -210,8 +219,12 @@ impl Rules {
             told::learn(watch, &part, &self.told, lesson);
             election::judge(watch, &part, input, believed, before);
             let lost = was == StateName::Active && is == StateName::Backup && !part.anew;
-            watch.follows_mate |= watch.is_bound && lost && believed.is_none();
-            if watch.is_node && lost && believed.is_none() {
+            let released = part.stage.released.as_ref();
+            watch.follows_mate |=
+                watch.is_bound && lost && believed.is_none() && released.is_none();
+            let interval = released.and_then(|node| self.told.interval(&part, node));
+            moves::let_go(watch, &part, interval);
+            if watch.is_node && lost && believed.is_none() && released.is_none() {
                 told::gave_way(watch, &part, &self.told, lesson);
             }
             if was != is {
@@ -266,6 +279,9 @@ impl Rules {
             };
             last = Some((*host, now));
             let active = watch.state == StateName::Active;
+            if here.runs() && !here.catching_up {
+                moves::overdue(lab, watch, *host, now);
+            }
             if !here.runs() || here.catching_up || !(active || watch.state == StateName::Backup) {
                 continue;
             }

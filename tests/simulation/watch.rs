@@ -10,6 +10,8 @@ use vipward::agent::status::StateName;
 use vipward::agent::time::Instant;
 use vipward::agent::values::Version;
 
+use crate::rules::moves::Moving;
+
 /// What is known of one instance on one host, by its own clock.
 #[derive(Debug)]
 pub struct Watch {
@@ -42,6 +44,8 @@ pub struct Watch {
     pub resigned_at: Option<Instant>,
     /// It is a node of a cluster.
     pub is_node: bool,
+    /// In a planned move.
+    pub moving: Option<Moving>,
     /// Told of an Active, it may wait until then.
     pub held_until: Option<Instant>,
     /// Its timer may have moved by what it was told.
@@ -89,6 +93,7 @@ impl Watch {
             incumbent: None,
             resigned_at: None,
             is_node: false,
+            moving: None,
             held_until: None,
             preempt_unsure: false,
             interval: Duration::ZERO,
