@@ -8,7 +8,7 @@ use std::time::Duration;
 use vipward::agent::settings::InstanceSettings;
 use vipward::agent::status::StateName;
 use vipward::agent::time::Instant;
-use vipward::agent::values::Version;
+use vipward::agent::values::{NodeName, Version};
 
 use crate::rules::moves::Moving;
 
@@ -46,6 +46,8 @@ pub struct Watch {
     pub is_node: bool,
     /// In a planned move.
     pub moving: Option<Moving>,
+    /// It was handed over to this node, which it does not preempt.
+    pub left_to: Option<NodeName>,
     /// Told of an Active, it may wait until then.
     pub held_until: Option<Instant>,
     /// Its timer may have moved by what it was told.
@@ -94,6 +96,7 @@ impl Watch {
             resigned_at: None,
             is_node: false,
             moving: None,
+            left_to: None,
             held_until: None,
             preempt_unsure: false,
             interval: Duration::ZERO,

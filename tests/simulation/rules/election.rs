@@ -123,6 +123,7 @@ fn learned(part: &Part<'_>, packet: &Packet) -> Duration {
 fn heard(watch: &mut Watch, part: &Part<'_>, packet: &Packet, priority: u8) {
     let losing = packet.priority < priority;
     let preempt = match part.settings.preempt {
+        _ if watch.left_to.is_some() => Preempt::Never,
         _ if priority == 255 => Preempt::Immediately,
         preempt => preempt,
     };
@@ -249,6 +250,10 @@ fn active(watch: &mut Watch, part: &Part<'_>, packet: Option<&Packet>) {
         return;
     };
     if part.stage.ignores(part, packet) {
+        // Its time may be over just now.
+        if part.stage.now.is_none() {
+            return;
+        }
         if part.is != StateName::Active {
             part.fail("gives way to the other node of a move");
         }

@@ -2,6 +2,7 @@
 //! and since when. From that follows what each may do that the election alone
 //! would forbid, and nothing beyond it.
 
+use vipward::agent::Agent;
 use vipward::agent::action::Action;
 use vipward::agent::cluster::LinkEvent;
 use vipward::agent::cluster::message::Word;
@@ -10,6 +11,7 @@ use vipward::agent::values::{InstanceName, NodeName};
 
 use super::*;
 use crate::kit::link;
+use crate::operators::is_kept;
 
 /// For the answer to each message.
 pub const REPLY: Duration = Duration::from_millis(300);
@@ -322,6 +324,55 @@ pub(super) fn asks(watch: &mut Watch, part: &Part<'_>) -> bool {
     true
 }
 
+/// Whom it was handed over to by an order, it does not preempt: until that one
+/// is lost, or another is Active, or an operator says so.
+pub(super) fn leaves_to(
+    watch: &mut Watch,
+    part: &Part<'_>,
+    (agent, fresh): (&Agent, bool),
+    packet: Option<&Packet>,
+    lesson: Option<&told::Lesson>,
+) {
+    let kept = &part.lab.at(part.host).moves.kept.yielded;
+    let kept = fresh && !kept.is_empty();
+    if !kept && watch.left_to.is_none() && part.stage.released.is_none() {
+        return;
+    }
+    // Asking costs more than knowing that there is none.
+    let status = agent.status();
+    let mut all = status.instances.into_iter();
+    let now = all.find(|known| known.name == part.settings.name);
+    let now = now.and_then(|known| known.yielded_to);
+    let before = std::mem::replace(&mut watch.left_to, now.clone());
+    match (before, now) {
+        (None, Some(node)) if part.stage.released.as_ref() != Some(&node) && !kept => {
+            part.fail(&format!(
+                "leaves it to {node}, and was not handed over to it"
+            ));
+        }
+        (Some(node), None) => {
+            let theirs = source_of(part, &node);
+            let stays = part.is == StateName::Backup && part.was == StateName::Backup;
+            let heard = |packet: &Packet| (packet.priority == 0) != (Some(packet.source) == theirs);
+            let wrong = packet.is_some_and(heard);
+            let untold = matches!(part.input, Input::Link(_))
+                && !lesson.is_some_and(|lesson| lesson.has_left(theirs));
+            if stays && (wrong || untold || matches!(part.input, Input::Wake)) {
+                part.fail(&format!("no longer leaves it to {node}, which is not lost"));
+            }
+        }
+        (None, None) | (Some(_), Some(_)) | (None, Some(_)) => {}
+    }
+}
+
+/// Nothing is given up before the next agent would know of it.
+pub(super) fn is_written(part: &Part<'_>) {
+    let begins = part.is == StateName::Drained && part.was != StateName::Drained;
+    if begins && !is_kept(part.lab, part.host, &part.settings.name) {
+        part.fail("is drained, and that was not written down");
+    }
+}
+
 /// It let go for another, which is the Active now.
 pub(super) fn let_go(watch: &mut Watch, part: &Part<'_>, interval: Option<Duration>) {
     let Some(node) = &part.stage.released else {
@@ -363,7 +414,9 @@ pub(super) fn lets_other_speak(
         watch.listens_first = None;
         return true;
     }
-    if !part.sent.is_empty() && part.now.since(watch.last_advert) <= watch.patience {
+    // A third one that loses is answered.
+    let answers = packet.is_some();
+    if !answers && !part.sent.is_empty() && part.now.since(watch.last_advert) <= watch.patience {
         part.fail("advertises, and so does its successor");
     }
     part.sent.is_empty()

@@ -35,6 +35,13 @@ pub struct Lesson {
     claimed_over: bool,
 }
 
+impl Lesson {
+    /// The one that advertised from there says to take no part any more.
+    pub fn has_left(&self, source: Option<IpAddr>) -> bool {
+        self.left.is_some() && self.left == source
+    }
+}
+
 impl Told {
     pub fn forget(&mut self, host: HostId) {
         self.nodes.retain(|(of, _), _| *of != host);
