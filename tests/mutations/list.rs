@@ -1,6 +1,6 @@
 //! The faults. Each replaces a text that stands exactly once in its file.
-//! Those of authentication, groups, the peer link and routes are in files of
-//! their own.
+//! Those of authentication, groups, planned moves, the peer link and routes are
+//! in files of their own.
 
 pub struct Mutation {
     /// What the program does wrong with it.

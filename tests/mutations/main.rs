@@ -9,6 +9,7 @@ mod authentication;
 mod groups;
 mod link;
 mod list;
+mod moves;
 mod routes;
 
 use std::collections::BTreeMap;
@@ -35,7 +36,7 @@ const SEEDS: &str = "1000";
 fn mutations() -> impl Iterator<Item = &'static Mutation> {
     let all = list::MUTATIONS.iter().chain(authentication::MUTATIONS);
     let all = all.chain(groups::MUTATIONS).chain(link::MUTATIONS);
-    all.chain(routes::MUTATIONS)
+    all.chain(moves::MUTATIONS).chain(routes::MUTATIONS)
 }
 
 /// For one layer; a fault may make it run for ever.

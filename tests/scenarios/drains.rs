@@ -319,3 +319,47 @@ fn a_drained_one_may_be_in_fault_meanwhile() {
     lab.run(secs(10));
     assert_eq!((lab.state(a), lab.state(b)), (ACTIVE, BACKUP));
 }
+
+/// Otherwise the next agent would know nothing of a drain that goes on.
+#[rstest]
+fn an_undrain_in_the_middle_is_refused(#[values(true, false)] linked: bool) {
+    let (mut lab, a, b) = pair(linked);
+    let first = lab.order_at(a, drain("web"));
+    lab.run(ms(3));
+    let second = lab.order_at(a, undrain("web"));
+    lab.run(secs(2));
+    let why = answered(&lab, a, second).expect_err("refused");
+    assert!(why.contains("web is just being drained"), "{why}");
+    answered(&lab, a, first).expect("drained");
+    lab.kill(a);
+    lab.start(a);
+    lab.run(secs(30));
+    assert_eq!((lab.state(a), lab.state(b)), (DRAINED, ACTIVE));
+}
+
+/// What a later order had written down includes the one that fails.
+#[test]
+fn of_two_orders_the_one_that_failed_is_not_kept() {
+    let mut lab = Lab::new();
+    let other = || InstanceSettings {
+        name: InstanceName::new("other"),
+        vrid: vipward::agent::values::Vrid::new(77).expect("a VRID"),
+        addresses: vec![address("192.0.2.101/24")],
+        ..web(100)
+    };
+    let a = lab.host(vec![web(100), other()]);
+    lab.host(vec![web(200), other()]);
+    lab.start_all();
+    lab.run(secs(20));
+    lab.at_mut(a).moves.broken = true;
+    let first = lab.order_at(a, drain("web"));
+    lab.run(ms(1));
+    lab.at_mut(a).moves.broken = false;
+    let second = lab.order_at(a, drain("other"));
+    lab.run(secs(20));
+    answered(&lab, a, first).expect_err("not written");
+    answered(&lab, a, second).expect("drained");
+    let kept = &lab.at(a).moves.kept.drained;
+    let names: Vec<&str> = kept.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["other"]);
+}

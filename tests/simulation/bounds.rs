@@ -7,6 +7,7 @@ use vipward::agent::settings::{InstanceSettings, Preempt};
 use crate::cast::Cast;
 use crate::cluster::BEAT;
 use crate::fault::Fault;
+use crate::rules::moves::{ADDITIONS, MARGIN, REPLY};
 
 /// A wake-up or an answer costs no time in the laboratory; this much is for
 /// the rounding of clocks.
@@ -21,6 +22,8 @@ pub struct Bounds {
     pub double: Duration,
     /// From a stop until nothing is left.
     pub stop: Duration,
+    /// From an operator's order until it is answered.
+    pub order: Duration,
 }
 
 impl Bounds {
@@ -78,14 +81,21 @@ impl Bounds {
         let sum = sum + Self::linked(cast, silence);
         let (followed, released) = Self::together(cast, silence);
         let sum = sum + followed;
-        let stop = unit.min(second * 2) + delay + kernel + cast.late_max * 4 + released;
+        let exchange = Self::exchange(cast, delay, kernel);
+        let sum = sum + exchange;
+        let resigned = unit.min(second * 2) + delay + kernel + cast.late_max * 4;
+        let stop = resigned + exchange + released;
+        // One that resigned for a drain waits for a silence, one that another
+        // node is to do for a second; a hook is waited for first.
+        let order = exchange + released + silence + unit + second + delay * 2 + kernel;
         Self {
             // Two clocks, each wrong by 1 %.
             agreement: sum * 102 / 100,
             // One interval until the loser hears the winner, or until one
             // that resigns gives up unrelieved; and the removal.
-            double: (unit + delay + kernel + cast.late_max * 4) * 102 / 100,
+            double: (unit + delay + kernel + cast.late_max * 4 + exchange) * 102 / 100,
             stop: stop * 102 / 100,
+            order: order * 102 / 100,
         }
     }
 
@@ -111,6 +121,22 @@ impl Bounds {
             false => Duration::ZERO,
         };
         beat * 7 + silence + look * 3 + Duration::from_secs(1) + held_up
+    }
+
+    /// An exchange between two nodes, at the longest: each message is waited
+    /// for 300 ms, the offer, the promise, the successor's last word and, for
+    /// one that was held up, its confirmation; the successor adds its
+    /// addresses. One whose kernel refuses them says that it is at work until
+    /// 11 s are over.
+    fn exchange(cast: &Cast, delay: Duration, kernel: Duration) -> Duration {
+        if cast.cluster.is_none() {
+            return Duration::ZERO;
+        }
+        let refused = match cast.faults.has(Fault::Refuse) {
+            true => ADDITIONS + MARGIN,
+            false => Duration::ZERO,
+        };
+        REPLY * 4 + delay + kernel + cast.late_max * 8 + refused
     }
 
     /// What instances that move together, and awaited hooks, add to agreement

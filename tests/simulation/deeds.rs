@@ -53,6 +53,7 @@ impl Sim {
             | Deed::Eaten(_)
             | Deed::Port(..)
             | Deed::Witness(..) => self.link_deed(deed),
+            Deed::Order(..) | Deed::Disk(..) => self.operator_deed(deed),
             Deed::Hooks(..) | Deed::Segment(..) | Deed::MuteOn(..) => self.together_deed(deed),
             Deed::Pause(_)
             | Deed::Resume(_)
@@ -141,6 +142,7 @@ impl Sim {
         let settings = self.hosts[id.0].settings();
         self.lab.at_mut(id).settings = settings.clone();
         self.rules.borrow_mut().forget(id);
+        self.operators_start(id);
         if self.cast.keepalived == Some(id.0) {
             self.lab
                 .tell(format!("{} starts keepalived", settings.node));
@@ -217,6 +219,10 @@ impl Sim {
     /// What has to be equal in all that move together changes in all of them.
     fn reload(&mut self, host: usize, group: usize, change: Change) {
         let id = HostId(host);
+        // What is not configured for a while is not drained any more.
+        if matches!(change, Change::Present(_) | Change::Apart(_)) {
+            self.unsure(id);
+        }
         let places = match change {
             Change::Priority(_) | Change::Interval { .. } | Change::Present(_) => {
                 self.cast.with(group)

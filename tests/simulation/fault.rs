@@ -6,6 +6,7 @@ use std::fmt;
 
 use crate::cluster::Cluster;
 use crate::dice::Dice;
+use crate::operators;
 use crate::together::Together;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,9 +78,9 @@ pub enum Fault {
     Hooks,
     /// Nothing passes, or nothing leaves a host, on one segment alone.
     Segment,
-    // The place for what the core does not have yet: a drain and its end, a
-    // hand-over. Each is a variant here, deeds in `plan`, and its effect in
-    // `deeds`.
+    /// Operators hand over, drain and undrain; disks are full; agents are
+    /// killed in the middle of it.
+    Moves,
 }
 
 impl Fault {
@@ -127,7 +128,7 @@ impl Fault {
 
     fn all() -> impl Iterator<Item = Fault> {
         let usual = Fault::USUAL.into_iter().chain(Fault::LINK);
-        usual.chain(Fault::TOGETHER)
+        usual.chain(Fault::TOGETHER).chain([Fault::Moves])
     }
 
     pub fn name(self) -> &'static str {
@@ -165,6 +166,7 @@ impl Fault {
             Fault::Port => "port",
             Fault::Hooks => "hooks",
             Fault::Segment => "segment",
+            Fault::Moves => "moves",
         }
     }
 }
@@ -198,7 +200,9 @@ impl Faults {
             0
         };
         let together = (0..count).map(|_| dice.pick(&Fault::TOGETHER));
-        Self(usual.into_iter().chain(link).chain(together).collect())
+        let moves = operators::are_there(seed).then_some(Fault::Moves);
+        let all = usual.into_iter().chain(link).chain(together);
+        Self(all.chain(moves).collect())
     }
 
     /// Names with commas between them; `none`; `all`.

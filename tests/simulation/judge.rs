@@ -9,7 +9,7 @@ use vipward::agent::jobs::CheckName;
 use vipward::agent::settings::{InstanceSettings, Preempt};
 use vipward::agent::status::StateName;
 use vipward::agent::time::Instant;
-use vipward::agent::values::InstanceId;
+use vipward::agent::values::{InstanceId, NodeName};
 
 use crate::bounds::Bounds;
 use crate::cast::Cast;
@@ -78,6 +78,8 @@ struct Able<'a> {
     active: bool,
     priority: u8,
     preempts: bool,
+    /// It was handed over to this node, which it does not preempt.
+    left_to: Option<NodeName>,
     /// Its mates, where it moves together with others.
     mates: Vec<Face<'a>>,
 }
@@ -232,6 +234,7 @@ fn able_alone(sim: &Sim, group: usize) -> Vec<Able<'_>> {
                     active: foreign.is_active(vrid.get()),
                     priority: settings.priority.get(),
                     preempts: true,
+                    left_to: None,
                     mates: Vec::new(),
                 });
             }
@@ -247,6 +250,10 @@ fn able_alone(sim: &Sim, group: usize) -> Vec<Able<'_>> {
         }
         let seen = host.ledger.last.as_ref();
         let state = seen.and_then(|seen| seen.state(instance));
+        if state == Some(StateName::Drained) {
+            continue;
+        }
+        let left_to = sim.rules.borrow().left_to(id, instance);
         all.push(Able {
             host: id,
             settings,
@@ -254,6 +261,7 @@ fn able_alone(sim: &Sim, group: usize) -> Vec<Able<'_>> {
             active: state == Some(StateName::Active),
             priority: settings.priority.get(),
             preempts: settings.preempt != Preempt::Never || settings.priority.is_owner(),
+            left_to,
             mates: Vec::new(),
         });
     }

@@ -24,6 +24,7 @@ mod keepalived;
 #[allow(dead_code, unused_imports)]
 #[path = "../scenarios/kit/mod.rs"]
 mod kit;
+mod operators;
 mod plan;
 mod rules;
 mod seeds;

@@ -4,6 +4,9 @@
 
 use std::time::Duration;
 
+use vipward::agent::moves::Order;
+use vipward::agent::values::NodeName;
+
 use crate::attack::Attack;
 use crate::bounds::Bounds;
 use crate::cast::Cast;
@@ -58,6 +61,10 @@ pub enum Deed {
     Port(usize, bool),
     /// Whether the witnesses can be reached.
     Witness(usize, bool),
+    /// An operator at a host orders something of it, or of another node.
+    Order(usize, Option<NodeName>, Order),
+    /// Whether the state directory of a host cannot be written.
+    Disk(usize, bool),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,6 +194,7 @@ impl Planner<'_> {
             | Fault::LinkPartition
             | Fault::Firewall
             | Fault::Port => self.link_fault(fault, dice, phase),
+            Fault::Moves => self.operators(dice, phase),
             Fault::Hooks | Fault::Segment => self.together_fault(fault, dice, phase),
             Fault::Checks | Fault::Flap | Fault::Runner => self.health(fault, dice, phase),
             Fault::Pause

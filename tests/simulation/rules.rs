@@ -3,6 +3,7 @@
 //! protocol itself is in [`election`].
 
 mod election;
+pub mod moves;
 mod owed;
 mod silence;
 mod together;
@@ -21,7 +22,7 @@ use vipward::agent::report::Fact;
 use vipward::agent::settings::{InstanceSettings, Preempt};
 use vipward::agent::status::StateName;
 use vipward::agent::time::Instant;
-use vipward::agent::values::{AddressIndex, InstanceId};
+use vipward::agent::values::{AddressIndex, InstanceId, NodeName};
 
 use crate::bounds::ROUNDING;
 use crate::cast::source;
@@ -82,6 +83,9 @@ struct Part<'a> {
     anew: bool,
     /// The agent wants to be woken at another moment than before.
     timer_moved: bool,
+    input: &'a Input,
+    /// Of a planned move.
+    stage: moves::Stage,
 }
 
 impl<'a> Part<'a> {
@@ -89,7 +93,7 @@ impl<'a> Part<'a> {
         lab: &'a Lab,
         turn: &Turn,
         (id, settings): (InstanceId, &'a InstanceSettings),
-        actions: &'a [Action],
+        (input, actions): (&'a Input, &'a [Action]),
     ) -> Self {
         let is = turn.after.state(id).unwrap_or(StateName::Initialize);
         let was = turn.before.state(id).unwrap_or(StateName::Initialize);
@@ -119,6 +123,8 @@ impl<'a> Part<'a> {
             unsent: turn.unsent.contains(&id),
             anew,
             timer_moved: turn.before.deadline != turn.after.deadline,
+            input,
+            stage: moves::Stage::default(),
         }
     }
 
@@ -164,6 +170,11 @@ impl Rules {
         self.pauses.retain(|(of, _, _), _| *of != host);
     }
 
+    /// The node that an instance leaves it to.
+    pub fn left_to(&self, host: HostId, instance: InstanceId) -> Option<NodeName> {
+        self.watches.get(&(host, instance))?.left_to.clone()
+    }
+
     pub fn announced(&self, host: HostId, instance: InstanceId, address: IpAddr) -> bool {
         let watch = self.watches.get(&(host, instance));
         watch.is_some_and(|watch| watch.announced.contains_key(&address))
@@ -178,9 +189,10 @@ impl Rules {
         self.trust.begin(lab, turn.host, input);
         let lessons = self.told.hear(turn.host, now, input);
         let bonds = together::bonds(lab, turn.host);
+        let words = (moves::heard(input), moves::said(actions));
         let mut members = Vec::new();
         for (id, settings) in agent.instances() {
-            let part = Part::new(lab, turn, (id, settings), actions);
+            let mut part = Part::new(lab, turn, (id, settings), (input, actions));
             let (was, is) = (part.was, part.is);
             let packet = match input {
                 Input::Packet(packet) if election::accepted(&part, packet) => Some(&**packet),
@@ -190,8 +202,13 @@ impl Rules {
             if packet.is_some() && believed.is_none() {
                 trust::nothing_follows(&part);
             }
+            let fresh = !self.watches.contains_key(&(turn.host, id));
             let watch = self.watches.entry((turn.host, id));
             let watch = watch.or_insert_with(|| Watch::new(now));
+            if watch.moving.is_some() || !words.0.is_empty() || !words.1.is_empty() {
+                let mates = together::mates(&bonds, agent, id);
+                part.stage = moves::follow(watch, &part, &mates, (&words.0, &words.1));
+            }
             let before = turn.before.priority(id).unwrap_or(part.priority);
             let lesson = lessons.get(&settings.name);
             watch.is_bound = bonds.contains_key(&id);
@@ -207,11 +224,17 @@ impl Rules {
             watch.knows_better = watch.is_node
                 && is == StateName::Active
                 && self.told.knows_better(&part, watch.active);
+            moves::leaves_to(watch, &part, (agent, fresh), believed, lesson);
             told::learn(watch, &part, &self.told, lesson);
             election::judge(watch, &part, input, believed, before);
             let lost = was == StateName::Active && is == StateName::Backup && !part.anew;
-            watch.follows_mate |= watch.is_bound && lost && believed.is_none();
-            if watch.is_node && lost && believed.is_none() {
+            let released = part.stage.released.as_ref();
+            watch.follows_mate |=
+                watch.is_bound && lost && believed.is_none() && released.is_none();
+            let interval = released.and_then(|node| self.told.interval(&part, node));
+            moves::is_written(&part);
+            moves::let_go(watch, &part, interval);
+            if watch.is_node && lost && believed.is_none() && released.is_none() {
                 told::gave_way(watch, &part, &self.told, lesson);
             }
             if was != is {
@@ -266,6 +289,9 @@ impl Rules {
             };
             last = Some((*host, now));
             let active = watch.state == StateName::Active;
+            if here.runs() && !here.catching_up {
+                moves::overdue(lab, watch, *host, now);
+            }
             if !here.runs() || here.catching_up || !(active || watch.state == StateName::Backup) {
                 continue;
             }

@@ -17,6 +17,7 @@ use crate::dice::Dice;
 use crate::fault::Faults;
 use crate::judge::Judge;
 use crate::kit::{Clock, HostId, Input, Lab, START};
+use crate::operators::Operators;
 use crate::plan::{Health, Plan};
 use crate::rules::{Rules, Watchman};
 use crate::weather::{Conditions, Sky};
@@ -29,6 +30,7 @@ pub struct Sim {
     pub weather: Rc<RefCell<Conditions>>,
     pub rules: Rc<RefCell<Rules>>,
     pub judge: Judge,
+    pub operators: Operators,
     plan: Plan,
     /// Deeds done so far.
     done: usize,
@@ -132,6 +134,7 @@ impl Sim {
         let mut sim = Self {
             bounds: Bounds::of(&cast),
             judge: Judge::new(&cast),
+            operators: Operators::default(),
             answers: Dice::new(seed, "answers"),
             lab,
             cast,
@@ -188,6 +191,7 @@ impl Sim {
             self.answer_jobs(id);
             self.let_go(id);
         }
+        self.operators_look();
         let rules = self.rules.borrow();
         let until = rules.retried_by.max(rules.trust.swayed);
         drop(rules);

@@ -8,7 +8,9 @@ use std::time::Duration;
 use vipward::agent::settings::InstanceSettings;
 use vipward::agent::status::StateName;
 use vipward::agent::time::Instant;
-use vipward::agent::values::Version;
+use vipward::agent::values::{NodeName, Version};
+
+use crate::rules::moves::Moving;
 
 /// What is known of one instance on one host, by its own clock.
 #[derive(Debug)]
@@ -42,6 +44,10 @@ pub struct Watch {
     pub resigned_at: Option<Instant>,
     /// It is a node of a cluster.
     pub is_node: bool,
+    /// In a planned move.
+    pub moving: Option<Moving>,
+    /// It was handed over to this node, which it does not preempt.
+    pub left_to: Option<NodeName>,
     /// Told of an Active, it may wait until then.
     pub held_until: Option<Instant>,
     /// Its timer may have moved by what it was told.
@@ -89,6 +95,8 @@ impl Watch {
             incumbent: None,
             resigned_at: None,
             is_node: false,
+            moving: None,
+            left_to: None,
             held_until: None,
             preempt_unsure: false,
             interval: Duration::ZERO,

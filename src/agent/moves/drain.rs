@@ -81,6 +81,20 @@ impl Agent {
         self.look_at_drain(now, actions, id, unit);
     }
 
+    /// Not while it is being drained: what is written down then would no
+    /// longer be what happens.
+    pub(super) fn may_undrain(&self, units: &BTreeSet<InstanceId>) -> Result<(), String> {
+        let mut all = units.iter();
+        match all.find(|unit| self.moves.tasks.drain(**unit)) {
+            Some(unit) => Err(format!(
+                "{} is just being drained; nothing was changed, try again when that has been \
+                 answered",
+                self.unit_name(*unit)
+            )),
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn undrain(
         &mut self,
         now: Instant,

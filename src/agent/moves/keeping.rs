@@ -71,6 +71,8 @@ impl Agent {
                 }
             }
             Err(error) => {
+                // A later order may have had written down what fails here.
+                self.moves.keep |= !waiting.is_empty() && serial < self.moves.tasks.writes;
                 if waiting.is_empty() {
                     let error = error.clone();
                     Turn::new(now, &self.world, &mut self.errands, actions)

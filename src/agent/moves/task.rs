@@ -48,6 +48,12 @@ impl Tasks {
         self.tasks.values().any(|task| task.units.contains(&unit))
     }
 
+    /// An order to drain it is being carried out.
+    pub fn drain(&self, unit: InstanceId) -> bool {
+        let mut tasks = self.tasks.values();
+        tasks.any(|task| task.order.is_drain() && task.units.contains(&unit))
+    }
+
     pub fn waiting(&self, unit: InstanceId) -> Vec<TaskId> {
         let waiting = self.tasks.iter();
         let waiting = waiting.filter(|(_, task)| {
@@ -126,7 +132,12 @@ impl Agent {
                 }
                 self.write_first(actions, asker, order, units);
             }
-            Order::Undrain { .. } => self.write_first(actions, asker, order, units),
+            Order::Undrain { .. } => {
+                if let Err(why) = self.may_undrain(&units) {
+                    return self.reply(now, actions, asker, Err(why));
+                }
+                self.write_first(actions, asker, order, units);
+            }
         }
     }
 

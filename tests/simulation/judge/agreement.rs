@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::cast::speak_alike;
+use crate::kit::link;
 
 /// Of those that move together it is enough that one hears, and is heard.
 pub(super) fn hears(sim: &Sim, from: &Able<'_>, to: &Able<'_>) -> bool {
@@ -143,7 +144,19 @@ fn is_the_right_one(sim: &Sim, able: &[Able<'_>], part: &[usize], name: &str) {
     let Some(active) = actives.first() else {
         return;
     };
-    let better = members().find(|one| one.preempts && one.priority > active.priority);
+    for one in members() {
+        let Some(node) = &one.left_to else {
+            continue;
+        };
+        let serves = link::node(active.host);
+        if active.instance.is_some() && serves != *node {
+            let host = host(one);
+            let text = format!("{name}: {host} leaves it to {node}, and {serves} is Active");
+            sim.lab.fail(&text);
+        }
+    }
+    let better = members()
+        .find(|one| one.preempts && one.left_to.is_none() && one.priority > active.priority);
     if let Some(better) = better {
         let (is, should) = (host(active), host(better));
         sim.lab

@@ -7,9 +7,6 @@ use vipward::agent::settings::GroupSettings;
 
 use super::*;
 
-/// From a losing advertisement to the last of the announcements it causes.
-const REAFFIRMED_WITHIN: Duration = Duration::from_secs(1);
-
 pub(super) fn judge(
     watch: &mut Watch,
     part: &Part<'_>,
@@ -51,9 +48,10 @@ pub(super) fn judge(
         is,
         StateName::Initialize | StateName::Fault | StateName::Drained
     );
-    // A stop may wait, for a hook or for mates.
+    // A stop may wait, for a hook or for mates, or for a successor.
     let stopped = matches!(input, Input::Stop | Input::StopNow) && !waits_to_stop(part, input);
-    if was == StateName::Active && (takes_no_part || stopped) {
+    let handed_over = part.stage.released.is_some();
+    if was == StateName::Active && (takes_no_part || stopped) && !handed_over {
         let ledger = &part.lab.at(part.host).ledger;
         let up = ledger.interface(part.settings.interface);
         if up.is_some_and(|state| state.up) && !part.sent.contains(&0) && !part.is_mute() {
@@ -69,7 +67,7 @@ pub(super) fn judge(
     owed::announcements(watch, part);
     owed::partings(watch, part);
     watch.state = is;
-    advertised(watch, part, input);
+    advertised(watch, part, input, packet);
     if is == StateName::Backup {
         let down_at = watch.latest(part.settings, part.priority);
         let claim = watch.forgiven.unwrap_or(down_at);
@@ -86,7 +84,8 @@ fn waits_to_stop(part: &Part<'_>, input: &Input) -> bool {
     let groups = &part.lab.at(part.host).ledger.groups;
     let grouped = |group: &GroupSettings| group.members.contains(&part.settings.name);
     let hooked = part.settings.hooks.contains_key(&HookKind::BeforeRelease);
-    matches!(input, Input::Stop) && (hooked || groups.iter().any(grouped))
+    let waits = hooked || part.stage.offered || groups.iter().any(grouped);
+    matches!(input, Input::Stop) && waits
 }
 
 /// Reaches the state machine.
@@ -124,6 +123,7 @@ fn learned(part: &Part<'_>, packet: &Packet) -> Duration {
 fn heard(watch: &mut Watch, part: &Part<'_>, packet: &Packet, priority: u8) {
     let losing = packet.priority < priority;
     let preempt = match part.settings.preempt {
+        _ if watch.left_to.is_some() => Preempt::Never,
         _ if priority == 255 => Preempt::Immediately,
         preempt => preempt,
     };
@@ -136,6 +136,9 @@ fn heard(watch: &mut Watch, part: &Part<'_>, packet: &Packet, priority: u8) {
             watch.preempt_at = None;
             watch.forgiven = None;
             watch.moved = false;
+        }
+        Preempt::Immediately if losing && part.stage.is_promised() => {
+            watch.listens(part.now, learned(part, packet));
         }
         Preempt::Immediately if losing => {}
         Preempt::After(delay) if losing => {
@@ -153,6 +156,9 @@ fn heard(watch: &mut Watch, part: &Part<'_>, packet: &Packet, priority: u8) {
 /// One that does not decide alone: its mates, or a hook, may keep it from a
 /// claim, or bring it about.
 fn loose(watch: &mut Watch, part: &Part<'_>, packet: Option<&Packet>, priority: u8) {
+    if moves::asks(watch, part) {
+        return;
+    }
     if let Some(packet) = packet {
         heard(watch, part, packet, priority);
     }
@@ -171,6 +177,9 @@ fn backup(
             part.fail("an advertisement ended Backup");
         }
         heard(watch, part, packet, priority);
+        return;
+    }
+    if moves::asks(watch, part) {
         return;
     }
     if matches!(input, Input::Reload(_)) && !matches!(part.settings.preempt, Preempt::After(_)) {
@@ -211,6 +220,10 @@ fn backup(
         }
         return;
     }
+    // The Active lets go for it, or does not and is preempted.
+    if part.stage.takes() || part.stage.asked_in_vain() {
+        return;
+    }
     // A node may have waited for an answer.
     let answer = part.is_node() && matches!(input, Input::Link(_) | Input::Claim { .. });
     if !matches!(input, Input::Wake) && !answer {
@@ -236,6 +249,19 @@ fn active(watch: &mut Watch, part: &Part<'_>, packet: Option<&Packet>) {
     let Some(packet) = packet else {
         return;
     };
+    if part.stage.ignores(part, packet) {
+        // Its time may be over just now.
+        if part.stage.now.is_none() {
+            return;
+        }
+        if part.is != StateName::Active {
+            part.fail("gives way to the other node of a move");
+        }
+        if !part.sent.is_empty() {
+            part.fail("answers the other node of a move");
+        }
+        return;
+    }
     let silent = part.now.since(watch.last_advert);
     let slack = part.late_max() * 2 + ROUNDING;
     let awake = silent + slack < part.patience() && !watch.rescheduled;
@@ -264,11 +290,7 @@ fn active(watch: &mut Watch, part: &Part<'_>, packet: Option<&Packet>) {
         part.fail("the Active gives way to an advertisement that loses");
     }
     if part.is == StateName::Active {
-        for address in &part.settings.addresses {
-            let address = address.network.addr();
-            let by = part.now + REAFFIRMED_WITHIN;
-            watch.owed.entry(address).or_insert(by);
-        }
+        owed::owes(watch, part);
     } else if part.is == StateName::Backup {
         let winnable = theirs > (1, ours.1);
         // After a stall it depends on what the kernel still had.
@@ -321,11 +343,15 @@ fn begin(watch: &mut Watch, part: &Part<'_>, packet: Option<&Packet>) {
 }
 
 /// The rhythm of an Active.
-fn advertised(watch: &mut Watch, part: &Part<'_>, input: &Input) {
+fn advertised(watch: &mut Watch, part: &Part<'_>, input: &Input, packet: Option<&Packet>) {
     if part.is != StateName::Active {
         return;
     }
     let next = part.now + part.interval();
+    if moves::lets_other_speak(watch, part, packet) {
+        watch.advert_by = next;
+        return;
+    }
     if !part.sent.is_empty() {
         watch.last_advert = part.now;
         watch.patience = part.patience();

@@ -3,8 +3,25 @@
 
 use super::*;
 
+/// From a losing advertisement to the last of the announcements it causes.
+const REAFFIRMED_WITHIN: Duration = Duration::from_secs(1);
+
+/// Everything is to be announced again.
+pub(super) fn owes(watch: &mut Watch, part: &Part<'_>) {
+    for address in &part.settings.addresses {
+        let address = address.network.addr();
+        let by = part.now + REAFFIRMED_WITHIN;
+        watch.owed.entry(address).or_insert(by);
+    }
+}
+
 pub(super) fn announcements(watch: &mut Watch, part: &Part<'_>) {
     let host = part.lab.at(part.host);
+    if part.stage.yields() {
+        watch.owed.clear();
+    } else if part.stage.broken_off(part) {
+        owes(watch, part);
+    }
     for action in part.actions {
         if let Action::Announce {
             instance, address, ..

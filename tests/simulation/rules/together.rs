@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use vipward::agent::Agent;
 use vipward::agent::jobs::{HookKind, JobId, Task, Verdict};
 use vipward::agent::report::Consequence;
 use vipward::agent::values::InstanceName;
@@ -90,6 +91,19 @@ pub(super) fn bonds(lab: &Lab, host: HostId) -> BTreeMap<InstanceId, Vec<Instanc
     bonds
 }
 
+/// The names of those that it moves together with, itself included.
+pub(super) fn mates(
+    bonds: &BTreeMap<InstanceId, Vec<InstanceId>>,
+    agent: &Agent,
+    id: InstanceId,
+) -> Vec<InstanceName> {
+    let Some(ids) = bonds.get(&id) else {
+        return Vec::new();
+    };
+    let all = agent.instances().filter(|(id, _)| ids.contains(id));
+    all.map(|(_, settings)| settings.name.clone()).collect()
+}
+
 /// Before the protocol is judged.
 pub(super) fn member(
     watch: &Watch,
@@ -104,6 +118,7 @@ pub(super) fn member(
     let resigns = packet.is_some_and(|packet| packet.priority == 0);
     let resigned = watch.resigned_at.filter(|_| part.was == StateName::Backup);
     let heard = (part.was == StateName::Backup && !resigns).then_some(watch);
+    let agreed = part.stage.takes() || part.stage.asked_in_vain();
     Member {
         id: part.id,
         name: part.settings.name.clone(),
@@ -115,13 +130,21 @@ pub(super) fn member(
             && (watch.earliest(part.settings, part.priority) <= part.now + ROUNDING
                 || watch.preempt_at.is_some_and(|at| at <= part.now)
                 || watch.follows_mate
+                || agreed
                 || watch.forgiven.is_some()),
-        respects: heard.and_then(|watch| watch.respected).filter(alive),
+        respects: heard
+            .filter(|_| !part.stage.takes())
+            .and_then(|watch| watch.respected)
+            .filter(alive),
         hears: heard
             .and_then(|watch| watch.incumbent)
             .is_some_and(|at| alive(&at)),
         resigned: resigned.max(resigns.then_some(part.now)),
-        has_cause: packet.is_some() || part.unsent || part.is_mute() || reloaded,
+        has_cause: packet.is_some()
+            || part.unsent
+            || part.is_mute()
+            || reloaded
+            || part.stage.released.is_some(),
         has_hook: part.settings.hooks.contains_key(&HookKind::BeforeActive),
     }
 }

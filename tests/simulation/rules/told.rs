@@ -4,7 +4,7 @@
 
 use vipward::agent::cluster::LinkEvent;
 use vipward::agent::cluster::message::{InstanceNews, Record, Word};
-use vipward::agent::values::{InstanceName, NodeName};
+use vipward::agent::values::{InstanceName, NodeName, Version};
 
 use super::*;
 use crate::cluster::BEAT;
@@ -33,6 +33,13 @@ pub struct Lesson {
     /// One that was Active tells that it is none any more.
     left: Option<IpAddr>,
     claimed_over: bool,
+}
+
+impl Lesson {
+    /// The one that advertised from there says to take no part any more.
+    pub fn has_left(&self, source: Option<IpAddr>) -> bool {
+        self.left.is_some() && self.left == source
+    }
 }
 
 impl Told {
@@ -85,7 +92,10 @@ impl Told {
                     let old = old.or_else(|| former.get(&news.name));
                     let was = old.filter(|(_, old)| old.state == StateName::Active);
                     if let Some((_, old)) = was
-                        && matches!(news.state, StateName::Initialize | StateName::Fault)
+                        && matches!(
+                            news.state,
+                            StateName::Initialize | StateName::Fault | StateName::Drained
+                        )
                     {
                         lessons.entry(news.name.clone()).or_default().left = old.source;
                     }
@@ -105,6 +115,13 @@ impl Told {
             }
         }
         lessons
+    }
+
+    /// At which a node says to advertise an instance.
+    pub fn interval(&self, part: &Part<'_>, node: &NodeName) -> Option<Duration> {
+        let known = self.nodes.get(&(part.host, node.clone()))?;
+        let (_, news) = known.records.get(&part.settings.name)?;
+        (part.settings.version == Version::V3).then_some(news.advert_interval)
     }
 
     fn of<'a>(

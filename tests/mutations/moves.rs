@@ -1,0 +1,93 @@
+//! Faults of planned moves: hand-over, drain, and what is kept of both.
+
+use crate::list::{Mutation, fault};
+
+const INCUMBENT: &str = "src/agent/moves/incumbent.rs";
+const SUCCESSOR: &str = "src/agent/moves/successor.rs";
+const TASK: &str = "src/agent/moves/task.rs";
+const DRAIN: &str = "src/agent/moves/drain.rs";
+const KEEPING: &str = "src/agent/moves/keeping.rs";
+const MOVING: &str = "src/agent/router/moving.rs";
+const DRAINING: &str = "src/agent/router/draining.rs";
+
+pub const MUTATIONS: &[Mutation] = &[
+    fault(
+        "an incumbent waits for its successor for ever",
+        INCUMBENT,
+        "        if patience.is_some_and(|at| at <= turn.now) {",
+        "        if patience.is_some_and(|at| at <= turn.now) && false {",
+    ),
+    fault(
+        "whoever advertises has taken over",
+        INCUMBENT,
+        "            (Stage::Yielding { .. }, Step::Taken) => self.taken = true,",
+        "            (Stage::Yielding { .. }, Step::Taken | Step::Working { .. }) => self.taken = true,",
+    ),
+    fault(
+        "the successor says at once that it has everything",
+        SUCCESSOR,
+        "            && members.iter().all(|member| member.has_taken(turn.now))",
+        "            && members.iter().all(|member| member.has_taken(turn.now) || member.is_active())",
+    ),
+    fault(
+        "an incumbent gives way to its successor's advertisement",
+        MOVING,
+        "                    self.keep_silent(now);\n                }\n                true",
+        "                    self.keep_silent(now);\n                }\n                false",
+    ),
+    fault(
+        "an incumbent speaks beside its successor",
+        MOVING,
+        "            *silent = true;",
+        "            *silent = false;",
+    ),
+    fault(
+        "what was handed over is preempted",
+        MOVING,
+        "        self.set_yielded(marked.then_some(node));",
+        "        let _ = marked;",
+    ),
+    fault(
+        "the successor's advertisement ends its protection",
+        MOVING,
+        "        if it == resigned && by.is_some() {",
+        "        if it || resigned || by.is_some() {",
+    ),
+    fault(
+        "an order is forgotten once it is written down",
+        TASK,
+        "            writing: Some(serial),",
+        "            writing: None,",
+    ),
+    fault(
+        "a drain that is not written down goes on",
+        KEEPING,
+        "                    if let Some(task) = self.moves.tasks.tasks.remove(&id) {",
+        "                    self.begin_task(now, actions, id, WallTime(0));\n                    \
+         if let Some(task) = self.moves.tasks.tasks.remove(&id) {",
+    ),
+    fault(
+        "a restarted agent takes part although drained",
+        KEEPING,
+        "                router.restore_drain(now, *end);",
+        "                let _ = (router, end, now);",
+    ),
+    fault(
+        "an undrain in the middle of a drain",
+        DRAIN,
+        "        match all.find(|unit| self.moves.tasks.drain(**unit)) {",
+        "        match all.find(|unit| self.moves.tasks.drain(**unit) && false) {",
+    ),
+    fault(
+        "a drain never ends by the time of day",
+        DRAIN,
+        "            Some(DrainEnd::At(end)) => end <= wall,",
+        "            Some(DrainEnd::At(end)) => end <= wall && false,",
+    ),
+    fault(
+        "nobody came, and it is out all the same",
+        DRAINING,
+        "                self.claim(turn, Reason::Returned);",
+        "                self.relieved(turn);",
+    ),
+];
