@@ -22,8 +22,9 @@ pub(super) static TOP: Keys = Keys {
         "cluster",
         "control",
         "log",
+        "include",
     ],
-    later: &["include", "metrics"],
+    later: &["metrics"],
 };
 
 pub(super) static INSTANCE: Keys = Keys {
@@ -53,8 +54,9 @@ pub(super) static INSTANCE: Keys = Keys {
         "checksum",
         "ttl",
         "auth",
+        "nodes",
     ],
-    later: &["virtual_mac", "nodes"],
+    later: &["virtual_mac"],
 };
 
 pub(super) static ADDRESS: Keys = Keys {

@@ -13,6 +13,7 @@ use super::probes::Probes;
 use crate::agent::event::Event;
 use crate::agent::jobs::{CheckName, Job, JobId, JobResult, Task, Verdict};
 use crate::config::{self, work::probe::Probe};
+use crate::runner::catalog::Catalog;
 use crate::runner::client::RunnerClient;
 
 /// Each of the two is started when something first needs it: a host without
@@ -49,9 +50,16 @@ impl Work {
         if self.prober.is_none() && !work.probes.is_empty() {
             self.prober = Some(Probes::start(self.results.clone())?);
         }
+        let known = Catalog {
+            checks: work.scripts.clone(),
+            hooks: work.hooks.clone(),
+        };
         match &self.runner {
-            // It reads the same file itself.
-            Some(runner) => drop(runner.reload()),
+            // It reads the same files itself.
+            Some(runner) => {
+                runner.expect(known.digest());
+                drop(runner.reload());
+            }
             None if scripts => {
                 let runner = RunnerClient::start(
                     self.runtime_dir.clone(),
@@ -59,6 +67,7 @@ impl Work {
                     self.results.clone(),
                     !is_managed(),
                 )?;
+                runner.expect(known.digest());
                 self.runner = Some(runner);
             }
             None => {}
