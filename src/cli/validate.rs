@@ -266,10 +266,7 @@ mod tests {
         assert!(!success && err.contains("did you mean `lb7`?"), "{err}");
         // Here the script is looked for.
         let (success, _, err) = run(None, false);
-        assert!(
-            !success && err.contains("/none/here does not exist"),
-            "{err}"
-        );
+        assert!(!success && err.contains("/none does not exist"), "{err}");
     }
 
     #[test]

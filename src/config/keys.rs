@@ -194,7 +194,7 @@ pub(super) static LOG: Keys = Keys {
     later: &[],
 };
 
-static SECTIONS: [&Keys; 16] = [
+pub(super) static SECTIONS: [&Keys; 16] = [
     &TOP,
     &INSTANCE,
     &ADDRESS,

@@ -41,6 +41,7 @@ mod print;
 mod properties;
 mod read;
 mod routing;
+pub mod schema;
 mod scripts;
 mod witness;
 pub mod work;

@@ -4,6 +4,7 @@
 
 mod files;
 mod health;
+mod schema;
 mod trees;
 
 use std::path::{Path, PathBuf};

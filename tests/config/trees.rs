@@ -30,6 +30,12 @@ fn load(case: &str, node: Option<&str>) -> Result<Loaded, String> {
     loaded.map_err(|faults| faults.to_string())
 }
 
+/// Whether the tree in this folder has no fault.
+pub fn is_sound(folder: &Path) -> bool {
+    let case = folder.file_name().expect("a name").to_str().expect("UTF-8");
+    load(case, None).is_ok()
+}
+
 /// The faults, or all that was made of the files.
 fn told(case: &str) -> String {
     let loaded = match load(case, None) {

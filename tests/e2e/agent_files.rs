@@ -115,7 +115,9 @@ fn one_for_both() {
     let of_b = other.instance("web");
     assert_eq!(of_b["priority"]["base"], 90, "{of_b:#}");
     first.wait_instance("web", "without differences", |web| {
-        web["addresses"].as_array().is_some_and(|all| all.len() == 2)
+        web["addresses"]
+            .as_array()
+            .is_some_and(|all| all.len() == 2)
             && web["drift"] == serde_json::json!([])
     });
 }
