@@ -7,18 +7,22 @@ use std::path::PathBuf;
 use libtest_mimic::Trial;
 
 use crate::agent_link::acquainted;
-use crate::lab::agent::Agent;
+use crate::lab::agent::{Agent, program};
 use crate::lab::cluster::Cluster;
+use crate::lab::process::Process;
 use crate::lab::service::USER;
 use crate::lab::{Host, LONG, Lab, vip, wait_until, write};
 use crate::{Needs, trial};
 
 pub fn trials() -> Vec<Trial> {
-    vec![trial(
-        "agent_files_one_for_both_hosts",
-        Needs::Nothing,
-        one_for_both,
-    )]
+    let trial = |name, run: fn()| trial(name, Needs::Nothing, run);
+    vec![
+        trial("agent_files_one_for_both_hosts", one_for_both),
+        trial(
+            "agent_files_runner_in_another_environment",
+            two_environments,
+        ),
+    ]
 }
 
 /// What both hosts read, and where the part is that they include.
@@ -97,7 +101,7 @@ fn one_for_both() {
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(1), "{told}");
     assert!(told.contains("for `b`: `priority` is"), "{told}");
-    let place = format!("{}:12:", files.included.display());
+    let place = format!("{}:11:", files.included.display());
     assert!(told.contains(&place), "{place} in {told}");
     assert_eq!(first.status()["config"]["digest"], digest);
 
@@ -120,4 +124,39 @@ fn one_for_both() {
             .is_some_and(|all| all.len() == 2)
             && web["drift"] == serde_json::json!([])
     });
+}
+
+/// Both read the same file, and make other programs of it.
+fn two_environments() {
+    let lab = Lab::new();
+    let ([a, b], _gateway) = lab.nodes(["a", "b"]);
+    let files = Files::new(&lab, &Cluster::of(&lab, &[&a, &b]));
+    files.write([&a, &b], "192.0.2.100/24", "priority: 100");
+    let path = |kind: &str| lab.directory.path().join(format!("a-{kind}"));
+    write(&path("config.yaml"), MAIN);
+    let mut command = a.namespace.command(&program());
+    command
+        .arg("runner")
+        .arg("--config")
+        .arg(path("config.yaml"));
+    command.arg("--runtime-dir").arg(path("runtime"));
+    command
+        .env("NODE", "a")
+        .env("GREETING", "hello from elsewhere");
+    let runner = Process::start("runner-a", command, lab.directory.path());
+    wait_until("the runner's socket", LONG, || {
+        path("runtime").join("runner.sock").exists()
+    });
+    let agent = agent(&lab, &a);
+    wait_until("the difference in the agent's log", LONG, || {
+        agent
+            .process
+            .log()
+            .contains("the runner has read other scripts or hooks")
+    });
+    // It is the runner's that is started, which is why it is told.
+    wait_until("the hook's call", LONG, || {
+        std::fs::read_to_string(&files.calls).is_ok_and(|calls| calls == "hello from elsewhere\n")
+    });
+    drop(runner);
 }

@@ -35,6 +35,7 @@ pub(super) fn shared() -> Vec<(&'static str, Value)> {
             json!({
                 "description": "The absolute path of a program and its arguments. No shell reads them.",
                 "type": "array",
+                "prefixItems": [shape("path")],
                 "items": { "type": ["string", "integer"] },
                 "minItems": 1,
                 "maxItems": 128,
