@@ -4,6 +4,7 @@
 
 mod files;
 mod health;
+mod included;
 mod schema;
 mod trees;
 
