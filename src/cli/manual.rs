@@ -2,6 +2,7 @@
 //! and of the table behind the schema.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -39,7 +40,15 @@ fn write(directory: &Path) -> anyhow::Result<()> {
     for one in shown.cloned().collect::<Vec<_>>() {
         page(one).generate_to(directory)?;
     }
-    page(command).generate_to(directory)?;
+    let whole = page(command).generate_to(directory)?;
+    let also = Roff::new()
+        .control("SH", ["SEE ALSO"])
+        .text([bold("vipward.yaml"), roman("(5)")])
+        .to_roff();
+    fs::OpenOptions::new()
+        .append(true)
+        .open(whole)?
+        .write_all(also.as_bytes())?;
     fs::write(directory.join("vipward.yaml.5"), configuration())?;
     Ok(())
 }
@@ -120,7 +129,10 @@ fn describe(section: &Section, page: &mut Roff) {
         let text = schema::plain(values).replace("\\|", "|");
         page.text(inlines(&text));
         page.control("br", []);
-        page.text(inlines(&format!("Default: {}.", schema::plain(default))));
+        page.text(match *default {
+            schema::REQUIRED => inlines("Required."),
+            default => inlines(&format!("Default: {}.", schema::plain(default))),
+        });
     }
 }
 
@@ -148,6 +160,7 @@ mod tests {
         let read = |name: &str| fs::read_to_string(directory.join(name)).expect(name);
         assert!(read("vipward.8").contains("vipward\\-validate(8)"));
         assert!(read("vipward-validate.8").contains("\\-\\-print"));
+        assert!(read("vipward.8").contains("vipward.yaml"));
         assert!(!directory.join("vipward-guardian.8").exists());
         let page = read("vipward.yaml.5");
         for section in schema::sections() {

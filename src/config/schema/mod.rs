@@ -15,8 +15,8 @@ mod rows_of_instance;
 pub const INSTALLED: &str = "/usr/share/vipward/schema.json";
 /// Of a host's own instance, so the same on all nodes.
 const NOT_OVERLAID: [&str; 3] = ["vrid", "family", "nodes"];
-/// Unless an overlay has them.
-const REQUIRED: &str = "required";
+/// As a default: there is none.
+pub const REQUIRED: &str = "required";
 
 /// The keys of one kind of section.
 pub struct Section {
@@ -190,21 +190,26 @@ pub fn document() -> Value {
     whole.into()
 }
 
-/// Markdown without its links.
+/// Markdown without its links, and without what only sends readers to them.
 pub fn plain(markdown: &str) -> String {
     let mut out = String::new();
     let mut rest = markdown;
     while let Some((before, link)) = rest.split_once('[') {
         let linked = link.split_once("](");
         let target = linked.and_then(|(text, target)| Some((text, target.split_once(')')?.1)));
-        out.push_str(before);
         match target.filter(|(text, _)| !text.contains([']', '['])) {
             Some((text, after)) => {
-                out.push_str(text);
+                let alone = [", see ", "; see "]
+                    .iter()
+                    .find_map(|see| before.strip_suffix(see));
+                match alone {
+                    Some(before) => out.push_str(before),
+                    None => out.extend([before, text]),
+                }
                 rest = after;
             }
             None => {
-                out.push('[');
+                out.extend([before, "["]);
                 rest = link;
             }
         }
@@ -270,7 +275,8 @@ mod tests {
     #[test]
     fn links_are_left_out_and_lists_stay() {
         for (markdown, text) in [
-            ("see [below](#x), or `[a, b]`", "see below, or `[a, b]`"),
+            ("x, see [below](#x), or `[a, b]`", "x, or `[a, b]`"),
+            ("x; see [below](#x)", "x"),
             ("`[PATH, ...]`", "`[PATH, ...]`"),
             ("[a](b) [c](d)", "a c"),
             ("a ] b [", "a ] b ["),

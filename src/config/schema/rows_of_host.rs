@@ -42,14 +42,14 @@ pub(super) fn top() -> Vec<Row> {
         row(
             "control",
             shape("control"),
-            "see [below](#control-and-log)",
-            "who may use the control socket",
+            "`{ admin_group: root }`",
+            "who may use the control socket; see [below](#control-and-log)",
         ),
         row(
             "log",
             shape("log"),
-            "see [below](#control-and-log)",
-            "what is logged, and how",
+            "`{ level: info, format: text }`",
+            "what is logged, and how; see [below](#control-and-log)",
         ),
         row(
             "include",
