@@ -89,7 +89,8 @@ fn cluster_nodes(root: &Node) -> Option<Vec<String>> {
     Some(names.collect())
 }
 
-/// Whether the node that was asked for exists.
+/// Whether the node that was asked for exists. Without a cluster nobody knows:
+/// a node that nothing is written for is like any other.
 fn known(
     told: &str,
     overlays: &Overlays,
@@ -105,13 +106,18 @@ fn known(
     if names.contains(&told) {
         return Some(());
     }
-    let title = format!("there is no node {}", quoted(told));
-    let fault = Finding::of_file(title);
-    out.fault(match nearest(told, names.iter().copied()) {
-        Some(near) => fault.help(format!("did you mean `{near}`?")),
-        None => fault.help(format!("the file knows {}", names.join(", "))),
-    });
-    None
+    let help = match nearest(told, names.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("the file knows {}", names.join(", ")),
+    };
+    if nodes.is_some() {
+        let title = format!("there is no node {}", quoted(told));
+        out.fault(Finding::of_file(title).help(help));
+        return None;
+    }
+    let title = format!("nothing is written for a node {}", quoted(told));
+    out.warn(Finding::of_file(title).help(help));
+    Some(())
 }
 
 /// One entry of `nodes`, without what it may not have.

@@ -80,3 +80,17 @@ fn every_tree_is_judged_as_one_configuration() {
     assert_eq!(snapshots, cases.len(), "a snapshot has lost its tree");
     assert!(differ.is_empty(), "{differ:?}");
 }
+
+#[test]
+fn a_node_that_is_asked_for_is_one_of_the_clusters() {
+    let loaded = load("overlay-in-cluster", Some("lb3")).unwrap();
+    assert_eq!(loaded.settings.node, "lb3");
+    assert!(
+        loaded.effective.contains("priority: 90"),
+        "{}",
+        loaded.effective
+    );
+    let refused = load("overlay-in-cluster", Some("lb4")).unwrap_err();
+    assert!(refused.contains("there is no node `lb4`"), "{refused}");
+    assert!(refused.contains("did you mean"), "{refused}");
+}
