@@ -36,7 +36,7 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_secs(1);
 const RISE_DEFAULT: u8 = 2;
 const FALL_DEFAULT: u8 = 3;
 
-pub(super) const KINDS: [&str; 4] = ["script", "tcp", "http", "interface"];
+const KINDS: [&str; 4] = ["script", "tcp", "http", "interface"];
 const HTTP_OPTIONS: [&str; 4] = ["status", "host", "ca", "insecure"];
 
 /// The checks that are written, by name.

@@ -114,7 +114,6 @@ fn what_the_schema_can_see_it_refuses() {
         "trap-string-number",
         "addresses-empty",
         "use-weight-positive",
-        "check-kind-two",
         "check-kind-nothing",
         "hook-relative",
         "peer-prefix",

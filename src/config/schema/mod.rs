@@ -17,6 +17,8 @@ pub const INSTALLED: &str = "/usr/share/vipward/schema.json";
 const NOT_OVERLAID: [&str; 3] = ["vrid", "family", "nodes"];
 /// As a default: there is none.
 pub const REQUIRED: &str = "required";
+/// As the default of what makes a check.
+const KIND: &str = "one kind is required";
 
 /// The keys of one kind of section.
 pub struct Section {
@@ -112,9 +114,10 @@ impl Section {
                 object.insert("required".to_owned(), json!(["vrid"]));
             }
             "check" => {
-                let kinds = super::check::KINDS.iter();
-                let kinds: Vec<Value> = kinds.map(|kind| json!({ "required": [kind] })).collect();
-                object.insert("oneOf".to_owned(), kinds.into());
+                // More than one may be a fault, or a kind and its option.
+                let kinds = self.rows.iter().filter(|row| row.default == KIND);
+                let kinds: Vec<Value> = kinds.map(|row| json!({ "required": [row.key] })).collect();
+                object.insert("anyOf".to_owned(), kinds.into());
             }
             _ if required.is_empty() => {}
             _ => {

@@ -3,16 +3,13 @@
 use serde_json::{Value, json};
 
 use super::parts::{any, boolean, choice, duration, integer, list, shape, word, words_up_to};
-use super::{Row, row};
+use super::{KIND, Row, row};
 
 pub(super) fn check() -> Vec<Row> {
     let mut rows = kinds();
     rows.extend(options());
     rows
 }
-
-/// One of these in each check.
-const KIND: &str = "one kind is required";
 
 fn kinds() -> Vec<Row> {
     vec![
