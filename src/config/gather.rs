@@ -127,6 +127,10 @@ impl<'a> Gatherer<'a> {
         for (path, place) in requests.unwrap_or_default() {
             self.include(&path, place, depth + 1, merged, out);
         }
+        self.done(index);
+    }
+
+    fn done(&mut self, index: usize) {
         if let Some(file) = self.files.get_mut(index) {
             file.under_way = false;
         }
@@ -282,29 +286,13 @@ impl<'a> Gatherer<'a> {
             under_way: true,
         });
         let index = self.files.len() - 1;
-        let start = Place {
-            source,
-            start: 0,
-            end: 0,
-        };
-        let root = match tree(source, &contents.text) {
-            Ok(root) => root,
-            Err(fault) => return out.fault(fault.placed(start).see(place, "included here")),
-        };
-        let entries = match root.value {
-            Value::Map(entries) => entries,
-            // Comments: somebody has emptied it on purpose.
-            Value::Null if !contents.text.trim().is_empty() => Vec::new(),
-            Value::Null => {
-                let fault = Finding::at(start, "the file is empty", "nothing is here");
-                let fault = fault.see(place, "included here");
-                return out.fault(fault.help("remove it, or leave a comment if it is to be empty"));
+        match included(source, &contents.text, place) {
+            Ok(entries) => self.absorb(index, depth, entries, merged, out),
+            Err(fault) => {
+                out.fault(fault);
+                self.done(index);
             }
-            Value::Scalar(_) | Value::List(_) => {
-                return out.fault(no_section(&root).see(place, "included here"));
-            }
-        };
-        self.absorb(index, depth, entries, merged, out);
+        }
     }
 
     /// A file that was read before, or includes itself, by others or not.
@@ -454,6 +442,26 @@ fn tree(source: SourceId, text: &str) -> read::Read<Node> {
             Err(Finding::of_file(title).help("write its instances as config.example.yaml shows"))
         }
         read => read,
+    }
+}
+
+/// What an included file holds; `place` asks for it.
+fn included(source: SourceId, text: &str, place: Place) -> read::Read<Entries> {
+    let start = Place {
+        source,
+        start: 0,
+        end: 0,
+    };
+    let root =
+        tree(source, text).map_err(|fault| fault.placed(start).see(place, "included here"))?;
+    match root.value {
+        Value::Map(entries) => Ok(entries),
+        // Comments: somebody has emptied it on purpose.
+        Value::Null if !text.trim().is_empty() => Ok(Vec::new()),
+        Value::Null => Err(Finding::at(start, "the file is empty", "nothing is here")
+            .see(place, "included here")
+            .help("remove it, or leave a comment if it is to be empty")),
+        Value::Scalar(_) | Value::List(_) => Err(no_section(&root).see(place, "included here")),
     }
 }
 
