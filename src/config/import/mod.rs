@@ -42,7 +42,7 @@ pub use report::{Entry, Kind, Lines};
 pub use source::{Host, read_file};
 pub use write::list;
 
-use super::fault::Faults;
+use super::diagnostic::Faults;
 use expand::Expansion;
 
 /// What a keepalived.conf came to.
