@@ -93,7 +93,8 @@ pub(super) fn hooks<'a>(
 fn of_a_member(sound: &Sound) -> Option<Finding> {
     let title = format!("`on_fail` of check `{}` has no effect", sound.settings.name);
     let finding = Finding::at(sound.on_fail?, title, "no instance lists this check itself");
-    Some(finding.help("write it into the check that combines it with others, whose failure counts"))
+    let help = "write it into the check that combines it with others, whose failure counts";
+    Some(finding.help(help).if_everywhere())
 }
 
 fn timeout(sound: &Sound) -> Option<Finding> {

@@ -258,6 +258,7 @@ impl<'a> Overlays<'a> {
             for (key_name, differs) in [
                 ("addresses", addresses(ours) != addresses(theirs)),
                 ("version", ours.version != theirs.version),
+                ("virtual_mac", ours.virtual_mac != theirs.virtual_mac),
             ] {
                 if let Some(place) = key(key_name).filter(|_| differs) {
                     let title = format!("instance `{name}` has another `{key_name}` on `{node}`");
