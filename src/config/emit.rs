@@ -26,7 +26,7 @@ pub(super) fn scalar(text: &str) -> String {
     let mut out = String::new();
     match is_plain(text) {
         true => out.push_str(text),
-        false => quoted(text, &mut out),
+        false => quoted(&environment::escaped(text), &mut out),
     }
     out
 }

@@ -13,7 +13,6 @@ mod addresses;
 mod auth;
 mod desk;
 mod expand;
-mod features;
 mod globals;
 mod groups;
 mod health;
