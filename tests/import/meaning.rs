@@ -326,6 +326,18 @@ fn blocks_that_are_left(#[case] text: &str, #[case] why: &str) {
     assert_eq!(outcome.loaded().settings.instances.len(), 1);
 }
 
+#[rstest]
+#[case("\"\"")]
+#[case("\"/bin/x \\x00\"")]
+fn a_script_that_cannot_be_run_is_left_whole(#[case] program: &str) {
+    let text = format!("vrrp_script s {{\n script {program}\n interval 2\n user nobody\n}}\n");
+    let outcome = imported(&format!("{text}{}", instance("track_script {\n s\n}")));
+    for line in [1, 3, 4] {
+        outcome.left(line, "none that vipward can run");
+    }
+    assert_eq!(weighed(&outcome), (100, Vec::new()));
+}
+
 #[test]
 fn a_virtual_mac() {
     let outcome = imported(&instance("use_vmac vrrp.51"));

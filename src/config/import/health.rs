@@ -297,7 +297,10 @@ fn script_node(desk: &mut Desk, check: &str, row: &Row, user: &DefaultUser) -> O
         desk.left(row, "has no `script`, so there is nothing to run");
         return None;
     };
-    let program = script::program(desk, script, false)?;
+    let Some(program) = script::program(desk, script, false) else {
+        desk.left(row, "its program is none that vipward can run");
+        return None;
+    };
     let mut entries = vec![("script", flow_list(&program.words))];
     origin.extend(script.places());
     let mut take = |entry: Option<(&'static str, String, Vec<Place>)>| {
