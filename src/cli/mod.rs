@@ -8,15 +8,18 @@ use clap::{Parser, Subcommand};
 
 mod agent;
 mod cleanup;
+mod completions;
 mod demo;
 mod guardian;
 mod import;
 mod keygen;
+mod manual;
 mod moves;
 mod output;
 mod reload;
 mod run;
 mod runner;
+mod schema;
 mod status;
 pub mod validate;
 
@@ -52,6 +55,13 @@ enum Command {
     Undrain(moves::Undrain),
     /// Make a key for authenticated advertisements.
     Keygen(keygen::Args),
+    /// Print the JSON Schema of the configuration, for editors.
+    Schema,
+    /// Print the completions of a shell.
+    Completions(completions::Args),
+    /// Write the manual pages into a directory, for packages.
+    #[command(hide = true)]
+    Manual(manual::Args),
     /// Remove addresses that a dead agent left.
     Cleanup(cleanup::Args),
     /// Watch over an agent, for the moment of its death.
@@ -75,6 +85,9 @@ pub fn main() -> ExitCode {
         Command::Drain(args) => moves::drain(args),
         Command::Undrain(args) => moves::undrain(args),
         Command::Keygen(args) => keygen::run(&args),
+        Command::Schema => schema::run(),
+        Command::Completions(args) => completions::run(args),
+        Command::Manual(args) => manual::run(&args),
         Command::Cleanup(args) => cleanup::run(args),
         Command::Guardian(args) => guardian::run(args),
         Command::Runner(args) => runner::run(args),

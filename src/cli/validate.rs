@@ -1,4 +1,4 @@
-//! `vipward validate`: judges a configuration. Reads one file, and touches
+//! `vipward validate`: judges a configuration. Reads files alone, and touches
 //! neither the network nor a running agent.
 
 use std::io::{ErrorKind, IsTerminal, Write};
@@ -24,6 +24,13 @@ pub struct ValidateArgs {
     /// Write the effective configuration, defaults filled in, to standard output
     #[arg(long)]
     pub print: bool,
+
+    /// Judge and print as this node would, by its name
+    ///
+    /// Whether its scripts and keys are there can only be seen on that node,
+    /// and is not looked at.
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
 }
 
 /// Exit code 0: sound, warnings or not. 1: every fault is on standard error.
@@ -44,9 +51,13 @@ pub fn run(args: &ValidateArgs) -> ExitCode {
 
 /// Exit code, standard output, standard error.
 fn verdict(args: &ValidateArgs, style: Style) -> (ExitCode, String, String) {
-    let judged = config::load(&args.file)
-        .and_then(|loaded| config::inspect_scripts(&loaded, &inspect).map(|()| loaded))
-        .and_then(|loaded| config::read_keys(&loaded).map(|_| loaded));
+    let judged = config::load_as(&args.file, args.node.as_deref());
+    let judged = match args.node {
+        Some(_) => judged,
+        None => judged
+            .and_then(|loaded| config::inspect_scripts(&loaded, &inspect).map(|()| loaded))
+            .and_then(|loaded| config::read_keys(&loaded).map(|_| loaded)),
+    };
     match judged {
         Err(faults) => {
             let faults = faults.render(style) + "\n";
@@ -55,7 +66,7 @@ fn verdict(args: &ValidateArgs, style: Style) -> (ExitCode, String, String) {
         Ok(loaded) => {
             let out = match args.print {
                 true => loaded.effective.clone(),
-                false => report(&loaded),
+                false => report(&loaded, args.node.is_some()),
             };
             (ExitCode::SUCCESS, out, warnings(&loaded, style))
         }
@@ -94,8 +105,8 @@ fn warnings(loaded: &Loaded, style: Style) -> String {
     rendered.collect()
 }
 
-/// The verdict and the takeover times.
-fn report(loaded: &Loaded) -> String {
+/// The verdict and the takeover times. `told`: it was asked for another node.
+fn report(loaded: &Loaded, told: bool) -> String {
     let instances = &loaded.settings.instances;
     let count = |count: usize, what: &str| match count {
         1 => format!("1 {what}"),
@@ -115,12 +126,19 @@ fn report(loaded: &Loaded) -> String {
     for instance in instances {
         table.add_row(row(instance, linked));
     }
+    let files = match loaded.included.len() {
+        0 => String::new(),
+        included => format!(" with {}", count(included, "included file")),
+    };
+    let node = match told {
+        false => format!("This node ({})", loaded.settings.node),
+        true => format!("The node {}", loaded.settings.node),
+    };
     format!(
-        "{}: OK, {}, {}\n\nThis node ({}) as Backup, if no other candidate is better:\n{}\n",
+        "{}{files}: OK, {}, {}\n\n{node} as Backup, if no other candidate is better:\n{}\n",
         loaded.path.display(),
         count(instances.len(), "instance"),
         count(loaded.warnings.len(), "warning"),
-        loaded.settings.node,
         table.trim_fmt()
     )
 }
@@ -176,7 +194,7 @@ mod tests {
         assert_eq!(times(1), ("0.201 s".into(), "0.001 s".into()));
         assert_eq!(times(2), ("6.996 s".into(), "0.996 s".into()));
         assert_eq!(times(3), ("never Backup: the owner".into(), "".into()));
-        assert!(report(&loaded).starts_with("t.yaml: OK, 4 instances, "));
+        assert!(report(&loaded, false).starts_with("t.yaml: OK, 4 instances, "));
     }
 
     #[test]
@@ -189,7 +207,7 @@ mod tests {
                  addresses: [192.0.2.11/24], unicast_peers: [{peers}] }} }}\n{rest}"
             );
             let loaded = config::parse("t.yaml".as_ref(), &text, "lb1").unwrap();
-            let out = report(&loaded);
+            let out = report(&loaded, false);
             let times = out
                 .lines()
                 .filter(|line| line.starts_with(" a") || line.starts_with(" b"));
@@ -224,12 +242,44 @@ mod tests {
     }
 
     #[test]
+    fn another_node_is_judged_by_its_name_and_without_its_files() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("config.yaml");
+        let text = "include: c.yaml\ninstances:\n  web:\n    interface: eth0\n    vrid: 51\n    \
+             priority: 150\n    addresses: [192.0.2.10/24]\n    hooks: { active: [/none/here] }\n    \
+             nodes: { lb7: { priority: 254 } }\n";
+        std::fs::write(&file, text).unwrap();
+        std::fs::write(folder.path().join("c.yaml"), "# nothing\n").unwrap();
+        let run = |node: Option<&str>, print: bool| {
+            let (file, node) = (file.clone(), node.map(str::to_owned));
+            let (code, out, err) = verdict(&ValidateArgs { file, print, node }, Style::Plain);
+            (code == ExitCode::SUCCESS, out, err)
+        };
+        let (success, out, _) = run(Some("lb7"), false);
+        assert!(success && out.contains("with 1 included file: OK"), "{out}");
+        assert!(out.contains("The node lb7 as Backup"), "{out}");
+        assert!(out.contains("3.008 s"), "{out}");
+        let (success, out, _) = run(Some("lb7"), true);
+        assert!(success && out.contains("node: lb7"), "{out}");
+        assert!(out.contains("priority: 254"), "{out}");
+        // Nobody knows whether there is such a node.
+        let (success, out, err) = run(Some("lb8"), true);
+        assert!(success && out.contains("priority: 150"), "{out}");
+        assert!(err.contains("did you mean `lb7`?"), "{err}");
+        // Here the script is looked for.
+        let (success, _, err) = run(None, false);
+        assert!(!success && err.contains("/none does not exist"), "{err}");
+    }
+
+    #[test]
     fn a_sound_file_exits_0_and_a_faulty_one_1_with_its_faults() {
         let folder = tempfile::TempDir::new().unwrap();
         let run = |text: &str, print: bool| {
             let file = folder.path().join("config.yaml");
             std::fs::write(&file, text).unwrap();
-            let (code, out, err) = verdict(&ValidateArgs { file, print }, Style::Plain);
+            let node = None;
+            let args = ValidateArgs { file, print, node };
+            let (code, out, err) = verdict(&args, Style::Plain);
             (
                 code == ExitCode::SUCCESS,
                 code == ExitCode::from(1),

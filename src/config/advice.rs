@@ -50,9 +50,9 @@ pub(super) fn instance(draft: &Draft, settings: &InstanceSettings, out: &mut Fin
 pub(super) fn checks(drafts: &[Draft], checks: &Checks, out: &mut Findings) {
     for (name, place) in checks.unused(drafts) {
         let title = format!("no instance uses check {}", quoted(name));
-        out.warn(Finding::at(place, title, "it is not run").help(format!(
-            "list it in an instance, as `checks: [{name}]`, or remove it"
-        )));
+        let help = format!("list it in an instance, as `checks: [{name}]`, or remove it");
+        let unused = Finding::at(place, title, "it is not run").help(help);
+        out.warn(unused.if_everywhere());
     }
     let addresses: BTreeMap<IpAddr, &InstanceName> = drafts
         .iter()
@@ -93,7 +93,8 @@ pub(super) fn hooks<'a>(
 fn of_a_member(sound: &Sound) -> Option<Finding> {
     let title = format!("`on_fail` of check `{}` has no effect", sound.settings.name);
     let finding = Finding::at(sound.on_fail?, title, "no instance lists this check itself");
-    Some(finding.help("write it into the check that combines it with others, whose failure counts"))
+    let help = "write it into the check that combines it with others, whose failure counts";
+    Some(finding.help(help).if_everywhere())
 }
 
 fn timeout(sound: &Sound) -> Option<Finding> {

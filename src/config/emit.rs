@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use serde_yaml::{Mapping, Value};
 
+use super::environment;
 use super::read;
 
 /// One document in block style. Empty lists and sections are `[]` and `{}`.
@@ -25,7 +26,7 @@ pub(super) fn scalar(text: &str) -> String {
     let mut out = String::new();
     match is_plain(text) {
         true => out.push_str(text),
-        false => quoted(text, &mut out),
+        false => quoted(&environment::escaped(text), &mut out),
     }
     out
 }
@@ -90,7 +91,7 @@ fn inline(value: &Value, out: &mut String) {
         Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
         Value::Number(number) => out.push_str(&number.to_string()),
         Value::String(text) if is_plain(text) => out.push_str(text),
-        Value::String(text) => quoted(text, out),
+        Value::String(text) => quoted(&environment::escaped(text), out),
         Value::Sequence(items) => {
             out.push('[');
             for (index, item) in items.iter().enumerate() {

@@ -1,16 +1,15 @@
-//! What is wrong with a file, where, and what to write instead; and how that
-//! is shown to people.
+//! What is wrong with a file, where, and what to write instead; collected
+//! while the files are read. How it is shown: `diagnostic`.
 
-use std::fmt;
-use std::ops::Range;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use super::diagnostic::{Diagnostic, Excerpt, Faults, Severity, Warning};
 
 /// Findings of each kind that are kept for one run; those beyond are counted,
 /// so that a file of garbage cannot fill the memory or the terminal.
-const FINDINGS_MAX: usize = 500;
+pub(super) const FINDINGS_MAX: usize = 500;
 /// Characters of a line that are shown on each side of a finding.
 const EXCERPT_SIDE_MAX: usize = 100;
 
@@ -48,6 +47,11 @@ impl Sources {
         SourceId(self.0.len() - 1)
     }
 
+    /// As it is shown to people.
+    pub fn path(&self, source: SourceId) -> &str {
+        self.0.get(source.0).map_or("", |source| &source.path)
+    }
+
     /// The file as it is shown, and the line, from 1.
     pub fn line(&self, place: Place) -> Option<(Arc<str>, usize)> {
         let source = self.0.get(place.source.0)?;
@@ -76,6 +80,7 @@ impl Sources {
         let marked = first_chars(marked, EXCERPT_SIDE_MAX);
         let after = first_chars(after, EXCERPT_SIDE_MAX);
         Some(Excerpt {
+            source: place.source,
             path: Arc::clone(&source.path),
             line,
             column,
@@ -98,7 +103,7 @@ fn last_chars(text: &str, count: usize) -> &str {
     start.and_then(|start| text.get(start..)).unwrap_or(text)
 }
 
-fn shown_path(path: &Path) -> Arc<str> {
+pub(super) fn shown_path(path: &Path) -> Arc<str> {
     path.display()
         .to_string()
         .replace(char::is_control, "?")
@@ -150,6 +155,10 @@ struct Parts {
     label: String,
     related: Vec<(Place, String)>,
     help: Option<String>,
+    /// Other nodes of whom it is true, and not of this one.
+    nodes: Vec<String>,
+    /// Not worth saying unless it is true of every node.
+    everywhere: bool,
 }
 
 impl Finding {
@@ -160,6 +169,8 @@ impl Finding {
             label,
             related: Vec::new(),
             help: None,
+            nodes: Vec::new(),
+            everywhere: false,
         }))
     }
 
@@ -184,6 +195,18 @@ impl Finding {
         self
     }
 
+    /// A warning that only stands if it is one for every node.
+    pub fn if_everywhere(mut self) -> Self {
+        self.0.everywhere = true;
+        self
+    }
+
+    /// The same, told of `place` where it has none.
+    pub fn placed(mut self, place: Place) -> Self {
+        self.0.place.get_or_insert(place);
+        self
+    }
+
     /// Another place that belongs to it.
     pub fn see(mut self, place: Place, label: impl Into<String>) -> Self {
         self.0.related.push((place, label.into()));
@@ -198,10 +221,69 @@ pub(super) struct Findings {
     faults_dropped: usize,
     warnings: Vec<Finding>,
     warnings_dropped: usize,
+    /// Values whose own fault is noted: what else is wrong there follows from
+    /// it.
+    spoilt: BTreeSet<Place>,
 }
 
 impl Findings {
+    pub fn spoil(&mut self, place: Place) {
+        self.spoilt.insert(place);
+    }
+
+    /// For another judgement of the same files.
+    pub fn again(&self) -> Self {
+        Self {
+            spoilt: self.spoilt.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// Takes over the faults that are not noted yet, as those of `node`.
+    /// Nothing that touches one of `unknown` places, whose values are others
+    /// there.
+    pub fn adopt(&mut self, other: Self, node: &str, unknown: &BTreeSet<Place>) {
+        let doubtful = |place: &Place| {
+            let mut within = unknown.range(Place { end: 0, ..*place }..);
+            within
+                .next()
+                .is_some_and(|one| one.source == place.source && one.end <= place.end)
+        };
+        let same = |a: &Parts, b: &Parts| (a.place, &a.title) == (b.place, &b.title);
+        let theirs = other.warnings;
+        let also_there = |mine: &Finding| theirs.iter().any(|one| same(&one.0, &mine.0));
+        self.warnings
+            .retain(|mine| !mine.0.everywhere || also_there(mine));
+        for mut finding in other.faults {
+            let related = finding.0.related.iter().map(|(place, _)| place);
+            if finding.0.place.iter().chain(related).any(doubtful) {
+                continue;
+            }
+            let known = self.faults.iter_mut();
+            let known = known
+                .map(|known| &mut known.0)
+                .find(|known| same(known, &finding.0));
+            match known {
+                None => {
+                    finding.0.nodes.push(node.to_owned());
+                    self.fault(finding);
+                }
+                // Only what is no fault of this node itself.
+                Some(known) if !known.nodes.is_empty() => {
+                    if known.nodes.last().is_none_or(|last| last != node) {
+                        known.nodes.push(node.to_owned());
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
     pub fn fault(&mut self, finding: Finding) {
+        let place = finding.0.place;
+        if place.is_some_and(|place| self.spoilt.contains(&place)) {
+            return;
+        }
         if self.faults.len() < FINDINGS_MAX {
             self.faults.push(finding);
         } else {
@@ -264,9 +346,14 @@ fn diagnostic(severity: Severity, finding: Parts, path: &Path, sources: &Sources
         .related
         .iter()
         .filter_map(|(place, label)| sources.excerpt(*place, label));
+    let nodes = finding.nodes.iter().map(|node| format!("`{node}`"));
+    let nodes: Vec<String> = nodes.collect();
     Diagnostic {
         severity,
-        title: finding.title,
+        title: match nodes.is_empty() {
+            true => finding.title,
+            false => format!("for {}: {}", nodes.join(", "), finding.title),
+        },
         path: shown_path(path),
         excerpts: primary.into_iter().chain(related).collect(),
         help: finding.help,
@@ -285,204 +372,3 @@ fn with_rest(mut warnings: Vec<Warning>, dropped: usize, path: &Path) -> Vec<War
     }
     warnings
 }
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Severity {
-    Error,
-    Warning,
-}
-
-/// One line of a file with a part of it marked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Excerpt {
-    path: Arc<str>,
-    line: usize,
-    /// In characters, from 1.
-    column: usize,
-    /// The line, or the surroundings of the place when it is long.
-    text: String,
-    /// The line began earlier.
-    cut: bool,
-    /// Bytes of `text`.
-    marked: Range<usize>,
-    label: String,
-}
-
-/// A fault or a warning with all that is needed to show it.
-///
-/// `Display` is one line, `path:line:column: what (what to write)`, for logs;
-/// [`Diagnostic::render`] quotes the line and marks the place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Diagnostic {
-    severity: Severity,
-    title: String,
-    path: Arc<str>,
-    /// The place first, then those that belong to it.
-    excerpts: Vec<Excerpt>,
-    help: Option<String>,
-}
-
-/// Legal, and unwise.
-pub type Warning = Diagnostic;
-
-/// Whether terminal colours are used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Style {
-    Plain,
-    Coloured,
-}
-
-impl Diagnostic {
-    /// Control characters are left out.
-    pub(super) fn helped(mut self, help: String) -> Self {
-        self.help = Some(help);
-        self
-    }
-
-    pub(super) fn titled(mut self, title: String) -> Self {
-        self.title = title.replace(char::is_control, "?");
-        self
-    }
-
-    /// Without its place: what, and what to write.
-    pub(super) fn said(&self) -> String {
-        let labels = self.excerpts.iter().take(1).map(|excerpt| &excerpt.label);
-        let parts = labels.filter(|label| !label.is_empty()).chain(&self.help);
-        let mut said = self.title.clone();
-        for part in parts {
-            said.push_str("; ");
-            said.push_str(part);
-        }
-        said
-    }
-
-    /// For sorting: line and column, those without a place first.
-    pub(super) fn position(&self) -> Option<(usize, usize)> {
-        self.excerpts.first().map(|at| (at.line, at.column))
-    }
-
-    /// Several lines, without a newline at the end.
-    pub fn render(&self, style: Style) -> String {
-        let level = match self.severity {
-            Severity::Error => Level::ERROR,
-            Severity::Warning => Level::WARNING,
-        };
-        let mut group = Group::with_title(level.primary_title(self.title.as_str()));
-        if self.excerpts.is_empty() {
-            group = group.element(Origin::path(self.path.as_ref()));
-        }
-        for (index, excerpt) in self.excerpts.iter().enumerate() {
-            let kind = match index {
-                0 => AnnotationKind::Primary,
-                _ => AnnotationKind::Context,
-            };
-            let mut mark = kind.span(excerpt.marked.clone());
-            if !excerpt.label.is_empty() {
-                mark = mark.label(excerpt.label.as_str());
-            }
-            let mut snippet = Snippet::source(excerpt.text.as_str())
-                .line_start(excerpt.line)
-                .annotation(mark);
-            if excerpt.cut {
-                // The column cannot be counted in what is left of the line.
-                let origin = Origin::path(excerpt.path.as_ref());
-                let origin = origin.line(excerpt.line).char_column(excerpt.column);
-                group = group.element(origin);
-            } else {
-                snippet = snippet.path(excerpt.path.as_ref());
-            }
-            group = group.element(snippet);
-        }
-        if let Some(help) = &self.help {
-            group = group.element(Level::HELP.message(help.as_str()));
-        }
-        let renderer = match style {
-            Style::Plain => Renderer::plain(),
-            Style::Coloured => Renderer::styled(),
-        };
-        renderer.render(&[group])
-    }
-}
-
-impl fmt::Display for Diagnostic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.excerpts.first() {
-            Some(at) => write!(f, "{}:{}:{}: {}", at.path, at.line, at.column, self.title)?,
-            None => write!(f, "{}: {}", self.path, self.title)?,
-        }
-        for label in self.excerpts.iter().map(|excerpt| &excerpt.label) {
-            if !label.is_empty() {
-                write!(f, "; {label}")?;
-            }
-        }
-        match &self.help {
-            Some(help) => write!(f, "; {help}"),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Everything that is wrong with a configuration; never empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Faults {
-    list: Vec<Diagnostic>,
-    dropped: usize,
-}
-
-impl Faults {
-    /// A file that could not be read at all.
-    pub(super) fn of_file(path: &Path, what: impl Into<String>, help: &str) -> Self {
-        Self {
-            list: vec![Diagnostic {
-                severity: Severity::Error,
-                title: what.into(),
-                path: shown_path(path),
-                excerpts: Vec::new(),
-                help: Some(help.to_owned()),
-            }],
-            dropped: 0,
-        }
-    }
-
-    /// Faults of one file, in any order; nothing when there is none.
-    pub(super) fn of_several(mut list: Vec<Diagnostic>) -> Option<Self> {
-        list.sort_by_key(Diagnostic::position);
-        // What an alias repeats is wrong once.
-        list.dedup_by(|a, b| (a.position(), &a.title) == (b.position(), &b.title));
-        let dropped = list.len().saturating_sub(FINDINGS_MAX);
-        list.truncate(FINDINGS_MAX);
-        (!list.is_empty()).then_some(Self { list, dropped })
-    }
-
-    /// In the order of the file.
-    pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
-        self.list.iter()
-    }
-
-    /// Those not kept for being too many included.
-    pub fn count(&self) -> usize {
-        self.list.len().saturating_add(self.dropped)
-    }
-
-    /// All of them, an empty line between two, how many at the end.
-    pub fn render(&self, style: Style) -> String {
-        let mut parts: Vec<String> = self.iter().map(|fault| fault.render(style)).collect();
-        let mut summary = match self.count() {
-            1 => "1 fault; the file was not used".to_owned(),
-            count => format!("{count} faults; the file was not used"),
-        };
-        if self.dropped > 0 {
-            summary = format!("{summary}; the first {} are shown", self.list.len());
-        }
-        parts.push(summary);
-        parts.join("\n\n")
-    }
-}
-
-impl fmt::Display for Faults {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.render(Style::Plain))
-    }
-}
-
-impl std::error::Error for Faults {}

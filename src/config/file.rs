@@ -1,18 +1,44 @@
 //! The bytes of a configuration file: bounded, never waiting, and text.
 
-use std::fs::{File, FileType, OpenOptions};
+use std::fs::{File, FileType, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use super::fault::{Faults, quoted};
+use super::fault::quoted;
 
 /// Enough for ten thousand instances; more was never meant to be read.
-const BYTES_MAX: u64 = 4 * 1024 * 1024;
+pub(super) const BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-/// The text of a regular file of at most 4 MiB, without a byte order mark.
-pub(super) fn text(path: &Path) -> Result<String, Faults> {
-    text_of(path, &YAML)
+/// What was read.
+pub(super) struct Contents {
+    pub text: String,
+    /// Device and inode: which file it is, whatever its name.
+    pub identity: (u64, u64),
+    /// Anybody may write to it.
+    pub open_to_all: bool,
+}
+
+/// Why a file cannot be read, and what to do.
+pub(super) struct Refusal {
+    pub kind: RefusalKind,
+    pub what: String,
+    pub help: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RefusalKind {
+    Missing,
+    Directory,
+    Other,
+}
+
+fn refusal(what: impl Into<String>, help: impl Into<String>) -> Refusal {
+    Refusal {
+        kind: RefusalKind::Other,
+        what: what.into(),
+        help: help.into(),
+    }
 }
 
 /// What a file should have been, for messages.
@@ -26,11 +52,24 @@ const YAML: Wanted = Wanted {
     missing: "check the path, or write the file: config.example.yaml is a start",
 };
 
-/// As [`text`], of another kind of file.
-pub(super) fn text_of(path: &Path, wanted: &Wanted) -> Result<String, Faults> {
+/// The text of a regular file of at most 4 MiB, without a byte order mark.
+pub(super) fn read(path: &Path) -> Result<Contents, Refusal> {
+    read_as(path, &YAML)
+}
+
+/// As [`read`], of another kind of file.
+pub(super) fn read_as(path: &Path, wanted: &Wanted) -> Result<Contents, Refusal> {
+    let (bytes, meta) = bytes(path, wanted)?;
+    Ok(Contents {
+        text: text(bytes, wanted)?,
+        identity: (meta.dev(), meta.ino()),
+        open_to_all: meta.mode() & 0o002 != 0,
+    })
+}
+
+fn text(bytes: Vec<u8>, wanted: &Wanted) -> Result<String, Refusal> {
     let called = wanted.called;
-    let bytes = bytes(path, wanted)?;
-    let fault = |what: &str, help: &str| Faults::of_file(path, what, help);
+    let fault = |what: &str, help: &str| refusal(what, help);
     let utf16 = [[0xff, 0xfe], [0xfe, 0xff]];
     if utf16.iter().any(|mark| bytes.starts_with(mark)) {
         return Err(fault("the file is UTF-16", "save it as UTF-8"));
@@ -52,7 +91,7 @@ pub(super) fn text_of(path: &Path, wanted: &Wanted) -> Result<String, Faults> {
     })
 }
 
-fn bytes(path: &Path, wanted: &Wanted) -> Result<Vec<u8>, Faults> {
+fn bytes(path: &Path, wanted: &Wanted) -> Result<(Vec<u8>, Metadata), Refusal> {
     let failed = |error: std::io::Error| {
         let what = format!("cannot read the file: {error}");
         let help = match error.kind() {
@@ -60,7 +99,13 @@ fn bytes(path: &Path, wanted: &Wanted) -> Result<Vec<u8>, Faults> {
             ErrorKind::PermissionDenied => "read it as root, or let this user read it",
             _ => "nothing was changed",
         };
-        Faults::of_file(path, what, help)
+        Refusal {
+            kind: match error.kind() {
+                ErrorKind::NotFound => RefusalKind::Missing,
+                _ => RefusalKind::Other,
+            },
+            ..refusal(what, help)
+        }
     };
     // Before it is opened, since opening a device can have effects, and again
     // after, since it may have become another meanwhile.
@@ -75,28 +120,28 @@ fn bytes(path: &Path, wanted: &Wanted) -> Result<Vec<u8>, Faults> {
     let meta = file.metadata().map_err(failed)?;
     regular(path, meta.file_type())?;
     if meta.len() > BYTES_MAX {
-        return Err(too_big(path, meta.len(), wanted));
+        return Err(too_big(meta.len(), wanted));
     }
     let mut bytes = Vec::new();
     let mut bounded = File::take(file, BYTES_MAX + 1);
     bounded.read_to_end(&mut bytes).map_err(failed)?;
     let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     match length > BYTES_MAX {
-        true => Err(too_big(path, length, wanted)),
-        false => Ok(bytes),
+        true => Err(too_big(length, wanted)),
+        false => Ok((bytes, meta)),
     }
 }
 
-fn too_big(path: &Path, length: u64, wanted: &Wanted) -> Faults {
+fn too_big(length: u64, wanted: &Wanted) -> Refusal {
     let what = format!("the file has {length} bytes, and a configuration at most {BYTES_MAX}");
-    let help = format!(
-        "give the {} file; was this a log or an image?",
-        wanted.called
-    );
-    Faults::of_file(path, what, &help)
+    let called = wanted.called;
+    refusal(
+        what,
+        format!("give the {called} file; was this a log or an image?"),
+    )
 }
 
-fn regular(path: &Path, kind: FileType) -> Result<(), Faults> {
+fn regular(path: &Path, kind: FileType) -> Result<(), Refusal> {
     let what = match kind {
         _ if kind.is_file() => return Ok(()),
         _ if kind.is_dir() => "a directory",
@@ -112,5 +157,11 @@ fn regular(path: &Path, kind: FileType) -> Result<(), Faults> {
         ),
         false => "give a regular file".to_owned(),
     };
-    Err(Faults::of_file(path, format!("the path is {what}"), &help))
+    Err(Refusal {
+        kind: match kind.is_dir() {
+            true => RefusalKind::Directory,
+            false => RefusalKind::Other,
+        },
+        ..refusal(format!("the path is {what}"), help)
+    })
 }

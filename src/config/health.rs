@@ -83,7 +83,7 @@ fn weight(node: &Node) -> Read<i16> {
     let number = number.filter(|number| number.to_string() == text || *number >= 0);
     let weight = number.and_then(|number| i16::try_from(number).ok());
     let weight = weight.filter(|weight| WEIGHT.contains(weight));
-    if let Some(weight) = weight.filter(|_| scalar.plain) {
+    if let Some(weight) = weight.filter(|_| scalar.unquoted()) {
         return Ok(weight);
     }
     let title = format!(

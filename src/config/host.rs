@@ -28,7 +28,7 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
-    const ALL: [(&str, LogLevel); 5] = [
+    pub(super) const ALL: [(&str, LogLevel); 5] = [
         ("error", LogLevel::Error),
         ("warn", LogLevel::Warn),
         ("info", LogLevel::Info),
@@ -57,7 +57,8 @@ pub enum LogFormat {
 }
 
 impl LogFormat {
-    const ALL: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    pub(super) const ALL: [(&str, LogFormat); 2] =
+        [("text", LogFormat::Text), ("json", LogFormat::Json)];
 
     pub fn name(self) -> &'static str {
         match self {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::Loaded;
-use super::fault::{Diagnostic, Faults};
+use super::diagnostic::{Diagnostic, Faults};
 use crate::agent::values::InstanceName;
 
 /// Bytes of a key.

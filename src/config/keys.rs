@@ -22,8 +22,9 @@ pub(super) static TOP: Keys = Keys {
         "cluster",
         "control",
         "log",
+        "include",
     ],
-    later: &["include", "metrics"],
+    later: &["metrics"],
 };
 
 pub(super) static INSTANCE: Keys = Keys {
@@ -54,8 +55,9 @@ pub(super) static INSTANCE: Keys = Keys {
         "ttl",
         "auth",
         "virtual_mac",
+        "nodes",
     ],
-    later: &["nodes"],
+    later: &[],
 };
 
 pub(super) static ADDRESS: Keys = Keys {
@@ -214,7 +216,7 @@ pub(super) static LOG: Keys = Keys {
     later: &[],
 };
 
-static SECTIONS: [&Keys; 16] = [
+pub(super) static SECTIONS: [&Keys; 16] = [
     &TOP,
     &INSTANCE,
     &ADDRESS,

@@ -20,10 +20,13 @@ mod auth;
 mod check;
 mod cluster;
 mod command;
+mod diagnostic;
 mod duration;
 mod emit;
+mod environment;
 mod fault;
 mod file;
+mod gather;
 mod group;
 mod health;
 mod host;
@@ -33,19 +36,21 @@ mod judge;
 mod key_file;
 mod keys;
 mod lease;
+mod overlay;
 mod print;
 #[cfg(test)]
 mod properties;
 mod read;
 mod routing;
+pub mod schema;
 mod scripts;
 mod virtual_mac;
 mod witness;
 pub mod work;
 mod yaml;
 
+pub use diagnostic::{Diagnostic, Faults, Style, Warning};
 pub use duration::parse_duration;
-pub use fault::{Diagnostic, Faults, Style, Warning};
 pub use host::{ControlSettings, HostSettings, LogFormat, LogLevel, LogSettings};
 pub use key_file::{KEY_BYTES_MAX, KEY_BYTES_MIN, Keys, Secret, read_keys};
 pub use scripts::inspect_scripts;
@@ -55,7 +60,10 @@ use auth::KeyPaths;
 use check::Task;
 use cluster::ClusterDraft;
 use command::Written;
-use fault::{Finding, Findings, SourceId, Sources};
+use environment::{Filler, Variables};
+use fault::{Finding, Findings, Sources};
+use file::Contents;
+use gather::Gatherer;
 use key_file::Owner;
 use read::{At, Field, Section};
 use yaml::Value;
@@ -77,6 +85,8 @@ pub struct Loaded {
     pub digest: String,
     /// As given to [`load`] or [`parse`].
     pub path: PathBuf,
+    /// The other files that it includes, in the order in which they were read.
+    pub included: Vec<PathBuf>,
     /// The effective configuration as YAML, defaults filled in; read again it
     /// gives the same settings.
     pub effective: String,
@@ -86,25 +96,80 @@ pub struct Loaded {
     key_files: Vec<key_file::Placed>,
 }
 
-/// Reads and judges a file. Never waits and never touches the network; a file
-/// of more than 4 MiB, and anything but a regular file, is refused.
+/// What a configuration takes from where it is read.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// Stands in where `node` is not written.
+    pub host_name: &'a str,
+    /// Judge as this node instead, whatever `node` and the host's name are.
+    pub node: Option<&'a str>,
+    /// The environment that `${NAME}` refers to; `None` when it is not set.
+    pub variables: Variables<'a>,
+}
+
+/// Reads and judges a file and those that it includes. Never waits and never
+/// touches the network; anything but regular files, and more than 4 MiB of
+/// them, is refused.
 pub fn load(path: &Path) -> Result<Loaded, Faults> {
-    let text = file::text(path)?;
+    load_as(path, None)
+}
+
+/// The same, as `node` would judge it.
+pub fn load_as(path: &Path, node: Option<&str>) -> Result<Loaded, Faults> {
     let host_name = nix::unistd::gethostname()
         .ok()
         .and_then(|name| name.into_string().ok())
         .unwrap_or_default();
-    parse(path, &text, &host_name)
+    let around = Surroundings {
+        host_name: &host_name,
+        node,
+        variables: &|name| std::env::var_os(name),
+    };
+    load_with(path, &around)
 }
 
-/// Judges a text; no I/O. `path` is for messages, `host_name` stands in where
-/// `node` is not written.
+/// The same, in other surroundings.
+pub fn load_with(path: &Path, around: &Surroundings) -> Result<Loaded, Faults> {
+    let contents =
+        file::read(path).map_err(|refusal| Faults::of_file(path, refusal.what, &refusal.help))?;
+    judge_file(path, &contents, around, true)
+}
+
+/// Judges a text; no I/O, and no environment. `path` is for messages,
+/// `host_name` stands in where `node` is not written.
 pub fn parse(path: &Path, text: &str, host_name: &str) -> Result<Loaded, Faults> {
+    let contents = Contents {
+        text: text.to_owned(),
+        identity: (0, 0),
+        open_to_all: false,
+    };
+    let around = Surroundings {
+        host_name,
+        node: None,
+        variables: &|_| None,
+    };
+    judge_file(path, &contents, &around, false)
+}
+
+fn judge_file(
+    path: &Path,
+    contents: &Contents,
+    around: &Surroundings,
+    reads_files: bool,
+) -> Result<Loaded, Faults> {
     let mut sources = Sources::default();
-    let source = sources.add(path, text);
     let mut findings = Findings::default();
-    let read = settings(source, text, host_name, &mut findings);
+    if contents.open_to_all {
+        findings.warn(gather::open_to_all(path));
+    }
+    let filler = Filler::new(around.variables);
+    let gatherer = Gatherer::new(&mut sources, filler, reads_files);
+    let gathered = gatherer.gather(path, contents, &mut findings);
+    let read = gathered
+        .as_ref()
+        .and_then(|gathered| overlay::each_node(gathered, around, &mut findings));
     let warnings = findings.into_result(path, &sources)?;
+    let included = gathered.map(|gathered| gathered.included);
     let unexplained = |what: String| {
         Faults::of_file(
             path,
@@ -149,6 +214,7 @@ pub fn parse(path: &Path, text: &str, host_name: &str) -> Result<Loaded, Faults>
         warnings,
         digest: print::digest(&effective),
         path: path.to_owned(),
+        included: included.unwrap_or_default(),
         effective,
     })
 }
@@ -179,42 +245,19 @@ fn key_files(drafts: &[instance::Draft], cluster: &Field<ClusterDraft>) -> Vec<K
     drafts.iter().flat_map(of).chain(cluster).collect()
 }
 
+/// Judges the tree as the node `told`, or as the one that it names itself.
 /// Nothing only when a fault was noted.
-fn settings(source: SourceId, text: &str, host_name: &str, out: &mut Findings) -> Option<Sound> {
-    let root = match yaml::read(source, text) {
-        Ok(root) if matches!(root.value, Value::Map(_)) || !is_keepalived(text) => root,
-        Ok(_) | Err(_) if is_keepalived(text) => {
-            out.fault(
-                Finding::of_file("this is a keepalived.conf, not YAML")
-                    .help("`vipward import FILE` translates it"),
-            );
-            return None;
-        }
-        read => out.keep(read)?,
+fn settings(
+    root: &yaml::Node,
+    told: Option<&str>,
+    host_name: &str,
+    out: &mut Findings,
+) -> Option<Sound> {
+    let top = Section::open(root, &keys::TOP, out)?;
+    let node = match told {
+        Some(node) => Some(node.to_owned()),
+        None => host::node_name(&top, root, host_name, out),
     };
-    match &root.value {
-        Value::Map(_) => {}
-        Value::Null => {
-            out.fault(
-                Finding::of_file("the file is empty")
-                    .help("write at least one instance; config.example.yaml is a start"),
-            );
-            return None;
-        }
-        other @ (Value::Scalar(_) | Value::List(_)) => {
-            let title = format!(
-                "a configuration is a section of keys, and this is {}",
-                other.kind()
-            );
-            out.fault(
-                Finding::at(root.place, title, "write `instances:` here")
-                    .help("is this the right file? config.example.yaml shows what one looks like"),
-            );
-            return None;
-        }
-    }
-    let top = Section::open(&root, &keys::TOP, out)?;
-    let node = host::node_name(&top, &root, host_name, out);
     let host = host::settings(&top, out);
     let checks = top.field("checks", out, Ok);
     let checks = match &checks {
@@ -224,14 +267,17 @@ fn settings(source: SourceId, text: &str, host_name: &str, out: &mut Findings) -
     };
     let cluster = cluster::draft(&top, out);
     let groups = group::drafts(&top, out);
-    let (instances, drafts) = instances(&top, &root, &checks, &cluster, out)?;
+    let (instances, drafts) = instances(&top, root, &checks, &cluster, out)?;
     let group_settings = group::judge(&groups, &drafts, &instances, out);
     group::advice(&groups, out);
     advice::hooks(group::hooks(&groups), out);
     let node = node?;
     let own = cluster::Own {
         name: &node,
-        place: top.node("node").map(|node| node.place),
+        place: match told {
+            Some(_) => None,
+            None => top.node("node").map(|node| node.place),
+        },
     };
     let peers = cluster::settings(&cluster, own, &drafts, out);
     cluster::advice(&cluster, &node, &drafts, out);
@@ -285,13 +331,6 @@ fn worked_out(
         }
     }
     (settings, work, scripts)
-}
-
-/// The file that people migrate from.
-fn is_keepalived(text: &str) -> bool {
-    let begins = ["vrrp_instance ", "vrrp_sync_group ", "global_defs"];
-    text.lines()
-        .any(|line| begins.iter().any(|begin| line.starts_with(begin)) && line.contains('{'))
 }
 
 /// Sorted by name; and the drafts that they come from.

@@ -449,9 +449,9 @@ proptest! {
         prop_assert_eq!(&loaded.work, &work);
         prop_assert_eq!(&loaded.effective, &text);
         prop_assert_eq!(&loaded.digest, &print::digest(&text));
-        // Another library takes the text for the same.
+        // Another library takes the text for the same; it knows no references.
         let effective = print::effective(&settings, &host, &work, &paths);
-        let again: Effective = serde_yaml::from_str(&text).unwrap();
+        let again: Effective = serde_yaml::from_str(&text.replace("$${", "${")).unwrap();
         prop_assert_eq!(again, effective);
     }
 
@@ -463,7 +463,7 @@ proptest! {
     #[test]
     fn any_yaml_like_text_gets_an_answer(
         parts in vec(select(vec![
-            "instances:", "web:", "checks:", "hooks:", "cluster:", "nodes:", "lb1:", "listen:", "witnesses:", "script:", "/a", "tcp:", " ", "  ", "\n", "\n  ", "\n    ", "- ", "{", "}", "[", "]", ",", ": ",
+            "instances:", "web:", "checks:", "hooks:", "cluster:", "nodes:", "lb1:", "listen:", "witnesses:", "script:", "/a", "include:", "${", "$", "}", "tcp:", " ", "  ", "\n", "\n  ", "\n    ", "- ", "{", "}", "[", "]", ",", ": ",
             "addresses:", "192.0.2.10/24", "::1", "\"", "'", "#", "&a", "*a", "<<: ", "!x ", "|", ">-",
             "\t", "~", "no", "1:20", "vrid: 1", "\u{feff}", "é", "\u{202e}", "? ", "---\n", "%",
         ]), 0..60)

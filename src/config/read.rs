@@ -170,15 +170,15 @@ pub(super) fn unique<'a>(
                 vacant.insert(place);
                 kept.push(entry);
             }
-            std::collections::btree_map::Entry::Occupied(earlier) => out.fault(
-                Finding::at(
-                    place,
-                    format!("{} is written twice", quoted(key)),
-                    "again here",
-                )
-                .see(*earlier.get(), "first here")
-                .help("remove one of the two: YAML readers silently take one of them"),
-            ),
+            std::collections::btree_map::Entry::Occupied(earlier) => {
+                let title = format!("{} is written twice", quoted(key));
+                let help = match earlier.get().source == place.source {
+                    true => "remove one of the two: YAML readers silently take one of them",
+                    false => "all files are one configuration: remove it from one of the two",
+                };
+                let fault = Finding::at(place, title, "again here");
+                out.fault(fault.see(*earlier.get(), "first here").help(help));
+            }
         }
     }
     kept
@@ -192,7 +192,7 @@ enum Trap {
 }
 
 fn trap(scalar: &Scalar) -> Option<Trap> {
-    if !scalar.plain {
+    if !scalar.plain || scalar.from_environment {
         return None;
     }
     let word = scalar.text.to_ascii_lowercase();
@@ -220,7 +220,12 @@ fn is_number(word: &str) -> bool {
 /// Whether a plain `word` is text here and something else to other readers.
 pub(super) fn needs_quotes(word: &str) -> bool {
     let text = word.to_owned();
-    trap(&Scalar { text, plain: true }).is_some()
+    let scalar = Scalar {
+        text,
+        plain: true,
+        from_environment: false,
+    };
+    trap(&scalar).is_some()
 }
 
 pub(super) fn scalar<'a>(node: &'a Node, wanted: &str) -> Read<&'a Scalar> {
@@ -252,7 +257,7 @@ pub(super) fn word<'a>(node: &'a Node, wanted: &str) -> Read<&'a str> {
 
 pub(super) fn boolean(node: &Node) -> Read<bool> {
     let scalar = scalar(node, "`true` or `false`")?;
-    match (scalar.text.as_str(), scalar.plain) {
+    match (scalar.text.as_str(), scalar.unquoted()) {
         ("true" | "True" | "TRUE", true) => return Ok(true),
         ("false" | "False" | "FALSE", true) => return Ok(false),
         _ => {}
@@ -260,7 +265,7 @@ pub(super) fn boolean(node: &Node) -> Read<bool> {
     let written = quoted(&scalar.text);
     let title = format!("`true` or `false` is wanted, and this is {written}");
     Err(match boolean_meant(scalar) {
-        Some(meant) if !scalar.plain => {
+        Some(meant) if !scalar.unquoted() => {
             Finding::at(node.place, title, format!("write `{meant}` without quotes"))
                 .help("in quotes it is text")
         }
@@ -304,7 +309,7 @@ pub(super) fn number(node: &Node, what: &str, range: RangeInclusive<u32>) -> Rea
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let title = format!("{what} is {wanted}, and this is {}", quoted(text));
     let fault = |label: String| Finding::at(node.place, title.clone(), label);
-    if digits && !scalar.plain {
+    if digits && !scalar.unquoted() {
         return Err(fault(format!("write {text} without quotes")));
     }
     if digits && text.len() > 1 && text.starts_with('0') {

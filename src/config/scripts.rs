@@ -2,7 +2,8 @@
 //! looks at no other file; who wants to know hands in a function that does.
 
 use super::command::Written;
-use super::fault::{Diagnostic, Faults, Finding, Sources};
+use super::diagnostic::{Diagnostic, Faults};
+use super::fault::{Finding, Sources};
 use super::work::Script;
 use super::{Loaded, Path};
 

@@ -14,8 +14,8 @@ use super::fault::{Finding, Place, SourceId};
 
 /// Sections within sections; ours need six.
 const DEPTH_MAX: usize = 24;
-/// Scalars, lists and sections of one file.
-const NODES_MAX: usize = 250_000;
+/// Scalars, lists and sections of all files.
+pub(super) const NODES_MAX: usize = 250_000;
 /// What aliases may expand to, in parser events; beyond it the file is refused.
 const REPLAYED_EVENTS_MAX: usize = 200_000;
 
@@ -43,6 +43,16 @@ pub(super) struct Scalar {
     /// Neither quoted nor a block: other readers may take it for a number, a
     /// boolean or nothing.
     pub plain: bool,
+    /// Filled in from the environment: whether it is a number or text is for
+    /// the key to say, quotes or not.
+    pub from_environment: bool,
+}
+
+impl Scalar {
+    /// May be read as a number or a boolean.
+    pub fn unquoted(&self) -> bool {
+        self.plain || self.from_environment
+    }
 }
 
 impl Value {
@@ -82,10 +92,12 @@ fn node(source: SourceId, text: &str, raw: Spanned<Raw>) -> Node {
         Raw::Resolved => Value::Scalar(Scalar {
             text: written.trim().to_owned(),
             plain: true,
+            from_environment: false,
         }),
         Raw::Text(resolved) => Value::Scalar(Scalar {
             text: resolved,
             plain: !written.starts_with(['"', '\'']),
+            from_environment: false,
         }),
         Raw::List(list) => Value::List(
             list.into_iter()
@@ -161,6 +173,11 @@ fn explain(error: &Error, text: &str, place: Option<Place>) -> (String, &'static
         _ if place.is_some_and(|place| tab_indents(text, place)) || title.contains("tabs") => {
             ("a tab in the indentation".to_owned(), TAB)
         }
+        _ if place.is_some_and(|place| line_of(text, place).contains("${")) => (
+            title,
+            "within braces or brackets write \"${NAME}\" in quotes: the `{` of a reference would open \
+             a section",
+        ),
         _ if title.contains("mapping values") || title.contains("':' indicator") => (
             title,
             "keys of one section start in the same column; a bracket or quote opened above must be \
@@ -185,6 +202,13 @@ fn explain(error: &Error, text: &str, place: Option<Place>) -> (String, &'static
             "compare the indentation, quotes and brackets here and in the lines above",
         ),
     }
+}
+
+fn line_of(text: &str, place: Place) -> &str {
+    let before = text.get(..place.start).unwrap_or(text);
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let rest = text.get(start..).unwrap_or("");
+    rest.lines().next().unwrap_or("")
 }
 
 /// Whether the line of `place`, or the one before it, is indented by a tab.

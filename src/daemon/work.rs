@@ -14,6 +14,7 @@ use super::probes::files::Files;
 use crate::agent::event::Event;
 use crate::agent::jobs::{CheckName, Job, JobId, JobResult, Task, Verdict};
 use crate::config::{self, work::probe::Probe};
+use crate::runner::catalog::Catalog;
 use crate::runner::client::RunnerClient;
 
 /// Each of the three is started when something first needs it: a host without
@@ -58,9 +59,16 @@ impl Work {
         if self.files.is_none() && !work.files.is_empty() {
             self.files = Some(Files::start(self.reports.clone())?);
         }
+        let known = Catalog {
+            checks: work.scripts.clone(),
+            hooks: work.hooks.clone(),
+        };
         match &self.runner {
-            // It reads the same file itself.
-            Some(runner) => drop(runner.reload()),
+            // It reads the same files itself.
+            Some(runner) => {
+                runner.expect(known.digest());
+                drop(runner.reload());
+            }
             None if scripts => {
                 let runner = RunnerClient::start(
                     self.runtime_dir.clone(),
@@ -68,6 +76,7 @@ impl Work {
                     self.results.clone(),
                     !is_managed(),
                 )?;
+                runner.expect(known.digest());
                 self.runner = Some(runner);
             }
             None => {}

@@ -38,8 +38,9 @@ impl Book {
         }
     }
 
-    /// The old catalog stays when the new one has a fault.
-    pub async fn reload(&self) -> Result<(), String> {
+    /// The digest of what was read; the old catalog stays when the new one has
+    /// a fault.
+    pub async fn reload(&self) -> Result<String, String> {
         let loader = Arc::clone(&self.loader);
         let read = spawn_blocking(move || loader()).await;
         let outcome = read.unwrap_or_else(|error| Err(format!("reading it failed: {error}")));
@@ -48,8 +49,9 @@ impl Book {
         match outcome {
             Ok(catalog) => {
                 self.remember_leaving(&catalog);
+                let digest = catalog.digest();
                 let _ = self.catalog.send_replace(Some(Ok(Arc::new(catalog))));
-                Ok(())
+                Ok(digest)
             }
             Err(error) => {
                 tracing::error!("the configuration was not taken over: {error}");

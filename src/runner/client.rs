@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
 
+use super::asked_reload::AskedReload;
 use super::frame;
 use super::greeting::connect;
 use super::held::Held;
@@ -59,6 +60,8 @@ pub struct RunnerClient {
     /// Dropped to stop.
     orders: Option<mpsc::Sender<Order>>,
     closing: watch::Sender<bool>,
+    /// Digest of the scripts and hooks as this agent knows them.
+    expected: watch::Sender<Option<String>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -78,6 +81,7 @@ impl RunnerClient {
             .build()?;
         let (orders, orders_due) = mpsc::channel(ORDERS_MAX);
         let (closing, closing_seen) = watch::channel(false);
+        let (expected, expected_seen) = watch::channel(None);
         let side = Side {
             socket: socket_path(&runtime_dir),
             hello: hello_of(&config_path),
@@ -89,6 +93,7 @@ impl RunnerClient {
             summoner: start_it.then(|| Summoner::new(config_path, runtime_dir)),
             patience: None,
             held: Held::default(),
+            expected: expected_seen,
         };
         let thread = std::thread::Builder::new()
             .name("runner-client".to_owned())
@@ -98,6 +103,7 @@ impl RunnerClient {
         Ok(Self {
             orders: Some(orders),
             closing,
+            expected,
             thread: Some(thread),
         })
     }
@@ -112,6 +118,13 @@ impl RunnerClient {
             }
             Some(Err(_)) | None => Err(Box::new(job)),
         }
+    }
+
+    /// What the runner is to find whenever it reads its configuration from now
+    /// on: `Catalog::digest`. It is told in the log when it found something
+    /// else, since it would start other programs than this agent means.
+    pub fn expect(&self, digest: String) {
+        self.expected.send_replace(Some(digest));
     }
 
     /// Has the runner read its configuration again; jobs submitted later see
@@ -182,6 +195,7 @@ struct Side {
     /// Until then orders wait instead of being answered.
     patience: Option<Instant>,
     held: Held,
+    expected: watch::Receiver<Option<String>>,
 }
 
 /// Why a conversation ended.
@@ -293,6 +307,7 @@ impl Side {
             in_flight: BTreeSet::new(),
             reloads: BTreeMap::new(),
             next_reload: 0,
+            expected: self.expected.clone(),
             heard: Instant::now(),
         };
         let end = conversation
@@ -309,8 +324,8 @@ impl Side {
         for id in std::mem::take(&mut conversation.in_flight) {
             self.outlet.not_run(JobId(id), &why).await;
         }
-        for (_, reply) in std::mem::take(&mut conversation.reloads) {
-            Order::Reload(reply).fail(&why);
+        for (_, asked) in std::mem::take(&mut conversation.reloads) {
+            Order::Reload(asked.reply).fail(&why);
         }
         End::Broken(reason)
     }
@@ -322,8 +337,9 @@ struct Conversation {
     answers: mpsc::Receiver<Result<Answer, String>>,
     /// Told to the runner, and not answered.
     in_flight: BTreeSet<u64>,
-    reloads: BTreeMap<u64, oneshot::Sender<Result<(), String>>>,
+    reloads: BTreeMap<u64, AskedReload>,
     next_reload: u64,
+    expected: watch::Receiver<Option<String>>,
     /// When the runner last said anything.
     heard: Instant,
 }
@@ -382,7 +398,8 @@ impl Conversation {
             Order::Reload(reply) => {
                 let id = self.next_reload;
                 self.next_reload = id.wrapping_add(1);
-                self.reloads.insert(id, reply);
+                let expected = self.expected.borrow().clone();
+                self.reloads.insert(id, AskedReload { reply, expected });
                 self.say(&Request::Reload { id }).await
             }
         }
@@ -392,12 +409,9 @@ impl Conversation {
         self.heard = Instant::now();
         match answer {
             Answer::Hello(_) => {}
-            Answer::Reloaded { id, error } => {
-                if let Some(error) = &error {
-                    tracing::warn!("the runner keeps the configuration it has: {error}");
-                }
-                if let Some(reply) = self.reloads.remove(&id) {
-                    let _ = reply.send(error.map_or(Ok(()), Err));
+            Answer::Reloaded { id, error, digest } => {
+                if let Some(asked) = self.reloads.remove(&id) {
+                    asked.answered(error, digest);
                 }
             }
             Answer::Done {

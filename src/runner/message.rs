@@ -9,7 +9,7 @@ use crate::agent::jobs::{HookOwner, Job, JobId, JobResult, Task, Verdict};
 use crate::agent::values::{GroupName, InstanceName};
 
 /// Raised when either side would misunderstand the other.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// The agent's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +91,8 @@ pub enum Answer {
         id: u64,
         /// Absent when all went well; otherwise the old catalog stays.
         error: Option<String>,
+        /// Of the new catalog, when all went well.
+        digest: Option<String>,
     },
     Done {
         id: u64,

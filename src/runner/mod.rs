@@ -4,6 +4,7 @@
 //! from the configuration file itself, so nothing else can be asked of it.
 //! [`server`] is the process, [`client`] the agent's side, a thread of its own.
 
+mod asked_reload;
 mod book;
 pub mod catalog;
 pub mod check_file;

@@ -196,7 +196,7 @@ impl Server {
     /// Without waiting for it. What it found is logged.
     fn reload(&self) {
         let shared = Arc::clone(&self.shared);
-        tokio::spawn(async move { shared.book.reload().await });
+        tokio::spawn(async move { shared.book.reload().await.map(drop) });
     }
 
     /// A newer agent replaces the one before, whose connection ends.
@@ -343,8 +343,11 @@ impl Shared {
             Request::Hello(hello) => return self.greet(&hello, answers),
             Request::Goodbye => return Some(Parting::Goodbye),
             Request::Reload { id } => {
-                let error = self.book.reload().await.err();
-                return send(answers, Answer::Reloaded { id, error });
+                let (digest, error) = match self.book.reload().await {
+                    Ok(digest) => (Some(digest), None),
+                    Err(error) => (None, Some(error)),
+                };
+                return send(answers, Answer::Reloaded { id, error, digest });
             }
             Request::Check { id, name } => (id, self.book.check(&CheckName::new(&name))),
             Request::Hook { id, call } => (id, self.book.hook(&call)),

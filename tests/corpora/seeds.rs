@@ -256,10 +256,15 @@ fn messages() -> Vec<Seed> {
     let why = || "exit code 1".to_owned();
     let answers = [
         Answer::Hello(hello),
-        Answer::Reloaded { id: 0, error: None },
+        Answer::Reloaded {
+            id: 0,
+            error: None,
+            digest: Some("6b86b273ff34fce1".to_owned()),
+        },
         Answer::Reloaded {
             id: 1,
             error: Some(why()),
+            digest: None,
         },
         done(WireVerdict::Passed),
         done(WireVerdict::Failed(why())),

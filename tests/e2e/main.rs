@@ -15,6 +15,7 @@ mod agent_checks;
 mod agent_cleanup;
 mod agent_control;
 mod agent_failure;
+mod agent_files;
 mod agent_groups;
 mod agent_guardian;
 mod agent_health;
@@ -97,6 +98,7 @@ fn main() -> ExitCode {
     trials.extend(agent_cleanup::trials());
     trials.extend(agent_control::trials());
     trials.extend(agent_failure::trials());
+    trials.extend(agent_files::trials());
     trials.extend(agent_hooks::trials());
     trials.extend(agent_link::trials());
     trials.extend(agent_link_attacks::trials());

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use rstest::rstest;
-use vipward::agent::jobs::{HookKind, HookOwner};
+use vipward::agent::jobs::{CheckName, HookKind, HookOwner};
 use vipward::agent::settings::InstanceSettings;
 use vipward::agent::status::CheckState;
+use vipward::config::work::probe::ProbeKind;
 
 use crate::kit::{Memory, Outcome, imported, instance};
 
@@ -112,17 +113,6 @@ fn processes_and_files() {
         body.contains("priority: 115") && body.contains("{ name: p, weight: -15 }"),
         "{body}"
     );
-}
-
-#[test]
-fn a_virtual_mac() {
-    let outcome = imported(&instance("use_vmac vrrp.51"));
-    assert!(
-        outcome.body().contains("virtual_mac: true"),
-        "{}",
-        outcome.body()
-    );
-    assert!(outcome.is_whole());
 }
 
 #[test]
@@ -351,6 +341,51 @@ fn blocks_that_are_left(#[case] text: &str, #[case] why: &str) {
         }
     }
     assert_eq!(outcome.loaded().settings.instances.len(), 1);
+}
+
+#[rstest]
+#[case("\"\"")]
+#[case("\"/bin/x \\x00\"")]
+fn a_script_that_cannot_be_run_is_left_whole(#[case] program: &str) {
+    let text = format!("vrrp_script s {{\n script {program}\n interval 2\n user nobody\n}}\n");
+    let outcome = imported(&format!("{text}{}", instance("track_script {\n s\n}")));
+    for line in [1, 3, 4] {
+        outcome.left(line, "none that vipward can run");
+    }
+    assert_eq!(weighed(&outcome), (100, Vec::new()));
+}
+
+#[test]
+fn a_virtual_mac() {
+    let outcome = imported(&instance("use_vmac vrrp.51"));
+    assert!(one(&outcome).virtual_mac);
+    outcome.noted(5, "names the interface itself");
+}
+
+#[test]
+fn processes_and_files_that_are_tracked() {
+    let described = "vrrp_track_process web {\n process haproxy\n quorum 2\n quorum_max 9\n}\n\
+                     vrrp_track_process odd {\n process haproxy\n full_command\n}\n\
+                     vrrp_track_file number {\n file /run/number\n}\n\
+                     vrrp_track_file more {\n file /run/more\n weight 2\n}\n";
+    let lines = "track_process {\n web\n odd weight -5\n}\ntrack_file {\n number\n more\n}";
+    let outcome = imported(&format!("{described}{}", instance(lines)));
+    let listed = [
+        ("web".to_owned(), Some(-1)),
+        ("odd".to_owned(), Some(-5)),
+        ("number".to_owned(), None),
+    ];
+    assert_eq!(weighed(&outcome), (101, listed.into()));
+    outcome.left(8, "counts them");
+    let work = &outcome.loaded().work;
+    let counted = |name: &str| match &work.probes[&CheckName::new(name)].kind {
+        ProbeKind::Process(probe) => (probe.name.clone(), probe.min, probe.max),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(counted("web"), (Some("haproxy".to_owned()), 2, Some(9)));
+    assert_eq!(counted("odd"), (Some("haproxy".to_owned()), 1, None));
+    let files: Vec<_> = work.files.iter().collect();
+    assert_eq!(files, [std::path::Path::new("/run/number")]);
 }
 
 #[rstest]

@@ -425,6 +425,11 @@ impl AgentSide {
             .expect("an outcome")
     }
 
+    /// What the runner is to find in its configuration.
+    pub fn expect(&self, digest: &str) {
+        self.client().expect(digest.to_owned());
+    }
+
     /// The agent ends.
     pub fn end(&mut self) {
         drop(self.client.take());

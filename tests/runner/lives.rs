@@ -310,6 +310,14 @@ fn a_bad_file_changes_nothing() {
     agent.reload().unwrap();
     assert_eq!(agent.check("new").verdict, Verdict::Passed);
 
+    // What the agent has read is something else.
+    agent.expect("0123456789abcdef");
+    let told = agent.reload().unwrap_err();
+    assert!(told.contains("has read other scripts"), "{told}");
+    let theirs = told.split(['(', ')']).nth(1).expect("its digest");
+    agent.expect(theirs);
+    agent.reload().unwrap();
+
     // An agent that was replaced along with the file does not say so.
     host.check("newer", 5000, "exit 0").save();
     agent.end();

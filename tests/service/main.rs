@@ -7,6 +7,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 mod beside;
 mod death;
+mod environment;
 mod lab;
 mod reload;
 mod sandbox;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         sandbox::TESTS,
         beside::TESTS,
         reload::TESTS,
+        environment::TESTS,
         scripts::TESTS,
         death::TESTS,
         shutdown::TESTS,

@@ -12,7 +12,7 @@ use crate::config::health;
 use crate::config::read::{self, At, Read, Section};
 use crate::config::yaml::{Node, Value};
 
-const MEMBERS_MAX: usize = 100;
+pub(in crate::config) const MEMBERS_MAX: usize = 100;
 
 /// As it is written.
 #[derive(Clone, Debug)]

@@ -15,9 +15,9 @@ use crate::config::work::{measure, parse};
 type Found = Option<(ProbeKind, Place)>;
 
 /// More processes than one host has.
-const COUNT_MAX: u32 = 1_000_000;
+pub(in crate::config) const COUNT_MAX: u32 = 1_000_000;
 /// Errors a second; a link that has more is no link.
-const ERRORS_MAX: u32 = 1_000_000;
+pub(in crate::config) const ERRORS_MAX: u32 = 1_000_000;
 
 fn process(section: &Section, out: &mut Findings) -> Found {
     let name = section.field("process", out, |node| {

@@ -29,7 +29,9 @@ use super::work::Script;
 use super::work::parse;
 use super::work::probe::{Probe, ProbeKind};
 use super::yaml::Node;
+pub(super) use combination::MEMBERS_MAX;
 use kind::Kind;
+pub(super) use local::{COUNT_MAX, ERRORS_MAX};
 use text::{absolute, by};
 
 /// As many as their runners take orders for.

@@ -14,7 +14,8 @@ use super::source::{self, Host};
 use super::text::Text;
 use super::tree::Builder;
 use super::words;
-use crate::config::fault::{Faults, Finding, Findings, Place, Sources};
+use crate::config::diagnostic::Faults;
+use crate::config::fault::{Finding, Findings, Place, Sources};
 
 /// Lines that all files come to.
 const LINES_MAX: usize = 100_000;

@@ -4,9 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::desk::{Desk, Rows, micros, number};
-use super::features;
 use super::names::Names;
-use super::node::{Node, flow_list, flow_map, scalar};
+use super::node::{Node, flow_list, flow_map, flow_scalar, scalar};
 use super::script::{self, DefaultUser};
 use super::tables;
 use super::tree::Row;
@@ -282,12 +281,6 @@ fn weight(desk: &mut Desk, words: &[Word], default: Weight) -> Weight {
 fn unsupported(kind: Tracked, weight: Weight) -> Option<&'static str> {
     match kind {
         _ if weight.reverse => Some(REVERSED),
-        Tracked::Process if !features::process_checks() => Some(
-            "this version has no check of a process: let a script look for it, such as `pidof -q NAME`",
-        ),
-        Tracked::File if !features::file_checks() => {
-            Some("this version has no check of a file's number: let a script with a weight read it")
-        }
         Tracked::File if weight.value != 1 => Some(
             "vipward adds the number of the file as it is: write a number there that is already \
              multiplied by the weight",
@@ -304,7 +297,10 @@ fn script_node(desk: &mut Desk, check: &str, row: &Row, user: &DefaultUser) -> O
         desk.left(row, "has no `script`, so there is nothing to run");
         return None;
     };
-    let program = script::program(desk, script, false)?;
+    let Some(program) = script::program(desk, script, false) else {
+        desk.left(row, "its program is none that vipward can run");
+        return None;
+    };
     let mut entries = vec![("script", flow_list(&program.words))];
     origin.extend(script.places());
     let mut take = |entry: Option<(&'static str, String, Vec<Place>)>| {
@@ -385,11 +381,14 @@ fn count(desk: &mut Desk, rows: &Rows, key: &str) -> Option<(u64, Vec<Place>)> {
 }
 
 const PROCESS_MORE: &str =
-    "vipward looks for a process by its name alone: let a script look if more is asked";
+    "vipward looks for processes by their name and counts them: let a script look if more is asked";
+/// keepalived's bound on both counts.
+const QUORUM_MAX: u64 = 65_535;
 
 fn process_node(desk: &mut Desk, check: &str, row: &Row) -> Option<Node> {
     let mut origin = Vec::new();
-    let (mut named, mut least, mut most) = (None, None, None);
+    let mut named = None;
+    let mut counts = BTreeMap::new();
     for inner in row.block.iter().flatten() {
         match (inner.keyword(), inner.arguments()) {
             ("process", [name]) => {
@@ -397,14 +396,16 @@ fn process_node(desk: &mut Desk, check: &str, row: &Row) -> Option<Node> {
                 origin.extend(inner.places());
             }
             ("weight", _) => weight_line(desk, inner, &mut origin),
-            ("quorum", [count]) if number(&count.text).is_some() => {
-                least = Some(count.text.clone());
-                origin.extend(inner.places());
-            }
-            ("quorum_max", [count]) if number(&count.text).is_some() => {
-                most = Some(count.text.clone());
-                origin.extend(inner.places());
-            }
+            (key @ ("quorum" | "quorum_max"), [count]) => match quorum(key, &count.text) {
+                Some(entry) => {
+                    counts.insert(entry.0, entry.1);
+                    origin.extend(inner.places());
+                }
+                None => desk.note(
+                    inner,
+                    "no count that keepalived takes: it ignores this line",
+                ),
+            },
             _ => desk.left(inner, PROCESS_MORE),
         }
     }
@@ -412,10 +413,19 @@ fn process_node(desk: &mut Desk, check: &str, row: &Row) -> Option<Node> {
         desk.left(row, "names no process that vipward can look for");
         return None;
     };
-    let mut entries = vec![("process", scalar(&name))];
-    entries.extend(least.map(|least| ("min", least)));
-    entries.extend(most.map(|most| ("max", most)));
+    let mut entries = vec![("process", flow_scalar(&name))];
+    entries.extend(counts);
     Some(Node::key(check, flow_map(&entries)).from(origin))
+}
+
+/// `min` and `max` of a check.
+fn quorum(key: &str, count: &str) -> Option<(&'static str, String)> {
+    let (key, least) = match key {
+        "quorum" => ("min", 1),
+        _ => ("max", 0),
+    };
+    let count = number(count).filter(|count| (least..=QUORUM_MAX).contains(count))?;
+    Some((key, count.to_string()))
 }
 
 fn file_node(desk: &mut Desk, check: &str, row: &Row) -> Option<Node> {
@@ -439,5 +449,5 @@ fn file_node(desk: &mut Desk, check: &str, row: &Row) -> Option<Node> {
         desk.left(row, "names no file");
         return None;
     };
-    Some(Node::key(check, flow_map(&[("file", scalar(&name))])).from(origin))
+    Some(Node::key(check, flow_map(&[("file", flow_scalar(&name))])).from(origin))
 }

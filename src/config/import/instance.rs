@@ -4,7 +4,6 @@
 use super::addresses::{self, Holder};
 use super::auth;
 use super::desk::{Desk, Rows, number};
-use super::features;
 use super::globals::{self, Globals, Set, seconds, span, switch, whole};
 use super::health::{self, Use};
 use super::hooks;
@@ -310,14 +309,6 @@ fn checksum(
 fn virtual_mac(desk: &mut Desk, rows: &Rows) -> Option<Node> {
     let row = desk.last(rows, "use_vmac")?;
     desk.block_extra(row);
-    if !features::virtual_mac() {
-        desk.left(
-            row,
-            "this version has no virtual MAC: the addresses answer with the host's own, and neighbours learn \
-             the new one by announcements when they move",
-        );
-        return None;
-    }
     desk.note_words(
         row.arguments(),
         "vipward names the interface itself, and its MAC is the standard's",

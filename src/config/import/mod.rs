@@ -13,7 +13,6 @@ mod addresses;
 mod auth;
 mod desk;
 mod expand;
-mod features;
 mod globals;
 mod groups;
 mod health;
@@ -42,7 +41,7 @@ pub use report::{Entry, Kind, Lines};
 pub use source::{Host, read_file};
 pub use write::list;
 
-use super::fault::Faults;
+use super::diagnostic::Faults;
 use expand::Expansion;
 
 /// What a keepalived.conf came to.

@@ -6,7 +6,8 @@ use std::path::Path;
 use super::desk::Desk;
 use super::ledger::Fate;
 use super::node::{self, Node, refuse};
-use crate::config::fault::{Diagnostic, Faults, Place};
+use crate::config::diagnostic::{Diagnostic, Faults};
+use crate::config::fault::Place;
 use crate::config::parse;
 
 /// Each round leaves something out; what hangs together takes some.
@@ -62,7 +63,7 @@ pub(super) fn settle(desk: &mut Desk, nodes: &mut [Node]) -> Result<Option<Strin
 }
 
 fn leave_out(nodes: &mut [Node], owners: &[Option<node::Path>], fault: &Diagnostic) -> bool {
-    let line = fault.position().map(|(line, _)| line.saturating_sub(1));
+    let line = fault.position().map(|(_, line, _)| line.saturating_sub(1));
     let owner = line.and_then(|line| owners.get(line)?.as_ref());
     owner.is_some_and(|path| refuse(nodes, path, &fault.said()))
 }

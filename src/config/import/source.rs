@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::Loaded;
-use crate::config::fault::Faults;
+use crate::config::diagnostic::Faults;
 use crate::config::file::{self, Wanted};
 
 /// Files of one run, those included several times counted as often.
@@ -42,7 +42,9 @@ pub trait Host {
 ///
 /// One fault that names the file and says what is wrong with it.
 pub fn read_file(path: &Path) -> Result<String, Faults> {
-    file::text_of(path, &KEEPALIVED)
+    file::read_as(path, &KEEPALIVED)
+        .map(|contents| contents.text)
+        .map_err(|refusal| Faults::of_file(path, refusal.what, &refusal.help))
 }
 
 /// `a{b,c}d` as `abd` and `acd`, nested ones too. What has no comma or no end

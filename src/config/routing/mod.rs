@@ -22,7 +22,7 @@ pub(super) use judge::{between, judge_routes, judge_rules};
 
 /// Of each kind in one instance: an instance that leaves Active removes them
 /// before its addresses, and may not be held up for long.
-const MOST: usize = 256;
+pub(super) const MOST: usize = 256;
 
 /// Where a route leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

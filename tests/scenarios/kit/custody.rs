@@ -30,7 +30,6 @@ fn changes_nothing(input: &Input, actions: &[Action]) -> bool {
         | Input::Renewed { .. }
         | Input::RoutingChanged { .. }
         | Input::Routing(_)
-        | Input::FileRead(_)
         | Input::LinkChanged { .. }
         | Input::Reload(_)
         | Input::Order { .. }
