@@ -9,6 +9,7 @@ use std::time::Duration;
 use comfy_table::{Table, presets};
 
 use crate::agent::election;
+use crate::agent::jobs::HookKind;
 use crate::agent::settings::InstanceSettings;
 use crate::config::work::Script;
 use crate::config::{self, Loaded, Style};
@@ -140,7 +141,28 @@ fn report(loaded: &Loaded, told: bool) -> String {
         count(instances.len(), "instance"),
         count(loaded.warnings.len(), "warning"),
         table.trim_fmt()
-    )
+    ) + &demotions(instances)
+}
+
+/// What planned moves cost where hooks are awaited.
+fn demotions(instances: &[InstanceSettings]) -> String {
+    let demoted = instances.iter().filter_map(|instance| {
+        let time = |hook| instance.hooks.get(&hook).copied();
+        let release = time(HookKind::BeforeRelease)?;
+        let active = time(HookKind::BeforeActive).unwrap_or_default();
+        let most = seconds(release + active);
+        Some(format!(
+            "{}: a planned move (handover, drain, stop) demotes the service first, so clients wait \
+             for its hooks, up to {most} if the other node's are the same; a stop asks the service \
+             manager for that time beyond its TimeoutStopSec\n",
+            instance.name
+        ))
+    });
+    let lines: Vec<String> = demoted.collect();
+    match lines.is_empty() {
+        true => String::new(),
+        false => format!("\n{}", lines.concat()),
+    }
 }
 
 /// `linked`: there is a peer link. With it, as with exactly one unicast peer,
@@ -195,6 +217,21 @@ mod tests {
         assert_eq!(times(2), ("6.996 s".into(), "0.996 s".into()));
         assert_eq!(times(3), ("never Backup: the owner".into(), "".into()));
         assert!(report(&loaded, false).starts_with("t.yaml: OK, 4 instances, "));
+    }
+
+    #[test]
+    fn what_a_planned_move_costs_is_said() {
+        let text = "instances:\n  a: { interface: eth0, vrid: 1, addresses: [192.0.2.10/24], hooks: { \
+            before_active: { run: [/bin/true], timeout: 10s }, \
+            before_release: { run: [/bin/true], timeout: 5s } } }\n  \
+            b: { interface: eth0, vrid: 2, addresses: [192.0.2.11/24] }\n";
+        let loaded = config::parse("t.yaml".as_ref(), text, "lb1").unwrap();
+        let out = report(&loaded, false);
+        assert!(
+            out.contains("a: a planned move") && out.contains("15.000 s"),
+            "{out}"
+        );
+        assert!(!out.contains("b: a planned move"), "{out}");
     }
 
     #[test]

@@ -231,7 +231,8 @@ fn has_everything(part: &Part<'_>) {
         part.fail("says to have taken over and is not Active");
     }
     for (place, address) in part.settings.addresses.iter().enumerate() {
-        let index = host.ledger.index_of(part.id, place, address);
+        let of = (part.settings, address);
+        let index = host.ledger.index_of(part.id, place, of);
         let held = host.ledger.is_acknowledged(part.id, index);
         if address.required && !held && !host.ledger.is_pending(part.id, index) {
             let text = format!("says to have taken over without {}", address.network);
