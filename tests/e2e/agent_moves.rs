@@ -16,8 +16,13 @@ use crate::lab::prober::Prober;
 use crate::lab::{Host, LONG, Lab, ms};
 use crate::{Needs, trial};
 
-/// Of a planned move that is repeated; between two of them a second passes.
-const RUNS: usize = 3;
+/// Of a planned move that is repeated, 3 or `VIPWARD_MOVES`; between two of them
+/// a second passes.
+fn runs() -> usize {
+    let wanted = std::env::var("VIPWARD_MOVES").ok();
+    wanted.and_then(|count| count.parse().ok()).unwrap_or(3)
+}
+
 const PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -174,7 +179,7 @@ fn linked(way: Way, v6: bool, count: usize) {
         |cluster| cluster,
     );
     let client = Client::start(&pair.lab, pair.vip());
-    for run in 0..RUNS {
+    for run in 0..runs() {
         sleep(PAUSE);
         match way {
             Way::Handover if run % 2 == 0 => {
@@ -225,12 +230,13 @@ fn unlinked(way: Way, v6: bool) {
     let other = lab.agent(&b, &[router(100, v6, 1)]);
     other.wait_state("web", "backup", LONG);
     let client = Client::start(&lab, address);
-    for run in 0..RUNS {
+    let runs = runs();
+    for run in 0..runs {
         sleep(PAUSE);
         leaves(way, &mut first);
         other.wait_state("web", "active", LONG);
         client.knows(&b);
-        if run + 1 < RUNS {
+        if run + 1 < runs {
             // Back by the same way, not by preemption, which costs a moment.
             first = returns(way, &lab, &a, first, &best);
             sleep(PAUSE);
