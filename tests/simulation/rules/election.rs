@@ -50,7 +50,10 @@ pub(super) fn judge(
     );
     // A stop may wait, for a hook or for mates, or for a successor.
     let stopped = matches!(input, Input::Stop | Input::StopNow) && !waits_to_stop(part, input);
-    let handed_over = part.stage.released.is_some();
+    // One that stops, and loses while it waits for a successor, is no Active.
+    let ours = source(part.settings, part.lab.at(part.host).number);
+    let beats = |packet: &Packet| (packet.priority, packet.source) > (part.priority, ours);
+    let handed_over = part.stage.released.is_some() || packet.is_some_and(beats);
     if was == StateName::Active && (takes_no_part || stopped) && !handed_over {
         let ledger = &part.lab.at(part.host).ledger;
         let up = ledger.interface(part.settings.interface);
@@ -250,8 +253,12 @@ fn active(watch: &mut Watch, part: &Part<'_>, packet: Option<&Packet>) {
         return;
     };
     if part.stage.ignores(part, packet) {
-        // Its time may be over just now.
-        if part.stage.now.is_none() {
+        // Its time may be over just now, or while this host stood still.
+        if part.stage.is_over(part.now) {
+            if part.is == StateName::Backup {
+                watch.listens(part.now, learned(part, packet));
+                watch.respected = Some(part.now);
+            }
             return;
         }
         if part.is != StateName::Active {
