@@ -81,7 +81,7 @@ pub const MUTATIONS: &[Mutation] = &[
     fault(
         "addresses do not wait for before_active",
         SENDING,
-        "            barred: self.bond.awaits,",
+        "            barred: self.bond.awaits && reason != Reason::Returned,",
         "            barred: false,",
     ),
     fault(

@@ -205,8 +205,9 @@ pub const MUTATIONS: &[Mutation] = &[
     fault(
         "removal forgotten",
         HOLDINGS,
-        "                self.pending = Some(Pending::Remove);\n                turn.act(Action::RemoveAddress(order));",
-        "                let _ = order;\n                self.present = false;",
+        "                turn.act(Action::RemoveAddress(AddressOrder { lingers, ..order }));",
+        "                let _ = (order, lingers);\n                self.pending = None;\n                \
+         self.present = false;",
     ),
     fault(
         "announced before it is there",

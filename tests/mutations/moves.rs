@@ -85,6 +85,18 @@ pub const MUTATIONS: &[Mutation] = &[
         "            Some(DrainEnd::At(end)) => end <= wall && false,",
     ),
     fault(
+        "a stop while nobody has come yet is forgotten",
+        "src/agent/router/leaving.rs",
+        "            State::Resigning(_) if planned => self.stay_out(turn.now),",
+        "            State::Resigning(_) if planned => {}",
+    ),
+    fault(
+        "a group for which nobody came returns one by one",
+        DRAIN,
+        "                members.iter_mut().for_each(|m| m.return_too(turn));",
+        "",
+    ),
+    fault(
         "nobody came, and it is out all the same",
         DRAINING,
         "                self.claim(turn, Reason::Returned);",

@@ -363,3 +363,39 @@ fn of_two_orders_the_one_that_failed_is_not_kept() {
     let names: Vec<&str> = kept.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["other"]);
 }
+
+/// Whoever is told to stop while nobody has come yet does not come back.
+#[test]
+fn a_stop_in_the_middle_ends_it() {
+    let (mut lab, a, b) = pair(false);
+    lab.power_off(b);
+    lab.run(secs(1));
+    lab.order_at(a, drain("web"));
+    lab.run(ms(1_500));
+    lab.stop(a);
+    lab.run(secs(3));
+    let agent = lab.at(a).agent.as_ref().expect("it was there");
+    assert!(agent.is_finished(), "it is {}", lab.state(a));
+    assert_eq!(lab.holds(a, WEB), None);
+}
+
+/// Each member has a silence of its own to wait for.
+#[test]
+fn a_group_for_which_nobody_comes_returns_whole() {
+    let mut lab = Lab::new();
+    let a = groups::gateway(&mut lab, 200, |instance| {
+        instance.down_after = if instance.vrid.get() == 52 { 2 } else { 6 };
+    });
+    lab.start_all();
+    lab.run(secs(20));
+    let ticket = lab.order_at(a, drain("inside"));
+    let end = lab.now() + secs(10);
+    while lab.next().is_some_and(|at| at <= end) {
+        lab.step();
+        let states = groups::states(&lab, a);
+        assert_eq!(states[0], states[1], "after {:?}", lab.elapsed());
+    }
+    let why = answered(&lab, a, ticket).expect_err("refused");
+    assert!(why.contains("nobody took it over"), "{why}");
+    assert_eq!(groups::states(&lab, a), [ACTIVE, ACTIVE]);
+}

@@ -54,6 +54,10 @@ struct Pending {
     generation: u32,
     /// It was not the only order about that host.
     crossed: bool,
+    /// What was Active there.
+    served: Vec<InstanceName>,
+    /// Whose agents ran.
+    ran: Vec<HostId>,
 }
 
 #[derive(Debug, Default)]
@@ -172,6 +176,8 @@ impl Sim {
         let ticket = self
             .lab
             .order_for(at, node.as_ref().map(NodeName::as_str), order.clone());
+        let served = self.served(by, &order);
+        let ran = self.ids().filter(|id| self.serves(*id)).collect();
         let operators = &mut self.operators;
         let mut crossed = false;
         for other in operators.pending.iter_mut().filter(|other| other.by == by) {
@@ -186,6 +192,8 @@ impl Sim {
             since: self.lab.now(),
             generation,
             crossed,
+            served,
+            ran,
         });
     }
 
@@ -195,14 +203,16 @@ impl Sim {
             return;
         }
         self.tell_the_time();
-        let pending = std::mem::take(&mut self.operators.pending);
-        for mut one in pending {
+        // Those that come later see those that are left.
+        let mut pending = std::mem::take(&mut self.operators.pending);
+        while let Some(mut one) = pending.pop() {
             let host = self.lab.at(one.at);
             if let Some((_, answer)) = self.lab.answer(one.at, one.ticket) {
                 self.operators.answered += 1;
                 self.disturbed = self.disturbed.max(self.lab.now());
                 self.judge.dirty = true;
-                self.conclude(&one, &answer);
+                let alone = pending.is_empty() && self.operators.pending.is_empty();
+                self.conclude(&one, &answer, alone && !one.crossed);
                 continue;
             }
             if host.agent.is_none() || host.generation != one.generation {
@@ -219,6 +229,7 @@ impl Sim {
             }
             self.operators.pending.push(one);
         }
+        self.operators.pending.reverse();
         self.drains_hold();
     }
 
@@ -250,7 +261,47 @@ impl Sim {
         }
     }
 
-    fn conclude(&mut self, one: &Pending, answer: &Answer) {
+    /// Of those that an order is about, which are Active there.
+    fn served(&self, by: HostId, order: &Order) -> Vec<InstanceName> {
+        let mut all = self.meant(order);
+        all.retain(|name| self.is_active(by, name));
+        all
+    }
+
+    fn is_active(&self, id: HostId, name: &InstanceName) -> bool {
+        let host = self.lab.at(id);
+        let all = host.agent.iter().flat_map(|agent| agent.instances());
+        let mut all = all.filter(|(_, settings)| settings.name == *name);
+        let seen = host.ledger.last.as_ref();
+        all.any(|(id, _)| seen.and_then(|seen| seen.state(id)) == Some(StateName::Active))
+    }
+
+    fn serves(&self, id: HostId) -> bool {
+        self.lab.at(id).runs() && self.hosts[id.0].stopping.is_none()
+    }
+
+    /// Whoever is drained, and not by force, has a successor then.
+    fn has_successor(&self, one: &Pending) {
+        let Order::Drain { force: false, .. } = one.order else {
+            return;
+        };
+        let mut faults = self.cast.faults.0.iter();
+        let quiet = faults.all(|fault| *fault == Fault::Moves);
+        let run = one.ran.iter().all(|id| self.serves(*id));
+        if !(quiet && run) {
+            return;
+        }
+        for name in &one.served {
+            if !self.ids().any(|id| self.is_active(id, name)) {
+                let host = &self.lab.at(one.by).name;
+                let text = format!("{host} {name}: was drained, and nobody has taken over");
+                self.lab.fail(&text);
+            }
+        }
+    }
+
+    /// `alone`: nothing else was ordered meanwhile.
+    fn conclude(&mut self, one: &Pending, answer: &Answer, alone: bool) {
         let now = self.lab.now();
         let several = one.order.instance().is_none();
         let nobody_knows = |why: &str| why.contains("may have done it all the same");
@@ -258,6 +309,9 @@ impl Sim {
             (Order::Handover { .. }, _) => return,
             // Its end may come while it is being answered.
             (Order::Drain { span, .. }, Ok(_)) => {
+                if alone {
+                    self.has_successor(one);
+                }
                 Known::Drained(span.map(|span| (one.since + span, now + span)))
             }
             (Order::Undrain { .. }, Ok(_)) => Known::TakesPart,

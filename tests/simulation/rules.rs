@@ -234,7 +234,8 @@ impl Rules {
             let interval = released.and_then(|node| self.told.interval(&part, node));
             moves::is_written(&part);
             moves::let_go(watch, &part, interval);
-            if watch.is_node && lost && believed.is_none() && released.is_none() {
+            let alone = believed.is_none() && released.is_none() && !watch.is_bound;
+            if watch.is_node && lost && alone {
                 told::gave_way(watch, &part, &self.told, lesson);
             }
             if was != is {

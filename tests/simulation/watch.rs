@@ -46,6 +46,8 @@ pub struct Watch {
     pub is_node: bool,
     /// In a planned move.
     pub moving: Option<Moving>,
+    /// The last exchange that it offered, by its number.
+    pub offered: Option<u64>,
     /// It was handed over to this node, which it does not preempt.
     pub left_to: Option<NodeName>,
     /// Told of an Active, it may wait until then.
@@ -96,6 +98,7 @@ impl Watch {
             resigned_at: None,
             is_node: false,
             moving: None,
+            offered: None,
             left_to: None,
             held_until: None,
             preempt_unsure: false,

@@ -175,6 +175,8 @@ impl Agent {
         let outcome = self.with_unit(now, actions, unit, |turn, members| {
             if members.iter().any(|member| member.is_relieved()) {
                 members.iter_mut().for_each(|m| m.stay_out(turn.now));
+            } else if members.iter().any(|member| member.is_active()) {
+                members.iter_mut().for_each(|m| m.return_too(turn));
             }
             if members.iter().all(|member| member.drained().is_some()) {
                 return Some(true);

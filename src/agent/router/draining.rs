@@ -68,7 +68,15 @@ impl VirtualRouter {
         }
     }
 
-    /// A mate was relieved: so are we, soon.
+    /// Nobody came for a mate, which is Active again.
+    pub fn return_too(&mut self, turn: &mut Turn<'_>) {
+        if matches!(&self.state, State::Resigning(resigning) if resigning.repeat_at.is_some()) {
+            self.moving.leaving = None;
+            self.claim(turn, Reason::Returned);
+        }
+    }
+
+    /// A mate was relieved, or the agent stops: so are we, soon.
     pub fn stay_out(&mut self, now: Instant) {
         let interval = self.own_interval();
         if let State::Resigning(resigning) = &mut self.state

@@ -34,7 +34,8 @@ impl VirtualRouter {
         match &self.state {
             State::Active(_) if planned && self.departs() => self.depart(turn, Told::Stop),
             State::Active(_) => self.resign(turn, planned),
-            State::Resigning(_) if planned => {}
+            // For a drain, perhaps: it does not come back any more.
+            State::Resigning(_) if planned => self.stay_out(turn.now),
             State::Initialize(_) | State::Backup(_) | State::Claiming(_) | State::Resigning(_) => {
                 let state = State::Initialize(Initialize::default());
                 self.enter(turn, from, state, Reason::Shutdown);

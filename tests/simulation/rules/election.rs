@@ -44,20 +44,8 @@ pub(super) fn judge(
             }
         }
     }
-    let takes_no_part = matches!(
-        is,
-        StateName::Initialize | StateName::Fault | StateName::Drained
-    );
-    // A stop may wait, for a hook or for mates, or for a successor.
-    let stopped = matches!(input, Input::Stop | Input::StopNow) && !waits_to_stop(part, input);
-    let handed_over = part.stage.released.is_some();
-    if was == StateName::Active && (takes_no_part || stopped) && !handed_over {
-        let ledger = &part.lab.at(part.host).ledger;
-        let up = ledger.interface(part.settings.interface);
-        if up.is_some_and(|state| state.up) && !part.sent.contains(&0) && !part.is_mute() {
-            part.fail("left without priority 0");
-        }
-    }
+    let takes_no_part = takes_no_part(is);
+    leaves(part, input, packet);
     let fell_silent = was == StateName::Active && is != was && packet.is_none();
     if is == StateName::Active || part.anew || fell_silent || (takes_no_part && was != is) {
         watch.perhaps_alone &= takes_no_part;
@@ -77,6 +65,31 @@ pub(super) fn judge(
         let claim = claim.max(watch.held_until.unwrap_or(claim));
         watch.advert_by = claim.max(part.now);
     }
+}
+
+/// Row 9.
+fn leaves(part: &Part<'_>, input: &Input, packet: Option<&Packet>) {
+    let takes_no_part = takes_no_part(part.is);
+    // A stop may wait, for a hook or for mates, or for a successor.
+    let stopped = matches!(input, Input::Stop | Input::StopNow) && !waits_to_stop(part, input);
+    // One that stops, and loses while it waits for a successor, is no Active.
+    let ours = source(part.settings, part.lab.at(part.host).number);
+    let beats = |packet: &Packet| (packet.priority, packet.source) > (part.priority, ours);
+    let handed_over = part.stage.released.is_some() || packet.is_some_and(beats);
+    if part.was == StateName::Active && (takes_no_part || stopped) && !handed_over {
+        let ledger = &part.lab.at(part.host).ledger;
+        let up = ledger.interface(part.settings.interface);
+        if up.is_some_and(|state| state.up) && !part.sent.contains(&0) && !part.is_mute() {
+            part.fail("left without priority 0");
+        }
+    }
+}
+
+fn takes_no_part(state: StateName) -> bool {
+    matches!(
+        state,
+        StateName::Initialize | StateName::Fault | StateName::Drained
+    )
 }
 
 /// For a hook, or for mates.
@@ -220,6 +233,11 @@ fn backup(
         }
         return;
     }
+    claims(watch, part, input, down_at);
+}
+
+/// Row 5.
+fn claims(watch: &Watch, part: &Part<'_>, input: &Input, down_at: Instant) {
     // The Active lets go for it, or does not and is preempted.
     if part.stage.takes() || part.stage.asked_in_vain() {
         return;
@@ -250,8 +268,12 @@ fn active(watch: &mut Watch, part: &Part<'_>, packet: Option<&Packet>) {
         return;
     };
     if part.stage.ignores(part, packet) {
-        // Its time may be over just now.
-        if part.stage.now.is_none() {
+        // Its time may be over just now, or while this host stood still.
+        if part.stage.is_over(part.now) {
+            if part.is == StateName::Backup {
+                watch.listens(part.now, learned(part, packet));
+                watch.respected = Some(part.now);
+            }
             return;
         }
         if part.is != StateName::Active {

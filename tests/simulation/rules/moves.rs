@@ -7,6 +7,7 @@ use vipward::agent::action::Action;
 use vipward::agent::cluster::LinkEvent;
 use vipward::agent::cluster::message::Word;
 use vipward::agent::moves::Step;
+use vipward::agent::status::Reason;
 use vipward::agent::values::{InstanceName, NodeName};
 
 use super::*;
@@ -34,8 +35,9 @@ pub struct Moving {
 pub enum Role {
     /// It asked the Active to let go.
     Asking,
-    /// Active, and lets go. `silent`: the successor advertises.
-    Yielding { silent: bool },
+    /// Active, and lets go. `silent`: the successor advertises; `taken`: it
+    /// said that it has everything.
+    Yielding { silent: bool, taken: bool },
     /// The Active lets go for it. `taken`: it said that it has everything.
     Taking { taken: bool },
 }
@@ -47,7 +49,9 @@ pub(super) struct Stage {
     pub now: Option<Moving>,
     /// It let go: the successor has everything.
     pub released: Option<NodeName>,
-    /// It offered to.
+    /// By an offer of its own, and not because it was asked to.
+    pub ordered: bool,
+    /// It offers to.
     pub offered: bool,
     /// The successor was heard to advertise.
     pub claimed: bool,
@@ -131,9 +135,10 @@ pub(super) fn follow(
     for word in concerns(said, part, mates) {
         say(watch, part, word, &yields, &mut stage);
     }
+    let looks = matches!(part.input, Input::Wake);
     watch.moving.take_if(|moving| match moving.role {
         Role::Asking => moving.until <= part.now || part.is != StateName::Backup,
-        Role::Taking { taken } => taken && moving.until <= part.now,
+        Role::Taking { taken } => taken && moving.until <= part.now && looks,
         Role::Yielding { .. } => false,
     });
     stage.now = watch.moving.clone();
@@ -154,12 +159,17 @@ fn hear(watch: &mut Watch, part: &Part<'_>, word: &Said<'_>, stage: &mut Stage) 
         (Role::Taking { taken: false }, Step::Yield { .. }) => moving.until = part.now + REPLY,
         (Role::Asking | Role::Taking { .. }, Step::Refuse { .. } | Step::BreakOff { .. })
         | (Role::Taking { .. }, Step::Released) => watch.moving = None,
-        (Role::Yielding { .. }, Step::Working { claimed }) => {
+        (Role::Yielding { taken, .. }, Step::Working { claimed }) => {
             moving.until = part.now + REPLY;
             if *claimed {
-                moving.role = Role::Yielding { silent: true };
+                let silent = true;
+                moving.role = Role::Yielding { silent, taken };
                 stage.claimed = true;
             }
+        }
+        (Role::Yielding { silent, .. }, Step::Taken) => {
+            let taken = true;
+            moving.role = Role::Yielding { silent, taken };
         }
         (Role::Asking | Role::Yielding { .. } | Role::Taking { .. }, _) => {}
     }
@@ -188,7 +198,8 @@ fn say(
             if part.was != StateName::Active {
                 part.fail("lets go of what it does not have");
             }
-            watch.moving = begin(Role::Yielding { silent: false });
+            let (silent, taken) = (false, false);
+            watch.moving = begin(Role::Yielding { silent, taken });
         }
         Step::Working { .. } if !known => {
             if !yields.contains(&(word.node, word.serial)) {
@@ -202,18 +213,24 @@ fn say(
             {
                 moving.role = Role::Taking { taken: true };
                 moving.until = part.now + REPLY;
-                has_everything(part);
+                has_everything(watch, part);
             }
         }
         Step::Released => {
-            if !known {
+            let taken = |role| matches!(role, Role::Yielding { taken: true, .. });
+            let moving = watch.moving.as_ref();
+            if !known || !moving.is_some_and(|moving| taken(moving.role)) {
                 part.fail("let go, and nobody has taken over");
             }
+            stage.ordered = watch.offered == Some(word.serial);
             watch.moving = None;
             stage.released = Some(word.node.clone());
         }
         Step::BreakOff { .. } | Step::Refuse { .. } if known => watch.moving = None,
-        Step::Offer { .. } => stage.offered = true,
+        Step::Offer { .. } => {
+            stage.offered = true;
+            watch.offered = Some(word.serial);
+        }
         Step::Request { .. }
         | Step::Yield { .. }
         | Step::Working { .. }
@@ -225,7 +242,7 @@ fn say(
 }
 
 /// Whoever says so has every address that clients need, and told them.
-fn has_everything(part: &Part<'_>) {
+fn has_everything(watch: &Watch, part: &Part<'_>) {
     let host = part.lab.at(part.host);
     if part.is != StateName::Active {
         part.fail("says to have taken over and is not Active");
@@ -234,10 +251,24 @@ fn has_everything(part: &Part<'_>) {
         let of = (part.settings, address);
         let index = host.ledger.index_of(part.id, place, of);
         let held = host.ledger.is_acknowledged(part.id, index);
-        if address.required && !held && !host.ledger.is_pending(part.id, index) {
+        let wanted = address.network.addr();
+        let announces = |action: &Action| matches!(action, Action::Announce { address, .. } if *address == wanted);
+        let told = watch.announced.contains_key(&wanted) || part.actions.iter().any(announces);
+        if address.required && !(held && told) {
             let text = format!("says to have taken over without {}", address.network);
             part.fail(&text);
         }
+    }
+}
+
+impl Part<'_> {
+    /// It resigned for a drain, and nobody came.
+    pub(super) fn returns(&self) -> bool {
+        self.actions.iter().any(|action| {
+            matches!(action, Action::Report(report)
+                if report.instance.as_ref() == Some(&self.settings.name)
+                    && matches!(report.fact, Fact::Transition { reason: Reason::Returned, .. }))
+        })
     }
 }
 
@@ -252,6 +283,10 @@ impl Stage {
             };
             both && source_of(part, &moving.node) == Some(packet.source)
         })
+    }
+
+    pub fn is_over(&self, now: Instant) -> bool {
+        self.now.as_ref().is_none_or(|moving| moving.until <= now)
     }
 
     pub fn was(&self, role: fn(&Role) -> bool) -> bool {
@@ -301,9 +336,8 @@ impl Stage {
 pub(super) fn source_of(part: &Part<'_>, node: &NodeName) -> Option<IpAddr> {
     let mut hosts = part.lab.hosts.iter().enumerate();
     let (_, host) = hosts.find(|(place, _)| link::node(HostId(*place)) == *node)?;
-    let mut all = host.settings.instances.iter();
-    let theirs = all.find(|known| known.name == part.settings.name)?;
-    Some(source(theirs, host.number))
+    // It may no longer be configured there.
+    Some(source(part.settings, host.number))
 }
 
 /// What a Backup's timers are once it asks the Active to let go. Returns
@@ -345,6 +379,9 @@ pub(super) fn leaves_to(
     let now = all.find(|known| known.name == part.settings.name);
     let now = now.and_then(|known| known.yielded_to);
     let before = std::mem::replace(&mut watch.left_to, now.clone());
+    if now.is_none() && part.stage.ordered && part.is == StateName::Backup {
+        part.fail("was handed over by an order, and may be taken back at once");
+    }
     match (before, now) {
         (None, Some(node)) if part.stage.released.as_ref() != Some(&node) && !kept => {
             part.fail(&format!(
@@ -402,12 +439,12 @@ pub(super) fn lets_other_speak(
         packet.is_some_and(|packet| packet.priority > 0 && part.stage.ignores(part, packet));
     if heard
         && let Some(moving) = &mut watch.moving
-        && matches!(moving.role, Role::Yielding { .. })
+        && let Role::Yielding { silent, .. } = &mut moving.role
     {
-        moving.role = Role::Yielding { silent: true };
+        *silent = true;
     }
-    let silent = watch.moving.as_ref().map(|moving| moving.role);
-    if silent != Some(Role::Yielding { silent: true }) {
+    let role = watch.moving.as_ref().map(|moving| moving.role);
+    if !matches!(role, Some(Role::Yielding { silent: true, .. })) {
         return false;
     }
     if heard || part.stage.claimed {

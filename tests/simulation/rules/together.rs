@@ -64,6 +64,8 @@ pub(super) struct Member {
     /// It heard somebody in this turn, or could not send.
     has_cause: bool,
     has_hook: bool,
+    /// It resigned for a drain and kept everything, and nobody came.
+    returns: bool,
 }
 
 /// Each instance with those that it moves together with, itself included;
@@ -146,6 +148,7 @@ pub(super) fn member(
             || reloaded
             || part.stage.released.is_some(),
         has_hook: part.settings.hooks.contains_key(&HookKind::BeforeActive),
+        returns: part.returns(),
     }
 }
 
@@ -244,7 +247,8 @@ impl Together {
         for member in all.iter().filter(|member| member.is == StateName::Active) {
             let bars = awaits(&self.hooks);
             let hooked = self.hooks.entry((host, member.id)).or_default();
-            hooked.barred = bars && (hooked.barred || member.was != StateName::Active);
+            let claims = member.was != StateName::Active && !member.returns;
+            hooked.barred = bars && (hooked.barred || claims);
             let adds = |action: &Action| matches!(action, Action::AddAddress(order) if order.instance == member.id);
             if hooked.barred && actions.iter().any(adds) {
                 fail(member, "adds an address before every hook has succeeded");
