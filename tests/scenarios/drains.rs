@@ -4,12 +4,14 @@
 use std::time::Duration;
 
 use rstest::rstest;
+use vipward::agent::jobs::Verdict;
 use vipward::agent::moves::{DrainEnd, Order};
 use vipward::agent::report::Fact;
 use vipward::agent::settings::InstanceSettings;
 use vipward::agent::status::{Reason, StateName};
 use vipward::agent::values::InstanceName;
 
+use crate::awaited_hooks::{DEMOTE, answer, hooked};
 use crate::groups;
 use crate::kit::moves::{drain, drain_by_force, undrain};
 use crate::kit::*;
@@ -398,4 +400,43 @@ fn a_group_for_which_nobody_comes_returns_whole() {
     let why = answered(&lab, a, ticket).expect_err("refused");
     assert!(why.contains("nobody took it over"), "{why}");
     assert_eq!(groups::states(&lab, a), [ACTIVE, ACTIVE]);
+}
+
+/// Without an exchange, too, the service is demoted before it is given up.
+#[rstest]
+fn its_hook_comes_first(#[values(true, false)] forced: bool) {
+    let (mut lab, a, b) = settled(forced, vec![hooked(200, DEMOTE), web(100)]);
+    if forced {
+        lab.power_off(b);
+        lab.run(secs(3));
+    }
+    lab.mark();
+    let order = if forced {
+        drain_by_force("web")
+    } else {
+        drain("web")
+    };
+    let ticket = lab.order_at(a, order);
+    lab.run(secs(3));
+    assert_eq!(lab.state(a), ACTIVE, "the hook runs");
+    assert!(lab.sent(a).iter().all(|(_, priority)| *priority == 200));
+    answer(&mut lab, a, Verdict::Passed);
+    assert_eq!(lab.sent(a).last().map(|(_, priority)| *priority), Some(0));
+    lab.run(secs(5));
+    answered(&lab, a, ticket).expect("done");
+    assert_eq!(lab.state(a), DRAINED);
+    assert_eq!(lab.holds(a, WEB), None);
+}
+
+/// Another took over while the hook ran.
+#[test]
+fn overtaken_while_its_hook_runs() {
+    let (mut lab, a, b) = settled(false, vec![hooked(200, DEMOTE), web(100)]);
+    let ticket = lab.order_at(a, drain("web"));
+    lab.run(ms(10));
+    lab.reload(b, vec![web(250)]);
+    lab.run(secs(6));
+    assert_eq!(lab.state(b), ACTIVE);
+    answered(&lab, a, ticket).expect("done");
+    assert_eq!(lab.state(a), DRAINED);
 }

@@ -173,6 +173,7 @@ impl Agent {
             return;
         }
         let outcome = self.with_unit(now, actions, unit, |turn, members| {
+            members.iter_mut().for_each(|m| m.overtaken(turn));
             if members.iter().any(|member| member.is_relieved()) {
                 members.iter_mut().for_each(|m| m.stay_out(turn.now));
             } else if members.iter().any(|member| member.is_active()) {

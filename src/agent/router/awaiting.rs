@@ -390,6 +390,7 @@ impl VirtualRouter {
             State::Initialize(Initialize::default())
         };
         self.enter(turn, from, state, Reason::Shutdown);
+        self.lengthen_resignation(turn.now);
         self.mend(turn);
     }
 }

@@ -1,5 +1,6 @@
 //! One instance that an operator takes out of the election.
 
+use super::health::Told;
 use super::moving::{Drained, Part};
 use super::*;
 use crate::agent::moves::DrainEnd;
@@ -59,12 +60,33 @@ impl VirtualRouter {
     /// Active again, and not drained.
     pub fn resign_to_drain(&mut self, turn: &mut Turn<'_>, end: DrainEnd, returns: bool) {
         self.moving.leaving = Some(end);
-        self.resign(turn, true);
+        self.moving.returns = returns;
+        if self.departs() {
+            // Its hook first, and its mates'.
+            self.depart(turn, Told::Backup);
+        } else {
+            self.resign(turn, true);
+        }
+    }
+
+    /// Resigning from now on; one that is to return waits for longer, and
+    /// repeats itself.
+    pub(super) fn lengthen_resignation(&mut self, now: Instant) {
         let interval = self.own_interval();
-        let until = turn.now + self.down_interval(interval);
+        let until = now + self.down_interval(interval);
+        let returns = self.moving.leaving.is_some() && std::mem::take(&mut self.moving.returns);
         if let (State::Resigning(resigning), true) = (&mut self.state, returns) {
-            resigning.repeat_at = Some(turn.now + interval);
+            resigning.repeat_at = Some(now + interval);
             resigning.until = until;
+        }
+    }
+
+    /// Another took over while its hook ran: nothing is left to give up.
+    pub fn overtaken(&mut self, turn: &mut Turn<'_>) {
+        if self.is_backup()
+            && let Some(end) = self.moving.leaving
+        {
+            self.set_drained(turn, Some(end));
         }
     }
 

@@ -16,6 +16,8 @@ pub(super) struct Moving {
     pub drained: Option<Drained>,
     /// Resigning, to be drained when that is over.
     pub leaving: Option<DrainEnd>,
+    /// ... unless nobody comes.
+    pub returns: bool,
     /// The node that should hand over to us, instead of losing it.
     wants: Option<NodeName>,
     /// It was asked, and does not.
