@@ -47,6 +47,7 @@ impl VirtualRouter {
     /// The configuration no longer has this instance.
     pub fn retire(&mut self, turn: &mut Turn<'_>) {
         self.retired = true;
+        self.farewell = None;
         self.stop(turn, true);
     }
 

@@ -283,7 +283,9 @@ pub fn action(lab: &mut Lab, turn: &Turn, action: &Action) {
         Action::Solicit {
             interface, target, ..
         } => {
-            let mut all = lab.at(id).settings.instances.iter();
+            // As the agent knows them: one that stops takes no new ones.
+            let agents = lab.at(id).agent.iter().flat_map(Agent::instances);
+            let mut all = agents.map(|(_, settings)| settings);
             let connected = lab.at(id).settings.cluster.is_some();
             if !connected
                 && !all.any(|i| i.interface == *interface && i.unicast_peers.contains(target))
