@@ -449,6 +449,8 @@ pub fn after_turn(lab: &mut Lab, turn: &Turn, input: &Input, actions: &[Action])
     let Some(agent) = &host.agent else {
         return;
     };
+    // Written down, and so under way.
+    let drains = !host.moves.kept.drained.is_empty();
     let ledger = &mut host.ledger;
     for (instance, settings) in agent.instances() {
         let (was, is) = (turn.before.state(instance), turn.after.state(instance));
@@ -467,7 +469,7 @@ pub fn after_turn(lab: &mut Lab, turn: &Turn, input: &Input, actions: &[Action])
             ledger.farewell.insert(instance);
         }
         let times = (settings.advert_interval.as_duration(), settings.down_after);
-        resigns(ledger, (instance, was, is), input, now, times);
+        resigns(ledger, (instance, was, is), input, now, (times, drains));
         // One that is no longer configured goes, resigning or not.
         let configured = |address: IpAddr| {
             let mut all = settings.addresses.iter();
@@ -497,7 +499,7 @@ fn resigns(
     (instance, was, is): (InstanceId, Option<StateName>, Option<StateName>),
     input: &Input,
     now: Instant,
-    (interval, down_after): (Duration, u8),
+    ((interval, down_after), drains): ((Duration, u8), bool),
 ) {
     let until = now + interval.min(RESIGNATION_LONGEST);
     let was_active = was == Some(StateName::Active);
@@ -506,7 +508,8 @@ fn resigns(
             ledger.resigning.insert(instance, until);
         }
         // To be drained: until somebody has surely taken over, or it returns.
-        Input::Kept { .. } if was_active && is == Some(StateName::Initialize) => {
+        // Its hook may come before that.
+        _ if drains && was_active && is == Some(StateName::Initialize) => {
             let until = now + interval * (u32::from(down_after) + 1);
             ledger.resigning.insert(instance, until);
         }
