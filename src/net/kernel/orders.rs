@@ -29,7 +29,7 @@ const WAITING_MAX: usize = 16_384;
 
 /// For the kernel to let in the IPv6 addresses of one chunk. They are
 /// answered as added after that all the same: they are there.
-const DEAF_LONGEST: Duration = Duration::from_millis(100);
+const DEAF_LONGEST: Duration = Duration::from_millis(500);
 
 /// Interfaces of which the promote_secondaries warning was given; beyond
 /// this many, warnings are given again.
