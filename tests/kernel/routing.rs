@@ -1,6 +1,7 @@
 //! Routes and rules against the real kernel.
 
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use vipward::agent::action::AddressOrder;
 use vipward::agent::event::Event;
@@ -12,6 +13,8 @@ use vipward::agent::values::{Family, InstanceId};
 use vipward::net::kernel::{Cleaner, ROUTING_PROTOCOL};
 
 use super::{Orders, Test, ip, next, order, set, veth};
+
+const LONG: Duration = Duration::from_secs(10);
 
 pub fn tests() -> Vec<Test> {
     vec![
@@ -107,6 +110,32 @@ pub fn stage() {
     ip("address add 192.0.2.10/32 dev eth0");
     ip("address add 2001:db8::1/64 dev eth0 nodad");
     ip("address add 2001:db8::10/128 dev eth0 nodad");
+    settled();
+}
+
+/// The kernel adds the routes of IPv6 addresses and of a carrier some time
+/// after it has acknowledged both.
+fn settled() {
+    let end = Instant::now() + LONG;
+    loop {
+        let routes = ip("route show table all");
+        let missing = [
+            "local 2001:db8::1 ",
+            "local 2001:db8::10 ",
+            "ff00::/8 dev eth0 ",
+        ]
+        .into_iter()
+        .filter(|wanted| !routes.contains(wanted))
+        .collect::<Vec<_>>();
+        if missing.is_empty() && !routes.contains("linkdown") {
+            return;
+        }
+        assert!(
+            Instant::now() < end,
+            "awaited {missing:?} and no linkdown within {LONG:?}, saw:\n{routes}"
+        );
+        thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// `ip route` says it without the mark, which is checked by itself.
