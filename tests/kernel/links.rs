@@ -1,9 +1,7 @@
 //! Interfaces with virtual hardware addresses.
 
 use std::fs;
-use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -11,8 +9,8 @@ use vipward::agent::event::{Added, Event};
 use vipward::agent::values::{Family, InstanceId, Vrid};
 use vipward::agent::virtual_link::{LinkChanged, LinkOrder, LinkState, Raised, VirtualLink};
 use vipward::net::kernel::Cleaner;
-use vipward::net::namespace::Namespace;
 
+use super::client::Client;
 use super::{Orders, Test, ip, networks, next, order, set, veth};
 
 pub fn tests() -> Vec<Test> {
@@ -311,62 +309,6 @@ fn in_order_with_addresses() {
     );
 }
 
-/// A client in a namespace of its own at the other end of the cable.
-struct Client(Namespace);
-
-impl Client {
-    fn new() -> Self {
-        let client = Self(Namespace::create().unwrap());
-        let descriptor = client.0.as_fd().as_raw_fd();
-        let path = format!("/proc/{}/fd/{descriptor}", std::process::id());
-        ip(&format!("link set far netns {path}"));
-        for command in [
-            "link set far up",
-            "addr add 192.0.2.3/24 dev far",
-            "addr add 2001:db8::3/64 dev far nodad",
-        ] {
-            client.ip(command);
-        }
-        client
-    }
-
-    fn ip(&self, arguments: &str) -> String {
-        self.0.run(|| ip(arguments)).unwrap()
-    }
-
-    /// Forgets everything, asks anew, and is answered.
-    fn learns(&self, address: IpAddr) -> String {
-        self.ip("neigh flush dev far");
-        let any: IpAddr = match address {
-            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        self.0.run(|| is_reached(any, address)).unwrap();
-        self.knows(address)
-    }
-
-    fn knows(&self, address: IpAddr) -> String {
-        let text = self.ip(&format!("-json neigh show {address}"));
-        let entries: Value = serde_json::from_str(&text).unwrap();
-        entries[0]["lladdr"].as_str().unwrap_or_default().to_owned()
-    }
-}
-
-/// A port where nobody listens: the other kernel says so.
-fn is_reached(from: IpAddr, to: IpAddr) {
-    let socket = UdpSocket::bind((from, 0)).unwrap();
-    let patience = Some(Duration::from_secs(3));
-    socket.set_read_timeout(patience).unwrap();
-    socket.connect((to, 9)).unwrap();
-    socket.send(b"?").unwrap();
-    let refused = socket.recv(&mut [0; 8]).unwrap_err();
-    assert_eq!(
-        refused.kind(),
-        ErrorKind::ConnectionRefused,
-        "{from} asked {to}"
-    );
-}
-
 /// Whoever asks first: the host asked, or asking in the name of the address.
 fn neighbours_learn_one_address() {
     veth();
@@ -424,6 +366,8 @@ fn neighbours_learn_one_address() {
     assert_ne!(client.knows(ipv4), own);
 }
 
+const GUARDED: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
+
 /// By whatever death: the kernel removes it.
 fn guard_goes_with_the_worker() {
     veth();
@@ -434,27 +378,12 @@ fn guard_goes_with_the_worker() {
     // On the parent, where it does not belong: the guard keeps it quiet.
     ip("addr add 192.0.2.10/32 dev eth0");
     client.ip("neigh add 192.0.2.1 lladdr 02:00:00:00:00:01 nud permanent dev far");
-    assert_eq!(asked(&client), "", "guarded");
+    assert_eq!(client.asks(GUARDED), "", "guarded");
     drop(orders);
     let deadline = Instant::now() + Duration::from_secs(5);
-    while asked(&client).is_empty() {
+    while client.asks(GUARDED).is_empty() {
         assert!(Instant::now() < deadline, "the guard outlives its agent");
     }
-}
-
-/// Who the client takes for 192.0.2.10 after asking for it.
-fn asked(client: &Client) -> String {
-    client.ip("neigh flush dev far");
-    let ask = || {
-        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-        let patience = Some(Duration::from_millis(200));
-        socket.set_read_timeout(patience).unwrap();
-        socket.connect("192.0.2.10:9").unwrap();
-        socket.send(b"?").unwrap();
-        let _ = socket.recv(&mut [0; 8]);
-    };
-    client.0.run(ask).unwrap();
-    client.knows([192, 0, 2, 10].into())
 }
 
 /// As many as an instance may have.

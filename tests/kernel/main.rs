@@ -18,8 +18,10 @@ use vipward::agent::values::{AddressIndex, InstanceId, InterfaceName};
 use vipward::net::kernel::{Monitor, Netlink, Renewals};
 use vipward::net::namespace;
 
+mod client;
 mod gateways;
 mod leases;
+mod linger;
 mod links;
 mod monitor;
 mod orders;
@@ -35,7 +37,7 @@ fn main() -> ExitCode {
     let tests = tests.chain(leases::tests()).chain(renewals::tests());
     let tests = tests.chain(reachable::tests()).chain(monitor::tests());
     let tests = tests.chain(gateways::tests()).chain(links::tests());
-    let tests = tests.chain(routing::tests());
+    let tests = tests.chain(routing::tests()).chain(linger::tests());
     let tests = tests.chain(routing_monitor::tests());
     let trials = tests
         .map(|(name, body)| {

@@ -68,6 +68,13 @@ pub fn sweep(record: &mut Record, presence: &Result<Presence, String>) -> Swept 
     for link in links_left_on(&survey, recorded.as_ref(), presence.is_ok()) {
         remove_link(&mut cleaner, link, &mut swept);
     }
+    // Another agent's end by themselves as well.
+    for address in survey.lingering.iter().filter(|_| presence.is_ok()) {
+        match cleaner.remove_lingering(*address) {
+            Ok(()) => swept.done.push(format!("forgot {address}, handed over")),
+            Err(why) => swept.fail(format!("{address}, handed over, is not forgotten: {why}")),
+        }
+    }
     // Also one that could not be read: it tells nobody anything.
     if !swept.unfinished {
         record.clear(&mut swept.problems);
@@ -222,6 +229,7 @@ mod tests {
             marks_are_kept,
             routing: Default::default(),
             links: Vec::new(),
+            lingering: Vec::new(),
         };
         let recorded = Leftovers {
             format: FORMAT,

@@ -7,17 +7,13 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::nft::Batch;
+use super::nft::{Batch, transact};
 use super::request::read_setting;
-use super::socket::{Refusal, RouteError, RouteSocket, messages, verdict};
+use super::socket::{Refusal, RouteError, RouteSocket};
 use crate::agent::values::InterfaceName;
-
-/// The kernel answers while it takes the request.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Guard {
@@ -134,27 +130,6 @@ pub(super) fn remove_left(name: InterfaceName) {
     };
     // Mostly there is none.
     let _ = transact(&mut socket, |batch| batch.delete_table(name.as_str(), true));
-}
-
-fn transact(socket: &mut RouteSocket, fill: impl FnOnce(&mut Batch)) -> Result<(), RouteError> {
-    let mut batch = Batch::new(socket.next_sequence());
-    fill(&mut batch);
-    let (bytes, last) = batch.end();
-    socket.skip_to(last.wrapping_add(1));
-    socket.send(&bytes)?;
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        for message in messages(socket.receive(deadline)?) {
-            if i32::from(message.kind) != libc::NLMSG_ERROR {
-                continue;
-            }
-            match verdict(&message)? {
-                Ok(()) if message.sequence == last => return Ok(()),
-                Ok(()) => {}
-                Err(refusal) => return Err(RouteError::Refused(refusal)),
-            }
-        }
-    }
 }
 
 /// The parent answers for its own addresses only, and asks in their name, by

@@ -2,6 +2,7 @@
 //! after a dead agent: one question at a time, by whoever calls.
 
 use std::io;
+use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
@@ -15,7 +16,7 @@ use super::promotion;
 use super::request::{judge_removal, removal};
 use super::snapshot::parse_host_address;
 use super::socket::{Refusal, RouteError, RouteSocket};
-use super::{guard, links};
+use super::{guard, linger, links};
 use super::{routing, routing_read};
 use crate::agent::action::AddressOrder;
 use crate::agent::event::Removed;
@@ -47,6 +48,9 @@ pub struct Survey {
     pub routing: RoutingState,
     /// The interfaces with virtual hardware addresses that we made.
     pub links: Vec<InterfaceName>,
+    /// What was handed over by one that died before it could forget it, and
+    /// the kernel has not yet.
+    pub lingering: Vec<Ipv6Addr>,
 }
 
 /// Asks and removes, over a socket of its own.
@@ -72,6 +76,8 @@ impl Cleaner {
                 marks_are_kept: kernel_keeps_marks(),
                 routing: RoutingState::new(),
                 links: Vec::new(),
+                lingering: linger::left(&mut self.socket)
+                    .map_err(|error| format!("the routes could not be read: {error}"))?,
             };
             let (links, mut settled) = links::marked(&mut self.socket)
                 .map_err(|error| format!("the interfaces could not be read: {error}"))?;
@@ -163,13 +169,7 @@ impl Cleaner {
             Err(RouteError::Refused(refusal)) => {
                 judge_removal(&order, Err(refusal)).map(|removed| removed == Removed::Deleted)
             }
-            Err(error) => {
-                // The next answer may be to this question.
-                if let Ok(socket) = RouteSocket::open() {
-                    self.socket = socket;
-                }
-                Err(error.to_string())
-            }
+            Err(error) => Err(self.after(error)),
         }
     }
 }
@@ -182,18 +182,37 @@ impl Cleaner {
     ///
     /// As [`Cleaner::remove`].
     pub fn remove_link(&mut self, name: InterfaceName) -> Result<bool, String> {
-        let removed = links::remove(&mut self.socket, name).map_err(|error| {
-            if matches!(error, RouteError::Socket(_))
-                && let Ok(socket) = RouteSocket::open()
-            {
-                self.socket = socket;
-            }
-            error.to_string()
-        });
+        let removed = links::remove(&mut self.socket, name).map_err(|error| self.after(error));
         if removed == Ok(true) {
             guard::remove_left(name);
         }
         removed
+    }
+
+    /// Takes packets for an address of [`Survey::lingering`] no longer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cleaner::remove`].
+    pub fn remove_lingering(&mut self, address: Ipv6Addr) -> Result<(), String> {
+        match linger::remove(&mut self.socket, address.into()) {
+            Ok(())
+            | Err(RouteError::Refused(Refusal {
+                errno: Errno::ESRCH,
+                ..
+            })) => Ok(()),
+            Err(error) => Err(self.after(error)),
+        }
+    }
+
+    /// The next answer may be to this question: another socket, then.
+    fn after(&mut self, error: RouteError) -> String {
+        if matches!(error, RouteError::Socket(_))
+            && let Ok(socket) = RouteSocket::open()
+        {
+            self.socket = socket;
+        }
+        error.to_string()
     }
 
     /// Removes a route or rule of ours; true where it was there.
@@ -202,14 +221,7 @@ impl Cleaner {
     ///
     /// As [`Cleaner::remove`].
     pub fn remove_routing(&mut self, item: &RoutingItem) -> Result<bool, String> {
-        routing::remove(&mut self.socket, item).map_err(|error| {
-            if matches!(error, RouteError::Socket(_))
-                && let Ok(socket) = RouteSocket::open()
-            {
-                self.socket = socket;
-            }
-            error.to_string()
-        })
+        routing::remove(&mut self.socket, item).map_err(|error| self.after(error))
     }
 }
 

@@ -5,29 +5,30 @@
 //! to stop answering before it stops taking packets: what a client sends by
 //! what it had learnt is still served, until the new host's announcements have
 //! reached it. An IPv4 address moves to the loopback interface, with a
-//! lifetime of its own, and the kernel answers for none of another interface
-//! with `arp_ignore` 1; for IPv6 a route of the host to itself does, which
-//! expires likewise.
+//! lifetime of its own, and ARP in its name is dropped by a table in nf_tables
+//! that the kernel removes with its socket; for IPv6 a route of the host to
+//! itself does, which expires likewise and is not answered for. So everything
+//! ends by itself should this process die.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::net::{IpAddr, Ipv6Addr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use netlink_packet_core::{DefaultNla, NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE};
-use netlink_packet_route::link::{AfSpecInet, AfSpecUnspec, LinkAttribute, LinkMessage};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, Parseable};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::net::if_::if_nametoindex;
 
-use super::request::{read_setting, removal, renewal, setting_path};
-use super::socket::RouteSocket;
+use super::nft::transact;
+use super::request::{removal, renewal};
+use super::routing_read;
+use super::socket::{RouteError, RouteSocket};
 use crate::agent::action::AddressOrder;
-use crate::agent::values::{AddressIndex, InstanceId, InterfaceName, Lease};
+use crate::agent::values::{AddressIndex, InstanceId, Lease};
 
 /// The successor announces again within a few milliseconds of the release.
 const LINGER: Duration = Duration::from_millis(250);
@@ -37,137 +38,126 @@ const LOOPBACK: &str = "lo";
 const TABLE_LOCAL: u8 = 255;
 /// Of routes that end by themselves: nobody has to know them again.
 const LINGER_PROTOCOL: u8 = 0x77;
-const KEY: &str = "arp_ignore";
-/// Of IFLA_AF_SPEC's AF_INET part, and of the setting in it (linux/ip.h).
-const IFLA_INET_CONF: u16 = 1;
-const IPV4_DEVCONF_ARP_IGNORE: u16 = 19;
-const NLA_F_NESTED: u16 = 0x8000;
 
 /// What lingers now. Shared with the threads that end it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Lingering(Arc<(Mutex<State>, Condvar)>);
+pub(super) struct Lingering(Arc<Moments>);
 
 #[derive(Debug, Default)]
-struct State {
-    /// Moments that have not ended.
-    moments: usize,
-    /// Interfaces that do not answer for others' addresses on our account,
-    /// by how many moments want that.
-    quiet: BTreeMap<InterfaceName, usize>,
+struct Moments {
+    /// Begun and not ended.
+    count: Mutex<usize>,
+    ended: Condvar,
 }
 
 impl Lingering {
     /// Before these addresses are removed. What does not linger is removed
     /// as always.
     pub fn begin(&self, orders: &[&AddressOrder]) {
-        let mut interfaces: Vec<InterfaceName> = orders
-            .iter()
-            .filter(|order| order.network.addr().is_ipv4())
-            .map(|order| order.interface)
-            .collect();
-        interfaces.sort_unstable();
-        interfaces.dedup();
-        let Ok(mut socket) = RouteSocket::open() else {
+        let Some(moment) = self.moment(orders) else {
             return;
         };
-        interfaces.retain(|interface| self.keep_quiet(&mut socket, *interface));
-        let mut moved = Vec::new();
-        for order in orders {
-            let quiet = order.network.addr().is_ipv6() || interfaces.contains(&order.interface);
-            if quiet && place(&mut socket, order) {
-                moved.push(order.network.addr());
-            }
-        }
-        if moved.is_empty() && interfaces.is_empty() {
-            return;
-        }
-        self.lock().moments += 1;
-        let own = self.clone();
         let end = move || {
             std::thread::sleep(LINGER);
-            own.end(&moved, &interfaces);
+            drop(moment);
         };
-        if super::spawn("vip-linger", end).is_err() {
-            // The addresses end by themselves; the setting stays as it is.
-            self.lock().moments -= 1;
+        // Without a thread it ends at once, with what it would have run.
+        if let Err(error) = super::spawn("vip-linger", end) {
+            tracing::debug!("no address lingers: {error}");
         }
     }
 
-    /// Whether IPv4 answers on this interface for its own addresses alone.
-    fn keep_quiet(&self, socket: &mut RouteSocket, interface: InterfaceName) -> bool {
-        let mut state = self.lock();
-        if let Some(users) = state.quiet.get_mut(&interface) {
-            *users += 1;
-            return true;
-        }
-        let strict = |name: &str| {
-            let value = read_setting("ipv4", name, KEY);
-            value.is_some_and(|value| value != "0")
-        };
-        if strict("all") || strict(interface.as_str()) {
-            return true;
-        }
-        let set = set_arp_ignore(socket, interface, 1);
-        if set {
-            state.quiet.insert(interface, 1);
-        }
-        set
-    }
-
-    fn end(&self, moved: &[IpAddr], interfaces: &[InterfaceName]) {
-        if let Ok(mut socket) = RouteSocket::open() {
-            for address in moved {
-                take_away(&mut socket, *address);
-            }
-            let mut state = self.lock();
-            for interface in interfaces {
-                let Some(users) = state.quiet.get_mut(interface) else {
-                    continue;
-                };
-                *users -= 1;
-                if *users == 0 {
-                    state.quiet.remove(interface);
-                    set_arp_ignore(&mut socket, *interface, 0);
-                }
-            }
-        }
-        self.lock().moments -= 1;
-        self.0.1.notify_all();
+    fn moment(&self, orders: &[&AddressOrder]) -> Option<Moment> {
+        let addresses = orders.iter().map(|order| order.network.addr());
+        let ipv4: Vec<Ipv4Addr> = addresses
+            .filter_map(|address| match address {
+                IpAddr::V4(address) => Some(address),
+                IpAddr::V6(_) => None,
+            })
+            .collect();
+        let silence = silence(&ipv4);
+        let mut socket = RouteSocket::open().ok()?;
+        let placed = orders
+            .iter()
+            .map(|order| order.network.addr())
+            .filter(|address| address.is_ipv6() || silence.is_some())
+            .filter(|address| place(&mut socket, *address))
+            .collect();
+        *self.0.count() += 1;
+        Some(Moment {
+            placed,
+            silence,
+            moments: Arc::clone(&self.0),
+        })
     }
 
     /// Until nothing lingers any more, or a second has passed.
     pub fn wait(&self) {
-        let deadline = Instant::now() + LINGER * 4;
-        let mut state = self.lock();
-        while state.moments > 0 {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            let waited = self.0.1.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
+        let waiting = self
+            .0
+            .ended
+            .wait_timeout_while(self.0.count(), LINGER * 4, |count| *count > 0);
+        drop(waiting);
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl Moments {
+    fn count(&self) -> std::sync::MutexGuard<'_, usize> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Ends what lingers when it is dropped.
+struct Moment {
+    placed: Vec<IpAddr>,
+    /// The kernel removes the table when this is closed.
+    silence: Option<RouteSocket>,
+    moments: Arc<Moments>,
+}
+
+impl Drop for Moment {
+    fn drop(&mut self) {
+        if let Ok(mut socket) = RouteSocket::open() {
+            for address in &self.placed {
+                take_away(&mut socket, *address);
+            }
+        }
+        self.silence = None;
+        *self.moments.count() -= 1;
+        self.moments.ended.notify_all();
+    }
+}
+
+/// No ARP in the name of these addresses until the socket is closed, by
+/// whatever death. None where the kernel cannot promise that (before 5.12, or
+/// without nf_tables): then they do not linger.
+fn silence(addresses: &[Ipv4Addr]) -> Option<RouteSocket> {
+    if addresses.is_empty() {
+        return None;
+    }
+    let silent = || {
+        let mut socket = RouteSocket::open_netfilter()?;
+        let table = format!("vipward-linger-{}", socket.port()?);
+        transact(&mut socket, |batch| {
+            batch.add_table(&table, true);
+            batch.hush(&table, addresses);
+        })?;
+        Ok::<_, RouteError>(socket)
+    };
+    silent()
+        .inspect_err(|error| tracing::debug!("IPv4 addresses do not linger: {error}"))
+        .ok()
 }
 
 /// Takes packets for the address by the loopback interface, for two seconds
 /// at most.
-fn place(socket: &mut RouteSocket, order: &AddressOrder) -> bool {
+fn place(socket: &mut RouteSocket, address: IpAddr) -> bool {
     let Ok(index) = if_nametoindex(LOOPBACK) else {
         return false;
     };
-    let (request, flags) = match order.network.addr() {
+    let (request, flags) = match address {
         IpAddr::V4(_) => {
-            let there = AddressOrder {
-                lease: Some(Lease::SHORTEST),
-                label: None,
-                ..there(order.network.addr())
-            };
-            let (request, flags) = renewal(&there, index);
+            let (request, flags) = renewal(&there(address), index);
             (request, flags | NLM_F_CREATE)
         }
         IpAddr::V6(address) => {
@@ -177,15 +167,52 @@ fn place(socket: &mut RouteSocket, order: &AddressOrder) -> bool {
     };
     let placed = socket.order(request, flags, Instant::now() + PATIENCE);
     if let Err(error) = &placed {
-        tracing::debug!("{} does not linger: {error}", order.network.addr());
+        tracing::debug!("{address} does not linger: {error}");
     }
     placed.is_ok()
 }
 
 fn take_away(socket: &mut RouteSocket, address: IpAddr) {
-    let Ok(index) = if_nametoindex(LOOPBACK) else {
-        return;
-    };
+    // Gone by itself, perhaps.
+    let _ = remove(socket, address);
+}
+
+/// The IPv6 addresses whose route the kernel has not yet swept away: it stops
+/// obeying an expired one at once, and may show it for minutes.
+pub(super) fn left(socket: &mut RouteSocket) -> Result<Vec<Ipv6Addr>, RouteError> {
+    let mut question = RouteMessage::default();
+    question.header.address_family = AddressFamily::Inet6;
+    question.header.protocol = RouteProtocol::Other(LINGER_PROTOCOL);
+    question.header.table = TABLE_LOCAL;
+    let question = RouteNetlinkMessage::GetRoute(question);
+    let mut found = Vec::new();
+    routing_read::dump(socket, question, &mut |kind, payload| {
+        if kind == libc::RTM_NEWROUTE {
+            found.extend(parse(payload));
+        }
+    })?;
+    Ok(found)
+}
+
+/// Kernels before 4.20 show the routes of others too.
+fn parse(payload: &[u8]) -> Option<Ipv6Addr> {
+    let header = RouteHeader::parse(payload).ok()?;
+    if header.protocol != RouteProtocol::Other(LINGER_PROTOCOL) || header.table != TABLE_LOCAL {
+        return None;
+    }
+    let message = RouteMessage::parse(payload).ok()?;
+    message
+        .attributes
+        .into_iter()
+        .find_map(|attribute| match attribute {
+            RouteAttribute::Destination(RouteAddress::Inet6(address)) => Some(address),
+            _ => None,
+        })
+}
+
+/// Takes packets for the address no longer.
+pub(super) fn remove(socket: &mut RouteSocket, address: IpAddr) -> Result<(), RouteError> {
+    let index = if_nametoindex(LOOPBACK).map_err(io::Error::from)?;
     let (request, flags) = match address {
         IpAddr::V4(_) => removal(&there(address), index),
         IpAddr::V6(address) => {
@@ -193,8 +220,7 @@ fn take_away(socket: &mut RouteSocket, address: IpAddr) {
             (request, NLM_F_ACK)
         }
     };
-    // Gone by itself, perhaps.
-    let _ = socket.order(request, flags, Instant::now() + PATIENCE);
+    socket.order(request, flags, Instant::now() + PATIENCE)
 }
 
 /// A route of the host to itself: unlike that of an address it is there at
@@ -228,30 +254,7 @@ fn there(address: IpAddr) -> AddressOrder {
         promote_secondaries: false,
         label: None,
         source_address: false,
-        lease: None,
+        lease: Some(Lease::SHORTEST),
         lingers: false,
     }
-}
-
-/// By netlink, which a sandbox with a read-only /proc/sys allows too.
-fn set_arp_ignore(socket: &mut RouteSocket, interface: InterfaceName, value: u32) -> bool {
-    let Ok(index) = if_nametoindex(interface.as_str()) else {
-        return false;
-    };
-    let mut setting = Vec::with_capacity(8);
-    setting.extend(8_u16.to_ne_bytes());
-    setting.extend(IPV4_DEVCONF_ARP_IGNORE.to_ne_bytes());
-    setting.extend(value.to_ne_bytes());
-    let configuration = DefaultNla::new(IFLA_INET_CONF | NLA_F_NESTED, setting);
-    let ipv4 = AfSpecUnspec::Inet(vec![AfSpecInet::Other(configuration)]);
-    let mut message = LinkMessage::default();
-    message.header.index = index;
-    message.attributes = vec![LinkAttribute::AfSpecUnspec(vec![ipv4])];
-    let request = RouteNetlinkMessage::SetLink(message);
-    let deadline = Instant::now() + PATIENCE;
-    if socket.order(request, NLM_F_ACK, deadline).is_ok() {
-        return true;
-    }
-    let path = setting_path("ipv4", interface.as_str(), KEY);
-    fs::write(&path, value.to_string()).is_ok()
 }

@@ -1,7 +1,13 @@
-//! Requests to nf_tables, as far as a guard needs them (linux/netfilter/
+//! Requests to nf_tables, as far as keeping quiet needs them (linux/netfilter/
 //! nf_tables.h). Numbers in attributes are in network order there.
 
 use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use super::socket::{RouteError, RouteSocket, messages, verdict};
+
+/// The kernel answers while it takes the request.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// nfnetlink.h.
 const SUBSYSTEM: u16 = 10;
@@ -85,10 +91,48 @@ impl Batch {
         self.table_message(DEL_TABLE, flags, |body| text(body, 1, name));
     }
 
-    /// What a table is for: of what leaves by the interface with this index and
-    /// names one of `addresses` as its sender, replies are dropped and requests
-    /// ask in the name of `speaks_as`. The last message is acknowledged.
+    /// Of what leaves by the interface with this index and names one of
+    /// `addresses` as its sender, replies are dropped and requests ask in the
+    /// name of `speaks_as`. The last message is acknowledged.
     pub fn guard(&mut self, table: &str, index: u32, addresses: &[Ipv4Addr], speaks_as: Ipv4Addr) {
+        self.watch_output(table, addresses);
+        self.rule(table, 0, |rule| {
+            leaves_by(rule, index);
+            is_operation(rule, ARP_REPLY);
+            sender_is_listed(rule);
+            drop_it(rule);
+        });
+        self.rule(table, ACKNOWLEDGE, |rule| {
+            leaves_by(rule, index);
+            is_operation(rule, ARP_REQUEST);
+            sender_is_listed(rule);
+            expression(rule, "immediate", |data| {
+                number(data, 1, REGISTER);
+                nest(data, 2, |value| attribute(value, 1, &speaks_as.octets()));
+            });
+            expression(rule, "payload", |data| {
+                number(data, 5, REGISTER);
+                number(data, 2, NETWORK_HEADER);
+                number(data, 3, SENDER_AT);
+                number(data, 4, 4);
+                // ARP has no checksum.
+                number(data, 6, 0);
+            });
+        });
+    }
+
+    /// Nothing leaves that names one of `addresses` as its sender. The last
+    /// message is acknowledged.
+    pub fn hush(&mut self, table: &str, addresses: &[Ipv4Addr]) {
+        self.watch_output(table, addresses);
+        self.rule(table, ACKNOWLEDGE, |rule| {
+            sender_is_listed(rule);
+            drop_it(rule);
+        });
+    }
+
+    /// The chain that sees every ARP packet leave, and the list of addresses.
+    fn watch_output(&mut self, table: &str, addresses: &[Ipv4Addr]) {
         self.table_message(NEW_CHAIN, CREATE, |body| {
             text(body, 1, table);
             text(body, 3, CHAIN);
@@ -120,30 +164,6 @@ impl Batch {
                 });
             });
         }
-        self.rule(table, 0, |rule| {
-            sender_is_guarded(rule, index, ARP_REPLY);
-            expression(rule, "immediate", |data| {
-                number(data, 1, VERDICT_REGISTER);
-                nest(data, 2, |value| {
-                    nest(value, 2, |verdict| number(verdict, 1, DROP))
-                });
-            });
-        });
-        self.rule(table, ACKNOWLEDGE, |rule| {
-            sender_is_guarded(rule, index, ARP_REQUEST);
-            expression(rule, "immediate", |data| {
-                number(data, 1, REGISTER);
-                nest(data, 2, |value| attribute(value, 1, &speaks_as.octets()));
-            });
-            expression(rule, "payload", |data| {
-                number(data, 5, REGISTER);
-                number(data, 2, NETWORK_HEADER);
-                number(data, 3, SENDER_AT);
-                number(data, 4, 4);
-                // ARP has no checksum.
-                number(data, 6, 0);
-            });
-        });
     }
 
     fn rule(&mut self, table: &str, flags: u16, expressions: impl FnOnce(&mut Vec<u8>)) {
@@ -185,20 +205,60 @@ impl Batch {
     }
 }
 
-/// It leaves by this interface, is of this kind, and its sender is in the set.
-fn sender_is_guarded(rule: &mut Vec<u8>, index: u32, operation: [u8; 2]) {
+/// Carries a batch out, and waits for the kernel's word. After
+/// [`RouteError::Socket`] a late answer may come: give the socket up.
+pub(super) fn transact(
+    socket: &mut RouteSocket,
+    fill: impl FnOnce(&mut Batch),
+) -> Result<(), RouteError> {
+    let mut batch = Batch::new(socket.next_sequence());
+    fill(&mut batch);
+    let (bytes, last) = batch.end();
+    socket.skip_to(last.wrapping_add(1));
+    socket.send(&bytes)?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        for message in messages(socket.receive(deadline)?) {
+            if i32::from(message.kind) != libc::NLMSG_ERROR {
+                continue;
+            }
+            match verdict(&message)? {
+                Ok(()) if message.sequence == last => return Ok(()),
+                Ok(()) => {}
+                Err(refusal) => return Err(RouteError::Refused(refusal)),
+            }
+        }
+    }
+}
+
+fn leaves_by(rule: &mut Vec<u8>, index: u32) {
     expression(rule, "meta", |data| {
         number(data, 1, REGISTER);
         number(data, 2, META_OIF);
     });
     equals(rule, &index.to_ne_bytes());
+}
+
+fn is_operation(rule: &mut Vec<u8>, operation: [u8; 2]) {
     load(rule, OPERATION_AT, 2);
     equals(rule, &operation);
+}
+
+fn sender_is_listed(rule: &mut Vec<u8>) {
     load(rule, SENDER_AT, 4);
     expression(rule, "lookup", |data| {
         text(data, 1, SET);
         number(data, 2, REGISTER);
         number(data, 4, 1);
+    });
+}
+
+fn drop_it(rule: &mut Vec<u8>) {
+    expression(rule, "immediate", |data| {
+        number(data, 1, VERDICT_REGISTER);
+        nest(data, 2, |value| {
+            nest(value, 2, |verdict| number(verdict, 1, DROP))
+        });
     });
 }
 

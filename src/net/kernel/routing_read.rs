@@ -75,7 +75,8 @@ pub(super) fn read(socket: &mut RouteSocket) -> Result<(RoutingState, bool), Rou
     Ok((found, settled))
 }
 
-fn dump(
+/// Whether no change disturbed the reading.
+pub(super) fn dump(
     socket: &mut RouteSocket,
     question: RouteNetlinkMessage,
     each: &mut dyn FnMut(u16, &[u8]),

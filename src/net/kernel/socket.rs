@@ -186,6 +186,14 @@ impl RouteSocket {
         })
     }
 
+    /// The socket's number, which no other of its protocol has in the network
+    /// namespace.
+    pub fn port(&self) -> io::Result<u32> {
+        let mut address = SocketAddr::new(0, 0);
+        self.socket.get_address(&mut address)?;
+        Ok(address.port_number())
+    }
+
     /// A socket that is none, or has nobody at its other end.
     #[cfg(test)]
     pub fn replaced_by(other: std::os::fd::OwnedFd) -> Self {
