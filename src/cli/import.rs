@@ -1,8 +1,10 @@
 //! `vipward import`: keepalived.conf to a configuration of vipward. Reads that
 //! file and those that it includes; touches neither the network nor keepalived.
 
+use std::cell::RefCell;
 use std::io::{IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -40,6 +42,12 @@ pub struct Args {
     #[arg(long, value_name = "ID")]
     config_id: Option<String>,
 
+    /// Write the keys that stand in the file of keepalived into files of their
+    /// own in this directory, for root alone; without it they are left to be
+    /// done by hand
+    #[arg(long, value_name = "DIR")]
+    keys: Option<PathBuf>,
+
     /// The file is of another host: scripts, key files and users are not looked
     /// for on this one
     #[arg(long)]
@@ -49,12 +57,25 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let host = ThisHost {
         elsewhere: args.elsewhere,
+        keys: args.keys.clone(),
+        kept: RefCell::default(),
     };
+    let ended = carry_over(args, &host);
+    if !matches!(ended, Ok(code) if code != ExitCode::FAILURE) {
+        // Nothing names them.
+        for path in host.kept.take() {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+    ended
+}
+
+fn carry_over(args: &Args, host: &ThisHost) -> anyhow::Result<ExitCode> {
     let config_id = args.config_id.clone().unwrap_or_else(|| {
         let name = host.name();
         name.split('.').next().unwrap_or_default().to_owned()
     });
-    let imported = match import::import(&args.file, &config_id, &host) {
+    let imported = match import::import(&args.file, &config_id, host) {
         Ok(imported) => imported,
         Err(faults) => {
             complain(&faults.render(style()));
@@ -109,6 +130,27 @@ fn write(path: &Path, yaml: &str) -> anyhow::Result<()> {
 /// The machine that the import runs on.
 struct ThisHost {
     elsewhere: bool,
+    keys: Option<PathBuf>,
+    /// The key files of this run.
+    kept: RefCell<Vec<PathBuf>>,
+}
+
+/// A key file that was not there, which nobody else may read.
+fn write_key(directory: &Path, name: &str, key: &str) -> std::io::Result<PathBuf> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(directory)?;
+    let path = std::fs::canonicalize(directory)?.join(name);
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    let mut file = options.open(&path)?;
+    let written = file
+        .write_all(key.as_bytes())
+        .and_then(|()| file.sync_all());
+    if let Err(error) = written {
+        let _ = std::fs::remove_file(&path);
+        return Err(error);
+    }
+    Ok(path)
 }
 
 impl Host for ThisHost {
@@ -156,5 +198,20 @@ impl Host for ThisHost {
         }
         config::inspect_scripts(loaded, &validate::inspect)?;
         config::read_keys(loaded).map(drop)
+    }
+
+    fn keep_key(&self, name: &str, key: &str) -> Result<Option<PathBuf>, String> {
+        let Some(directory) = &self.keys else {
+            return Ok(None);
+        };
+        let path = write_key(directory, name, key).map_err(|error| {
+            let path = directory.join(name);
+            format!(
+                "the key could not be written to {}: {error}",
+                path.display()
+            )
+        })?;
+        self.kept.borrow_mut().push(path.clone());
+        Ok(Some(path))
     }
 }

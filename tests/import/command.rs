@@ -1,6 +1,7 @@
 //! The command itself: what goes where, and how it ends.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
@@ -193,4 +194,55 @@ fn scripts_are_looked_for_on_this_host_unless_the_file_is_of_another() {
 fn help_tells_the_exit_codes() {
     let ran = vipward(&["import", "--help"]);
     assert!(ran.out.contains("Exit code 0"), "{}", ran.out);
+}
+
+const KEY: &str = "hex:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+#[test]
+fn keys_in_the_file_become_key_files() {
+    let folder = TempDir::new().unwrap();
+    let lines = format!("auth_hmac {{\n key 3 {KEY}\n active_key 3\n}}");
+    let file = written(&folder, "k.conf", instance(&lines));
+    let ran = import(&file, &[]);
+    assert_eq!(ran.code, 3, "{}", ran.err);
+    assert!(ran.err.contains("--keys"), "{}", ran.err);
+    assert!(!ran.err.contains(KEY) && !ran.out.contains(KEY), "shown");
+
+    let keys = folder.path().join("new/keys");
+    let asked = ["--keys", keys.to_str().unwrap()];
+    let ran = import(&file, &asked);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(!ran.err.contains(KEY) && !ran.out.contains(KEY), "shown");
+    let kept: Vec<_> = fs::read_dir(&keys).unwrap().map(|e| e.unwrap()).collect();
+    assert_eq!(kept.len(), 1);
+    let mode = kept[0].metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(fs::read_to_string(kept[0].path()).unwrap(), KEY);
+    let yaml = written(&folder, "config.yaml", &ran.out);
+    let judged = vipward(&["validate", yaml.to_str().unwrap()]);
+    assert_eq!(judged.code, 0, "{}", judged.err);
+
+    // Nothing that is there is overwritten, and it is said.
+    let again = import(&file, &asked);
+    assert_eq!(again.code, 3, "{}", again.err);
+    assert!(again.err.contains("could not be written"), "{}", again.err);
+    assert_eq!(fs::read_to_string(kept[0].path()).unwrap(), KEY);
+}
+
+#[test]
+fn an_import_that_fails_leaves_no_key_file() {
+    let folder = TempDir::new().unwrap();
+    let lines = format!("auth_hmac {{\n key 3 {KEY}\n active_key 3\n}}");
+    let file = written(&folder, "k.conf", instance(&lines));
+    let there = written(&folder, "config.yaml", "there already");
+    let keys = folder.path().join("keys");
+    let asked = [
+        "--keys",
+        keys.to_str().unwrap(),
+        "-o",
+        there.to_str().unwrap(),
+    ];
+    let ran = import(&file, &asked);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert_eq!(fs::read_dir(&keys).unwrap().count(), 0);
 }

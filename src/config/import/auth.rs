@@ -16,7 +16,7 @@ const ALONE: &str = "until it is done, this host and one that authenticates do n
                      both would be Active";
 
 /// `auth`, where the instance has some.
-pub(super) fn node(desk: &mut Desk, rows: &Rows, version: Version) -> Option<Node> {
+pub(super) fn node(desk: &mut Desk, name: &str, rows: &Rows, version: Version) -> Option<Node> {
     let hmac = desk.last(rows, "auth_hmac");
     let simple = desk.last(rows, "authentication");
     match (hmac, simple) {
@@ -24,7 +24,7 @@ pub(super) fn node(desk: &mut Desk, rows: &Rows, version: Version) -> Option<Nod
             if let Some(simple) = simple {
                 desk.note(simple, "keepalived drops it beside `auth_hmac`");
             }
-            signed(desk, hmac)
+            signed(desk, name, hmac)
         }
         (None, Some(simple)) => password(desk, simple, version),
         (None, None) => None,
@@ -116,20 +116,20 @@ struct Signed {
     places: Vec<Place>,
 }
 
-fn signed(desk: &mut Desk, row: &Row) -> Option<Node> {
+fn signed(desk: &mut Desk, name: &str, row: &Row) -> Option<Node> {
     let mut signed = Signed {
         places: row.places(),
         ..Signed::default()
     };
     for inner in row.block.iter().flatten() {
-        signed_line(desk, &mut signed, inner);
+        signed_line(desk, name, &mut signed, inner);
     }
     if signed.inline || signed.keys.is_empty() {
         desk.left_at(
             &signed.places,
             format!(
-                "a key stands in a file of its own here: write it (hex:... or the text) into a file that \
-                 only root may read, such as /etc/vipward/keys/NAME, and add `auth: {{ keys: {{ 1: FILE }}, \
+                "a key stands in a file of its own here: `--keys /etc/vipward/keys` has the import write \
+                 it. Or write it (hex:... or the text) into a file that only root may read, and add `auth: {{ keys: {{ 1: FILE }}, \
                  active_key: 1, mode: {}, anti_replay: {} }}` to the instance; {ALONE}",
                 signed.mode.as_deref().unwrap_or("enforce"),
                 signed.replay.as_deref().unwrap_or("time"),
@@ -151,7 +151,7 @@ fn signed(desk: &mut Desk, row: &Row) -> Option<Node> {
     Some(node.from(signed.places).optional())
 }
 
-fn signed_line(desk: &mut Desk, signed: &mut Signed, row: &Row) {
+fn signed_line(desk: &mut Desk, name: &str, signed: &mut Signed, row: &Row) {
     let texts: Vec<&str> = row.words.iter().map(|word| word.text.as_str()).collect();
     match texts.as_slice() {
         ["key", id, value] if number(id).is_some() => match value.strip_prefix("file:") {
@@ -159,7 +159,17 @@ fn signed_line(desk: &mut Desk, signed: &mut Signed, row: &Row) {
                 let path = path.strip_prefix(CREDENTIAL).unwrap_or(path);
                 signed.keys.push(((*id).to_owned(), path.to_owned()));
             }
-            None => signed.inline = true,
+            None => match desk.host.keep_key(&format!("{name}-{id}"), value) {
+                Ok(Some(path)) => {
+                    let path = path.display().to_string();
+                    signed.keys.push(((*id).to_owned(), path));
+                }
+                Ok(None) => signed.inline = true,
+                Err(why) => {
+                    desk.remark(row, why);
+                    signed.inline = true;
+                }
+            },
         },
         ["active_key", id] if number(id).is_some() => signed.active = Some((*id).to_owned()),
         ["mode", mode @ ("enforce" | "permissive")] => signed.mode = Some((*mode).to_owned()),

@@ -66,7 +66,7 @@ pub(super) fn node(desk: &mut Desk, instance: &Instance, globals: &Globals) -> N
     nodes.extend(hooks::node(desk, rows, &globals.user));
     nodes.extend(announce(desk, rows, globals));
     nodes.extend(checksum(desk, rows, globals, version.value, v6));
-    nodes.extend(auth::node(desk, rows, version.value));
+    nodes.extend(auth::node(desk, &instance.name, rows, version.value));
     nodes.extend(virtual_mac(desk, rows));
     let head = instance.row.places();
     let node = Node::section(&instance.name, nodes).from(head).optional();

@@ -66,7 +66,7 @@ impl Imported {
 
 /// Translates a file and those that it includes. `config_id` is what keepalived
 /// is started with as `--config-id`; lines for others are left out. Reads files
-/// through `host` only, writes none, and is bounded in time and memory.
+/// and keeps keys through `host` only, and is bounded in time and memory.
 ///
 /// # Errors
 ///

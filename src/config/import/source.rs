@@ -34,6 +34,11 @@ pub trait Host {
     fn program(&self, name: &str) -> Option<PathBuf>;
     /// What would be refused when it is used: scripts and key files.
     fn judge(&self, loaded: &Loaded) -> Result<(), Faults>;
+    /// Puts a key that stands in keepalived's file into a file of its own, named
+    /// so; nothing where that is not asked for. The error says why it could not.
+    fn keep_key(&self, _name: &str, _key: &str) -> Result<Option<PathBuf>, String> {
+        Ok(None)
+    }
 }
 
 /// [`Host::read`] of a real one: a regular file of at most 4 MiB, UTF-8.
