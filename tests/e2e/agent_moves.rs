@@ -18,12 +18,12 @@ use crate::{Needs, trial};
 
 /// Of a planned move that is repeated, 3 or `VIPWARD_MOVES`; between two of them
 /// a second passes.
-fn runs() -> usize {
+pub fn runs() -> usize {
     let wanted = std::env::var("VIPWARD_MOVES").ok();
     wanted.and_then(|count| count.parse().ok()).unwrap_or(3)
 }
 
-const PAUSE: Duration = Duration::from_secs(1);
+pub const PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -163,7 +163,7 @@ impl Client {
 }
 
 #[track_caller]
-fn ordered(agent: &Agent, arguments: &[&str]) -> String {
+pub fn ordered(agent: &Agent, arguments: &[&str]) -> String {
     let answer = agent.ask(arguments);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(

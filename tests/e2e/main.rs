@@ -26,6 +26,7 @@ mod agent_link_files;
 mod agent_link_moves;
 mod agent_local_checks;
 mod agent_moves;
+mod agent_moves_virtual_mac;
 mod agent_owner;
 mod agent_preempt;
 mod agent_reload;
@@ -105,6 +106,7 @@ fn main() -> ExitCode {
     trials.extend(agent_link_files::trials());
     trials.extend(agent_link_moves::trials());
     trials.extend(agent_moves::trials());
+    trials.extend(agent_moves_virtual_mac::trials());
     trials.extend(agent_owner::trials());
     trials.extend(agent_local_checks::trials());
     trials.extend(agent_preempt::trials());

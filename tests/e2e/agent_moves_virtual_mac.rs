@@ -1,0 +1,63 @@
+//! A hand-over with a virtual hardware address breaks before it makes: what a
+//! client misses meanwhile. The goal, 5 ms, is judged on a quiet machine, with
+//! `VIPWARD_MOVES=20`; here it is shown, and bounded with room.
+
+use std::thread::sleep;
+
+use libtest_mimic::Trial;
+
+use crate::agent_link::Pair;
+use crate::agent_moves::{PAUSE, ordered, runs};
+use crate::lab::config::Router;
+use crate::lab::prober::Prober;
+use crate::lab::{LONG, ms, vip, vip6};
+use crate::{Needs, trial};
+
+/// A tenth of what a resignation would cost at this interval.
+const GAP_MAX_MS: u64 = 100;
+
+pub fn trials() -> Vec<Trial> {
+    [(false, "ipv4"), (true, "ipv6")]
+        .map(|(v6, family)| {
+            let name = format!("agent_moves_virtual_mac_{family}");
+            trial(name, Needs::Nothing, move || handed_over(v6))
+        })
+        .into()
+}
+
+fn handed_over(v6: bool) {
+    let router = |priority| {
+        let router = Router::new(priority).interval_ms(1000);
+        let router = if v6 { router.ipv6() } else { router };
+        router.with("virtual_mac: true")
+    };
+    let pair = Pair::of([router(200), router(100)], |cluster| cluster);
+    let client = pair.lab.host("client");
+    let address = if v6 { vip6() } else { vip() };
+    let mut gaps = Vec::new();
+    for run in 0..runs() {
+        let (from, to, agent) = match run % 2 {
+            0 => ("a", "b", &pair.first),
+            _ => ("b", "a", &pair.other),
+        };
+        let prober = Prober::start(&client, address);
+        prober.wait_answered(LONG);
+        sleep(PAUSE);
+        let text = ordered(agent, &["handover", "web", "--to", to]);
+        assert!(text.contains(&format!("handed over to {to}")), "{text}");
+        prober.wait_answered(LONG);
+        sleep(ms(200));
+        let report = prober.stop();
+        let room = ms(GAP_MAX_MS) + report.own_stall;
+        assert!(report.longest_gap <= room, "from {from}: {report:?}");
+        gaps.push(report.longest_gap);
+    }
+    gaps.sort_unstable();
+    println!(
+        "    the client's longest gap in {} moves: median {:.1?}, {:.1?} to {:.1?}",
+        gaps.len(),
+        gaps[gaps.len() / 2],
+        gaps[0],
+        gaps[gaps.len() - 1],
+    );
+}
