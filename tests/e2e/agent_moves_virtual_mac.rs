@@ -13,8 +13,8 @@ use crate::lab::prober::Prober;
 use crate::lab::{LONG, ms, vip, vip6};
 use crate::{Needs, trial};
 
-/// A tenth of what a resignation would cost at this interval.
-const GAP_MAX_MS: u64 = 100;
+/// Less than what a resignation would cost at this interval, 609 ms.
+const GAP_MAX_MS: u64 = 400;
 
 pub fn trials() -> Vec<Trial> {
     [(false, "ipv4"), (true, "ipv6")]

@@ -119,6 +119,10 @@ fn with_a_virtual_mac_the_incumbent_lets_go_first() {
     let taken = lab.added(b)[0].0;
     assert!(released < taken, "{released:?} and {taken:?}");
     let announced = lab.announced(b, WEB)[0];
+    // Nothing was said by that address in between, and its interface is down.
+    let links = [a, b].map(|host| lab.virtual_link(host, "vr4-51-eth0"));
+    let up = links.map(|link| link.expect("made").up);
+    assert_eq!(up, [false, true]);
     // Four steps of the simulated world, which takes 1 to 2 ms for each.
     assert!(announced - released <= ms(10), "{:?}", announced - released);
 }

@@ -18,7 +18,12 @@ impl VirtualRouter {
         self.announcer.end_all();
         self.routing.release(turn);
         self.holdings.release(turn);
-        self.rest_link(turn);
+        // Without addresses it says nothing. The kernel takes long to bring it
+        // down, and others on the same kernel wait meanwhile: the successor
+        // goes first.
+        if !self.has_let_go() {
+            self.rest_link(turn);
+        }
         let gone = self.holdings.are_gone() && self.link.is_quiet();
         if let State::Backup(backup) = &mut self.state
             && gone

@@ -58,7 +58,7 @@ impl VirtualRouter {
     pub(super) fn advert_link(&self) -> Option<InterfaceName> {
         let multicast = self.settings.unicast_peers.is_empty();
         let link = self.link.configured().filter(|_| self.link.is_up())?;
-        (self.speaks() && multicast).then_some(link.name)
+        (self.speaks() && !self.has_let_go() && multicast).then_some(link.name)
     }
 
     /// The kernel answered an order about it.
