@@ -3,6 +3,7 @@
 //! `VIPWARD_MOVES=20`; here it is shown, and bounded with room.
 
 use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 
@@ -34,30 +35,42 @@ fn handed_over(v6: bool) {
     let pair = Pair::of([router(200), router(100)], |cluster| cluster);
     let client = pair.lab.host("client");
     let address = if v6 { vip6() } else { vip() };
-    let mut gaps = Vec::new();
+    let (mut gaps, mut unheld) = (Vec::new(), Vec::new());
     for run in 0..runs() {
         let (from, to, agent) = match run % 2 {
-            0 => ("a", "b", &pair.first),
-            _ => ("b", "a", &pair.other),
+            0 => (&pair.a, &pair.b, &pair.first),
+            _ => (&pair.b, &pair.a, &pair.other),
         };
         let prober = Prober::start(&client, address);
         prober.wait_answered(LONG);
         sleep(PAUSE);
-        let text = ordered(agent, &["handover", "web", "--to", to]);
-        assert!(text.contains(&format!("handed over to {to}")), "{text}");
+        let ordered_at = Instant::now();
+        let text = ordered(agent, &["handover", "web", "--to", &to.name]);
+        assert!(
+            text.contains(&format!("handed over to {}", to.name)),
+            "{text}"
+        );
+        let gone = from.watch.wait(ordered_at, address, false, LONG);
+        let there = to.watch.wait(ordered_at, address, true, LONG);
+        unheld.push(there.saturating_duration_since(gone));
         prober.wait_answered(LONG);
         sleep(ms(200));
         let report = prober.stop();
         let room = ms(GAP_MAX_MS) + report.own_stall;
-        assert!(report.longest_gap <= room, "from {from}: {report:?}");
+        assert!(report.longest_gap <= room, "from {}: {report:?}", from.name);
         gaps.push(report.longest_gap);
     }
-    gaps.sort_unstable();
-    println!(
-        "    the client's longest gap in {} moves: median {:.1?}, {:.1?} to {:.1?}",
-        gaps.len(),
-        gaps[gaps.len() / 2],
-        gaps[0],
-        gaps[gaps.len() - 1],
-    );
+    for (what, spans) in [
+        ("the client's longest gap", gaps),
+        ("nobody held it", unheld),
+    ] {
+        println!("    {what}, in {}", told(spans));
+    }
+}
+
+fn told(mut spans: Vec<Duration>) -> String {
+    spans.sort_unstable();
+    let [least, median, most] = [0, spans.len() / 2, spans.len() - 1].map(|n| spans[n]);
+    let count = spans.len();
+    format!("{count} moves: median {median:.1?}, {least:.1?} to {most:.1?}")
 }
