@@ -130,5 +130,6 @@ fn setup(requests: mpsc::Sender<Request<String>>) -> Setup<String> {
         requests,
         judge: Arc::new(move || Ok(prepared())),
         peer_groups: vipward::net::peer::groups,
+        events: vipward::control::events::Events::unheard(vipward::net::timer::now),
     }
 }

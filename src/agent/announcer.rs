@@ -68,6 +68,12 @@ impl Announcer {
         self.due.clear();
     }
 
+    /// How many have a campaign, if each of them was announced in it.
+    pub fn all_announced(&self) -> Option<usize> {
+        let all = self.campaigns.values().all(|campaign| campaign.made > 0);
+        (all && !self.campaigns.is_empty()).then_some(self.campaigns.len())
+    }
+
     pub fn next(&self) -> Option<Instant> {
         self.due.first().map(|(at, _)| *at)
     }

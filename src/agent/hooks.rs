@@ -161,6 +161,14 @@ impl Hooks {
             output: output.clone(),
         };
         self.results.insert(hook, status);
+        if error.is_none() {
+            let fact = Fact::HookDone {
+                group: self.group().cloned(),
+                hook,
+                duration,
+            };
+            turn.report(self.instance(), fact);
+        }
         let ended = match hook {
             HookKind::BeforeActive | HookKind::BeforeRelease => Some(Ended {
                 hook,

@@ -1,6 +1,11 @@
-//! What happened, for the log: structured, so that one place words it.
+//! What happened, for the log and the history: structured, so that one place
+//! words it ([`Fact`]'s `Display`) and one names its parts for machines
+//! ([`Fact::fields`]).
 
+mod fields;
 mod words;
+
+pub use fields::Value;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,10 +19,13 @@ use super::jobs::{CheckName, HookKind};
 use super::moves::MoveFact;
 use super::routing::RoutingFact;
 use super::status::{CheckState, Counter, Reason, StateName};
+use super::time::Instant;
 use super::values::{Family, GroupName, InstanceName, InterfaceName, NodeName};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
+    /// When it happened.
+    pub at: Instant,
     /// Absent where no instance can be named.
     pub instance: Option<InstanceName>,
     pub fact: Fact,
@@ -25,9 +33,34 @@ pub struct Report {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
+    /// A step of something that is told at another level; in the history, and
+    /// in the log only where it is asked for.
+    Detail,
     Info,
     Warning,
     Error,
+}
+
+impl Level {
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Detail => "detail",
+            Level::Info => "info",
+            Level::Warning => "warning",
+            Level::Error => "error",
+        }
+    }
+}
+
+/// Whose advertisement was heard last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastHeard {
+    pub source: IpAddr,
+    /// Where the peer link tells.
+    pub node: Option<NodeName>,
+    pub priority: u8,
+    /// How long ago.
+    pub ago: Duration,
 }
 
 /// How an address went.
@@ -109,6 +142,30 @@ pub enum Fact {
         /// What stands in the way, when it is a fault.
         obstacles: Vec<String>,
     },
+    /// The Active_Down_Timer ended without an advertisement. Told once for
+    /// each silence.
+    Silence {
+        /// Active_Down_Interval.
+        patience: Duration,
+        /// Absent: nobody was heard since we listen.
+        last: Option<LastHeard>,
+    },
+    /// The Active resigned. At most four at once, then one a minute.
+    Resigned {
+        source: IpAddr,
+        node: Option<NodeName>,
+    },
+    /// The kernel has answered for every address that was claimed.
+    AddressesHeld {
+        held: usize,
+        of: usize,
+        /// The first few.
+        addresses: Vec<IpNet>,
+    },
+    /// Every address that is held was announced for the first time.
+    Announced { addresses: usize },
+    /// Nothing of ours is on the host any more.
+    AddressesReleased,
     /// A packet was discarded. At most one report a minute for each counter
     /// of an instance or interface; `repeated` counts those since the last.
     Discarded {
@@ -187,6 +244,13 @@ pub enum Fact {
     },
     /// Failing checks changed an instance's priority.
     Priority { from: u8, to: u8 },
+    HookDone {
+        /// Absent for a hook of the instance itself.
+        group: Option<GroupName>,
+        hook: HookKind,
+        /// Of its run.
+        duration: Duration,
+    },
     HookFailed {
         /// Absent for a hook of the instance itself.
         group: Option<GroupName>,
@@ -289,6 +353,11 @@ impl Fact {
                 consequence: Consequence::NotClaimed { .. } | Consequence::Resigned { .. },
                 ..
             } => Level::Error,
+            Fact::AddressesHeld { .. }
+            | Fact::Announced { .. }
+            | Fact::AddressesReleased
+            | Fact::HookDone { .. } => Level::Detail,
+            Fact::Silence { .. } | Fact::Resigned { .. } => Level::Info,
             Fact::Check { .. } | Fact::Reconfigured | Fact::Group { .. } => Level::Info,
             Fact::Transition { .. } => Level::Info,
             Fact::Drift { theirs: None, .. } => Level::Info,

@@ -283,6 +283,7 @@ impl<'a> Turn<'a> {
 
     pub fn report(&mut self, instance: Option<&InstanceName>, fact: Fact) {
         self.actions.push(Action::Report(Report {
+            at: self.now,
             instance: instance.cloned(),
             fact,
         }));

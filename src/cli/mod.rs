@@ -10,6 +10,7 @@ mod agent;
 mod cleanup;
 mod completions;
 mod demo;
+mod events;
 mod guardian;
 mod import;
 mod keygen;
@@ -47,6 +48,8 @@ enum Command {
     Reload(reload::Args),
     /// Show who holds which address, since when, and what is wrong.
     Status(status::Args),
+    /// Show what happened, when and why.
+    Events(events::Args),
     /// Move an instance to another node without losing a packet.
     Handover(moves::Handover),
     /// Give addresses up and stay out, also across restarts.
@@ -81,6 +84,7 @@ pub fn main() -> ExitCode {
         Command::Import(args) => import::run(&args),
         Command::Reload(args) => reload::run(args),
         Command::Status(args) => status::run(args),
+        Command::Events(args) => events::run(args),
         Command::Handover(args) => moves::handover(args),
         Command::Drain(args) => moves::drain(args),
         Command::Undrain(args) => moves::undrain(args),

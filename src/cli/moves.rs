@@ -79,7 +79,7 @@ pub struct Undrain {
 }
 
 /// Instances and nodes are called so.
-fn name(text: &str) -> Result<String, String> {
+pub(super) fn name(text: &str) -> Result<String, String> {
     match is_name(text) {
         true => Ok(text.to_owned()),
         false => Err("no instance or node has such a name".to_owned()),

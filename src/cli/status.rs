@@ -108,22 +108,26 @@ fn retain(document: &mut Document, name: &str) {
     }
 }
 
-fn for_people(document: &Document, instance: Option<&str>) -> String {
-    let now = Timestamp::now();
+/// For standard output.
+pub(super) fn colour() -> Colour {
     // https://no-color.org: set and not empty.
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let colour = if std::io::stdout().is_terminal() && !refused {
-        Colour::On
-    } else {
-        Colour::Off
-    };
+    match std::io::stdout().is_terminal() && !refused {
+        true => Colour::On,
+        false => Colour::Off,
+    }
+}
+
+fn for_people(document: &Document, instance: Option<&str>) -> String {
+    let now = Timestamp::now();
+    let colour = colour();
     match instance.and_then(|name| document.instance(name)) {
         Some(instance) => render::detail(document, instance, now, colour),
         None => render::overview(document, now, colour),
     }
 }
 
-fn unknown_instance(document: &Document, name: &str) -> String {
+pub(super) fn unknown_instance(document: &Document, name: &str) -> String {
     let known: Vec<&str> = document
         .instances
         .iter()

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -13,11 +13,14 @@ use hyper::header::HOST;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use nix::unistd::{Gid, Group, Uid, User};
+use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
 use tokio::net::UnixStream;
 
 use super::document::Document;
+use super::events::query::Query;
+use super::events::record::Record;
 use super::moves::{ORDER_TIMEOUT, Wish};
 use super::reload::RELOAD_TIMEOUT;
 
@@ -41,6 +44,11 @@ pub enum ClientError {
         .0.display()
     )]
     Dead(PathBuf),
+    #[error(
+        "{} is no socket; an agent's is control.sock in its runtime directory (--socket, --runtime-dir)",
+        .0.display()
+    )]
+    NotASocket(PathBuf),
     #[error("no permission to ask the agent at {}: {who} may", .socket.display())]
     Forbidden { socket: PathBuf, who: String },
     #[error(
@@ -50,7 +58,10 @@ pub enum ClientError {
     Silent { socket: PathBuf, timeout: Duration },
     #[error("the agent at {} refused: {reason}", .socket.display())]
     Refused { socket: PathBuf, reason: String },
-    #[error("no usable answer from {}: {reason}", .socket.display())]
+    #[error(
+        "no usable answer from {}: {reason}. If that is no agent's socket, name one (--socket, --runtime-dir)",
+        .socket.display()
+    )]
     Garbled { socket: PathBuf, reason: String },
     #[error("cannot ask the agent at {}: {source}", .socket.display())]
     Io { socket: PathBuf, source: io::Error },
@@ -74,6 +85,51 @@ pub fn fetch_status_text(socket: &Path, timeout: Duration) -> Result<String, Cli
     } else {
         Err(refused(socket, status, &body))
     }
+}
+
+/// Some of what happened.
+#[derive(Clone, Debug, Deserialize)]
+pub struct EventsPage {
+    /// Who answers.
+    pub node: String,
+    /// The oldest that the agent has; 0 when it has none.
+    pub oldest: u64,
+    /// The newest that it has.
+    pub newest: u64,
+    /// What to continue after.
+    pub next: u64,
+    /// As they came: [`Record`]s, of which a newer agent may know more.
+    pub events: Vec<Value>,
+}
+
+impl EventsPage {
+    /// What of it this version understands, safe to print.
+    pub fn records(&self) -> impl Iterator<Item = Record> {
+        self.events.iter().filter_map(record)
+    }
+}
+
+/// What of an event this version understands, safe to print.
+pub fn record(event: &Value) -> Option<Record> {
+    serde_json::from_value(printable(event)).ok()
+}
+
+/// The events that `query` asks for.
+///
+/// # Errors
+///
+/// Within `timeout` beyond what the query itself waits.
+pub fn fetch_events(
+    socket: &Path,
+    query: &Query,
+    timeout: Duration,
+) -> Result<EventsPage, ClientError> {
+    let (target, patience) = (query.target(), timeout + query.wait);
+    let (status, body) = ask(socket, &Method::GET, &target, patience, timeout)?;
+    if status != StatusCode::OK {
+        return Err(refused(socket, status, &body));
+    }
+    serde_json::from_slice(&body).map_err(|error| garbled(socket, &error))
 }
 
 /// What became of a wish to reload, its texts safe to print.
@@ -285,6 +341,9 @@ fn not_connected(socket: &Path, source: io::Error) -> Attempt {
     };
     match source.kind() {
         ErrorKind::NotFound => Attempt::Final(ClientError::Absent(path)),
+        ErrorKind::ConnectionRefused if !is_socket(socket) => {
+            Attempt::Final(ClientError::NotASocket(path))
+        }
         ErrorKind::ConnectionRefused => Attempt::Final(ClientError::Dead(path)),
         ErrorKind::PermissionDenied => Attempt::Final(ClientError::Forbidden {
             who: readers(socket),
@@ -294,6 +353,10 @@ fn not_connected(socket: &Path, source: io::Error) -> Attempt {
         ErrorKind::WouldBlock => Attempt::Later(io(source)),
         _ => Attempt::Final(io(source)),
     }
+}
+
+fn is_socket(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| found.file_type().is_socket())
 }
 
 /// Who may connect, in words, as far as the file system says.

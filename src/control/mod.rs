@@ -7,6 +7,7 @@ mod checks;
 pub mod client;
 mod clock;
 pub mod document;
+pub mod events;
 mod findings;
 mod groups;
 mod layout;

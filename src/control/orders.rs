@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::admin::Caller;
+use super::events::fact::AgentFact;
 use super::moves::{Errand, ORDER_TIMEOUT, Wish};
 use super::server::{Answer, Request, Shared, error, respond};
 
@@ -36,14 +37,18 @@ pub(super) async fn order<C>(
         let why = "the protocol loop has too many requests before it, or is stopping; try again";
         return error(StatusCode::SERVICE_UNAVAILABLE, why);
     }
-    tracing::info!("ordered by {caller}: {target}");
+    let recorder = &shared.events.recorder;
+    recorder.note(AgentFact::Ordered {
+        by: caller.to_string(),
+        order: target,
+    });
     match timeout(ORDER_TIMEOUT, outcome).await {
         Ok(Ok(Ok(done))) => {
-            tracing::info!("done: {done}");
+            recorder.note(AgentFact::Done { done: done.clone() });
             respond(StatusCode::OK, format!("{}\n", json!({ "done": done })))
         }
         Ok(Ok(Err(why))) => {
-            tracing::warn!("not done: {why}");
+            recorder.note(AgentFact::NotDone { why: why.clone() });
             error(StatusCode::CONFLICT, &why)
         }
         Ok(Err(_)) => {

@@ -16,6 +16,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use super::document::Identity;
+use super::events::fact::AgentFact;
+use super::events::recorder::Recorder;
 use super::server::{CONNECTIONS_MAX, Request};
 
 /// From the request to the answer, the wait for other reloads included.
@@ -145,6 +147,7 @@ pub(super) struct Reloads<C> {
     judge: Judge<C>,
     requests: mpsc::Sender<Request<C>>,
     identity: Arc<Mutex<Identity>>,
+    recorder: Recorder,
     /// A judgement that was not awaited to its end.
     overdue: Option<JoinHandle<Result<Prepared<C>, String>>>,
 }
@@ -200,6 +203,7 @@ pub(super) fn open<C: Send + 'static>(
     judge: Judge<C>,
     requests: mpsc::Sender<Request<C>>,
     identity: Arc<Mutex<Identity>>,
+    recorder: Recorder,
 ) -> (Desk, Trigger, impl Future<Output = ()> + Send) {
     // At most one order for each connection.
     let (orders, waiting) = mpsc::channel(CONNECTIONS_MAX);
@@ -208,6 +212,7 @@ pub(super) fn open<C: Send + 'static>(
         judge,
         requests,
         identity,
+        recorder,
         overdue: None,
     };
     let work = reloads.serve(waiting, Arc::clone(&trigger.0));
@@ -251,8 +256,9 @@ impl<C: Send + 'static> Reloads<C> {
         reply: Option<oneshot::Sender<Result<Reloaded, ReloadError>>>,
     ) {
         let mut reply = reply;
+        let (recorder, identity) = (self.recorder.clone(), Arc::clone(&self.identity));
         let mut tell = |outcome: Result<Reloaded, ReloadError>| {
-            write_down(asker, &outcome);
+            write_down(&recorder, asker, named(&identity), &outcome);
             if let Some(reply) = reply.take() {
                 // The asker may have gone.
                 let _ = reply.send(outcome);
@@ -341,14 +347,30 @@ struct Applied {
     outcome: oneshot::Receiver<Result<String, String>>,
 }
 
-fn write_down(asker: &str, outcome: &Result<Reloaded, ReloadError>) {
+fn named(identity: &Mutex<Identity>) -> String {
+    let identity = identity.lock().unwrap_or_else(PoisonError::into_inner);
+    identity.node.clone()
+}
+
+/// `node`: as this one is called now.
+fn write_down(
+    recorder: &Recorder,
+    asker: &str,
+    node: String,
+    outcome: &Result<Reloaded, ReloadError>,
+) {
+    let by = asker.to_owned();
     match outcome {
         Ok(Reloaded { summary, warnings }) => {
             for warning in warnings {
                 tracing::warn!("configuration: {warning}");
             }
-            tracing::info!("reloaded, asked by {asker}: {summary}");
+            let summary = summary.clone();
+            recorder.note(AgentFact::Reloaded { by, summary, node });
         }
-        Err(error) => tracing::error!("not reloaded, asked by {asker}: {error}"),
+        Err(error) => {
+            let why = error.to_string();
+            recorder.note(AgentFact::NotReloaded { by, why });
+        }
     }
 }

@@ -5,7 +5,8 @@
 //! `POST /reload`, for those who may, applies the changed configuration and
 //! answers `{"summary": "one line", "warnings": ["one sentence"]}`; `POST
 //! /handover`, `/drain` and `/undrain`, with their fields as a query, move
-//! instances and answer `{"done": "sentences"}`. Everything
+//! instances and answer `{"done": "sentences"}`. `GET /events` answers what
+//! happened, see [`super::events`]. Everything
 //! else is an error as `{"error": "one sentence"}`; that of a configuration
 //! with faults (422) is their text, of many lines.
 
@@ -35,6 +36,8 @@ use tokio::time::timeout;
 
 use super::admin::{Caller, PeerGroups};
 use super::document::{Context, Document, Identity, WallClock};
+use super::events::query::Query;
+use super::events::{self, Events};
 use super::listener::{self, Access, ListenError, SocketFile};
 use super::moves::{self, Errand, ORDER_TIMEOUT};
 use super::orders;
@@ -79,6 +82,7 @@ pub struct Setup<C> {
     pub requests: mpsc::Sender<Request<C>>,
     pub judge: Judge<C>,
     pub peer_groups: PeerGroups,
+    pub events: Events,
 }
 
 /// The core's status, and when it was taken.
@@ -175,6 +179,7 @@ pub(super) struct Shared<C> {
     reloads: Desk,
     admin_group: Option<String>,
     peer_groups: PeerGroups,
+    pub events: Events,
 }
 
 /// What connections share, and the work of the reloads they ask for.
@@ -182,8 +187,12 @@ fn open<C: Send + 'static>(
     setup: Setup<C>,
 ) -> (Arc<Shared<C>>, Trigger, impl Future<Output = ()> + Send) {
     let identity = Arc::new(Mutex::new(setup.identity));
-    let (reloads, trigger, work) =
-        reload::open(setup.judge, setup.requests.clone(), Arc::clone(&identity));
+    let (reloads, trigger, work) = reload::open(
+        setup.judge,
+        setup.requests.clone(),
+        Arc::clone(&identity),
+        setup.events.recorder.clone(),
+    );
     let shared = Shared {
         identity,
         requests: setup.requests,
@@ -191,6 +200,7 @@ fn open<C: Send + 'static>(
         reloads,
         admin_group: setup.access.admin_group,
         peer_groups: setup.peer_groups,
+        events: setup.events,
     };
     (Arc::new(shared), trigger, work)
 }
@@ -322,6 +332,7 @@ async fn answer<C: Send + 'static>(
     }
     match (head.uri.path(), &head.method) {
         ("/status", &Method::GET) => status(shared).await,
+        ("/events", &Method::GET) => events(shared, longer, head.uri.query()).await,
         ("/reload", &Method::POST) => match permit(shared, &caller).await {
             Ok(()) => {
                 longer.store(RELOAD_TIMEOUT.as_secs(), Ordering::Relaxed);
@@ -339,15 +350,34 @@ async fn answer<C: Send + 'static>(
             }
         }
         (path, method) if moves::PATHS.contains(&path) => not_allowed(method, path, "POST"),
-        ("/status", method) => not_allowed(method, "/status", "GET"),
+        (path @ ("/status" | "/events"), method) => not_allowed(method, path, "GET"),
         ("/reload", method) => not_allowed(method, "/reload", "POST"),
         (path, _) => error(
             StatusCode::NOT_FOUND,
             &format!(
-                "there is no {path} here; GET /status and POST /reload, /handover, /drain and \
-                 /undrain are what this agent answers"
+                "there is no {path} here; GET /status and /events and POST /reload, /handover, \
+                 /drain and /undrain are what this agent answers"
             ),
         ),
+    }
+}
+
+async fn events<C>(shared: &Shared<C>, longer: &AtomicU64, query: Option<&str>) -> Answer {
+    let query = match Query::parse(query) {
+        Ok(query) => query,
+        Err(why) => return error(StatusCode::BAD_REQUEST, &why.to_string()),
+    };
+    longer.store(query.wait.as_secs() + 1, Ordering::Relaxed);
+    let node = {
+        let identity = shared.identity.lock();
+        identity
+            .unwrap_or_else(PoisonError::into_inner)
+            .node
+            .clone()
+    };
+    match events::answer(&shared.events.feed, &node, &query).await {
+        Ok(page) => respond(StatusCode::OK, page),
+        Err(crowded) => error(StatusCode::SERVICE_UNAVAILABLE, &crowded.to_string()),
     }
 }
 

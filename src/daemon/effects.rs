@@ -15,11 +15,11 @@ use super::work::Work;
 use crate::agent::Agent;
 use crate::agent::action::{Action, AddressOrder};
 use crate::agent::event::{Event, InterfaceState, NotRenewed, NotSent};
-use crate::agent::report::{Level, Report};
 use crate::agent::seal::Witness;
 use crate::agent::settings::{Authentication, InstanceSettings};
 use crate::agent::values::{InstanceId, InterfaceName, MacAddress};
 use crate::config::Keys;
+use crate::control::events::recorder::Recorder;
 use crate::net::announce_socket::AnnounceSocket;
 use crate::net::farewell_socket::FarewellSocket;
 use crate::net::kernel::{Netlink, Renewals};
@@ -39,6 +39,7 @@ pub struct Effects {
     keeper: Keeper,
     mover: Mover,
     desk: Desk,
+    recorder: Recorder,
     /// As they were kept last.
     marks: Vec<KeptMark>,
     /// As last reported; where announcements go and what they carry.
@@ -73,6 +74,7 @@ impl Effects {
         ledger: Ledger,
         (signing, keeper): (Signing, Keeper),
         mover: Mover,
+        recorder: Recorder,
     ) -> Self {
         Self {
             netlink,
@@ -86,6 +88,7 @@ impl Effects {
             keeper,
             mover,
             desk: Desk::default(),
+            recorder,
             marks: Vec::new(),
             interfaces: BTreeMap::new(),
             outboxes: BTreeMap::new(),
@@ -136,6 +139,11 @@ impl Effects {
         let marks = kept(agent);
         let moved = marks != self.marks;
         self.keeper.close(last, moved.then_some(marks));
+    }
+
+    /// For what happens to the agent itself.
+    pub fn recorder(&self) -> &Recorder {
+        &self.recorder
     }
 
     pub fn work(&mut self) -> &mut Work {
@@ -276,7 +284,7 @@ impl Effects {
                 None
             }
             Action::Report(report) => {
-                write_down(&report);
+                self.recorder.report(report);
                 None
             }
         }
@@ -483,14 +491,4 @@ pub(super) fn is_the_peers(error: &io::Error) -> bool {
         error.raw_os_error(),
         Some(libc::EHOSTUNREACH | libc::ECONNREFUSED | libc::EHOSTDOWN)
     )
-}
-
-fn write_down(report: &Report) {
-    let fact = &report.fact;
-    let instance = report.instance.as_ref().map(tracing::field::display);
-    match fact.level() {
-        Level::Info => tracing::info!(instance, "{fact}"),
-        Level::Warning => tracing::warn!(instance, "{fact}"),
-        Level::Error => tracing::error!(instance, "{fact}"),
-    }
 }

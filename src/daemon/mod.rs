@@ -4,6 +4,7 @@
 mod desk;
 mod effects;
 pub mod guardian;
+pub mod history;
 pub mod leftovers;
 pub mod link;
 pub(crate) mod log;
@@ -31,11 +32,11 @@ use crate::agent::Agent;
 use crate::agent::settings::Authentication;
 use crate::config::{self, HostSettings, Keys, Loaded};
 use crate::control::document::Identity;
+use crate::control::events::fact::AgentFact;
 use crate::control::listener::Access;
 use crate::control::lock::RuntimeLock;
 use crate::control::reload::{Judge, Prepared};
 use crate::control::server::{ControlServer, Setup};
-use crate::control::words;
 use crate::net::announce_socket::AnnounceSocket;
 use crate::net::kernel::{Monitor, Netlink, Renewals};
 use crate::net::peer;
@@ -43,6 +44,7 @@ use crate::net::rights;
 use crate::net::timer::{self, Timer};
 use effects::Effects;
 use guardian::Post;
+use history::History;
 use leftovers::memory::Memory;
 use leftovers::record::Record;
 use leftovers::{Ledger, sweep};
@@ -113,17 +115,33 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     let ledger = Ledger::new(memory);
     let new = Configuration { loaded, keys };
     let keeper = Keeper::start(&state_dir).context("cannot start the state's keeper")?;
-    let serving = serve(new, &runtime_dir, keeper, ledger, Arc::clone(&record));
-    match runtime.block_on(serving)? {
-        Ending::Finished => {
+    let history = History::start(&state_dir, &new.loaded.settings.node)
+        .context("cannot start what takes events down")?;
+    let events = history.events();
+    let serving = serve(
+        new,
+        &runtime_dir,
+        keeper,
+        (ledger, Arc::clone(&record)),
+        &history,
+    );
+    let ending = runtime.block_on(serving);
+    let recorder = &events.recorder;
+    match &ending {
+        Ok(Ending::Finished) => {
             locked(&record).close();
-            tracing::info!("stopped; every address was released");
-            Ok(ExitCode::SUCCESS)
+            recorder.note(AgentFact::Stopped { left: Vec::new() });
         }
-        Ending::Unfinished(addresses) => bail!(
-            "stopped, but these addresses could not be removed and may still be there: {}",
-            addresses.join(", ")
-        ),
+        // What follows is printed by whoever called us.
+        Ok(Ending::Unfinished(left)) => recorder.keep(AgentFact::Stopped { left: left.clone() }),
+        Err(error) => recorder.keep(AgentFact::Failed {
+            error: format!("{error:#}"),
+        }),
+    }
+    history.close();
+    match ending? {
+        Ending::Finished => Ok(ExitCode::SUCCESS),
+        Ending::Unfinished(left) => bail!("{}", AgentFact::Stopped { left }),
     }
 }
 
@@ -172,13 +190,12 @@ async fn serve(
     new: Configuration,
     runtime_dir: &Path,
     keeper: Keeper,
-    mut ledger: Ledger,
-    record: Arc<Mutex<Record>>,
+    (mut ledger, record): (Ledger, Arc<Mutex<Record>>),
+    history: &History,
 ) -> anyhow::Result<Ending> {
     let Configuration { mut loaded, keys } = new;
     let identity = identity(&loaded);
     let signals = Signals::new().context("cannot listen for signals")?;
-    let node = loaded.settings.node.clone();
     let cluster = loaded.settings.cluster.clone();
     note_fingerprints(&mut loaded.settings, &keys);
     let mut agent = Agent::new(loaded.settings, timer::now());
@@ -214,6 +231,7 @@ async fn serve(
         ledger,
         (signing, keeper),
         mover,
+        history.events().recorder,
     );
     effects.serve(agent.instances(), &keys);
     let link = effects.link();
@@ -227,6 +245,7 @@ async fn serve(
             identity,
             requests: asks,
             peer_groups: peer::groups,
+            events: history.events(),
         },
     )?;
     let monitor = Monitor::start(interfaces, reports).context("cannot watch the interfaces")?;
@@ -235,12 +254,7 @@ async fn serve(
     let timer = Timer::new().context("cannot make the timer")?;
     // Every other thread exists by now and keeps its ordinary scheduling.
     prefer_this_thread();
-    tracing::info!(
-        "vipward {} on {}: {}",
-        env!("CARGO_PKG_VERSION"),
-        node,
-        words::count(agent.instances().count(), "instance", "instances")
-    );
+    history.started(agent.instances().count());
     let protocol_loop = ProtocolLoop {
         agent,
         sockets,

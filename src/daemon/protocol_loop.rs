@@ -24,6 +24,7 @@ use crate::agent::routing::{Change, RoutingItem};
 use crate::agent::settings::Settings;
 use crate::agent::time::Instant;
 use crate::agent::virtual_link::LinkState;
+use crate::control::events::fact::AgentFact;
 use crate::control::moves::Errand;
 use crate::control::reload::Trigger;
 use crate::control::server::{Request, StatusPicture};
@@ -387,7 +388,6 @@ impl ProtocolLoop {
                 }
                 match self.apply(*loaded, turns) {
                     Ok(summary) => {
-                        tracing::info!("new configuration applied: {summary}");
                         accepted.done(summary);
                     }
                     Err(error) => accepted.refused(format!(
@@ -401,7 +401,7 @@ impl ProtocolLoop {
     fn on_signal(&mut self, signal: Signal, turns: &mut Turns) {
         match (signal, turns.stop_by) {
             (Signal::Stop, None) => {
-                tracing::info!("stopping: resigning, and answering until relieved");
+                self.effects.recorder().note(AgentFact::Stopping);
                 self.service.stopping();
                 self.handle(Event::Stop, turns);
                 let now = timer::now();

@@ -22,12 +22,14 @@ use vipward::agent::status::{
 use vipward::agent::time::Instant;
 use vipward::agent::values::{Family, InstanceName, Lease, NodeName, Priority, Version, Vrid};
 use vipward::control::document::Identity;
+use vipward::control::events::Events;
 use vipward::control::listener::Access;
 use vipward::control::reload::Prepared;
 use vipward::control::server::{ControlServer, Request, Setup, StatusPicture};
 use vipward::control::socket_path;
 
 mod command;
+mod events;
 mod moves;
 mod reload;
 mod requests;
@@ -163,6 +165,7 @@ fn setup(requests: mpsc::Sender<Request<String>>) -> Setup<String> {
         requests,
         judge: Arc::new(|| Ok(prepared("new"))),
         peer_groups: vipward::net::peer::groups,
+        events: Events::unheard(vipward::net::timer::now),
     }
 }
 

@@ -9,12 +9,13 @@ use vipward::agent::Agent;
 use vipward::agent::time::Instant;
 
 /// Fields that no action but a report or a question for a rival depends on.
-const HISTORY: [&str; 10] = [
+const HISTORY: [&str; 11] = [
     "counters",
     "custody_changes",
     "custody_mark",
     "drift_lines",
     "stall_lines",
+    "story",
     "since",
     "last_sent",
     "last_advert",

@@ -18,6 +18,59 @@ impl fmt::Display for Fact {
                 }
                 Ok(())
             }
+            Fact::Silence { patience, last } => {
+                let patience = patience.as_millis();
+                match last {
+                    None => write!(f, "nobody was heard for {patience} ms"),
+                    Some(last) => {
+                        f.write_str("no advertisement of ")?;
+                        if let Some(node) = &last.node {
+                            write!(f, "{node}, ")?;
+                        }
+                        let (source, ago) = (last.source, last.ago.as_millis());
+                        write!(f, "{source}, for {ago} ms; ")?;
+                        write!(f, "the Active_Down_Interval is {patience} ms")
+                    }
+                }
+            }
+            Fact::Resigned { source, node } => {
+                write!(f, "{} resigned (priority 0)", router(*source, node))
+            }
+            Fact::AddressesHeld {
+                held,
+                of,
+                addresses,
+            } => {
+                write!(f, "{held} of {of} addresses held")?;
+                for (index, address) in addresses.iter().enumerate() {
+                    let before = if index == 0 { ": " } else { ", " };
+                    write!(f, "{before}{address}")?;
+                }
+                match held.saturating_sub(addresses.len()) {
+                    0 => Ok(()),
+                    more => write!(f, " and {more} more"),
+                }
+            }
+            Fact::Announced { addresses } => {
+                let noun = if *addresses == 1 {
+                    "address"
+                } else {
+                    "addresses"
+                };
+                write!(f, "{addresses} {noun} announced for the first time")
+            }
+            Fact::AddressesReleased => f.write_str("the addresses are gone from this host"),
+            Fact::HookDone {
+                group,
+                hook,
+                duration,
+            } => {
+                write!(f, "hook {}", hook.name())?;
+                if let Some(group) = group {
+                    write!(f, " of group {group}")?;
+                }
+                write!(f, " done, after {} ms", duration.as_millis())
+            }
             Fact::NodeHeard { node } => {
                 write!(f, "node {node} is heard over the peer link")
             }
@@ -280,6 +333,13 @@ impl fmt::Display for Fact {
                 late.as_millis()
             ),
         }
+    }
+}
+
+fn router(source: IpAddr, node: &Option<NodeName>) -> String {
+    match node {
+        Some(node) => format!("{node} ({source})"),
+        None => source.to_string(),
     }
 }
 

@@ -24,6 +24,9 @@ impl VirtualRouter {
         if !self.has_let_go() {
             self.rest_link(turn);
         }
+        if self.holdings.are_gone() {
+            self.tell_released(turn);
+        }
         let gone = self.holdings.are_gone() && self.link.is_quiet();
         if let State::Backup(backup) = &mut self.state
             && gone
@@ -106,6 +109,7 @@ impl VirtualRouter {
             }
         }
         self.refresh(turn);
+        self.tell_held(turn);
         self.announce_due(turn);
     }
 
@@ -186,5 +190,6 @@ impl VirtualRouter {
                 });
             }
         }
+        self.tell_announced(turn);
     }
 }

@@ -46,6 +46,7 @@ impl VirtualRouter {
     }
 
     fn remember(&mut self, turn: &Turn<'_>, advert: &Advert<'_>) {
+        self.end_silence();
         self.active_router = (advert.priority > 0).then(|| ActiveRouter {
             address: advert.source,
             priority: advert.priority,
@@ -80,6 +81,9 @@ impl VirtualRouter {
             backup.claim_reason = Reason::Priority;
             backup.preempt_at = None;
             backup.better_heard_at = None;
+            if backup.resigned_at.is_none() {
+                self.tell_resignation(turn, advert.source);
+            }
             backup.resigned_at = Some(turn.now);
             backup.forgiven = false;
             self.state = State::Backup(backup);

@@ -27,6 +27,7 @@ mod rivals;
 mod routes;
 mod sending;
 mod state;
+mod story;
 mod timers;
 
 use allowance::Allowance;
@@ -41,6 +42,7 @@ use owner::SecondOwner;
 use proof::Proof;
 use rivals::Rival;
 use state::{Active, Backup, Claiming, Initialize, Parting, Resigning, State};
+use story::Story;
 pub use timers::Timer;
 
 use std::collections::BTreeSet;
@@ -128,6 +130,7 @@ pub(super) struct VirtualRouter {
     drift_lines: Allowance,
     stall_lines: Allowance,
     renewal_lines: Allowance,
+    story: Story,
     /// What a successor has announced since we resigned.
     taken_over: BTreeSet<IpAddr>,
     /// No further part in the election.
@@ -195,6 +198,7 @@ impl VirtualRouter {
             drift_lines: Allowance::new(now),
             stall_lines: Allowance::new(now),
             renewal_lines: Allowance::new(now),
+            story: Story::new(now),
             taken_over: BTreeSet::new(),
             stopping: false,
             custody_mark: 0,
@@ -291,6 +295,7 @@ impl VirtualRouter {
         if from == to {
             return;
         }
+        self.begin_chapter(from);
         self.since = turn.now;
         self.reason = reason;
         self.counters.transitions += 1;

@@ -138,6 +138,7 @@ impl VirtualRouter {
                 self.stalled(turn, Fact::LateDownTimer { late });
                 return;
             }
+            self.tell_silence(turn, &backup);
             if let Some(node) = self.silent_active(turn, &backup) {
                 backup.down_at = turn.now + self.down_interval(backup.active_interval);
                 self.state = State::Backup(backup);
