@@ -16,9 +16,9 @@ use vipward::control::listener::Access;
 use vipward::control::reload::Prepared;
 use vipward::control::server::{Request, Setup, StatusPicture, serve_one};
 
-/// The server ends a connection within two seconds; the rest is for a machine
-/// that has other things to do.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The server ends a connection within two seconds, or 30 more where a client
+/// waits for events; the rest is for a machine that has other things to do.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One connection: the bytes, their end, and every answer in full.
 pub fn control_request(data: &[u8]) {

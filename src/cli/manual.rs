@@ -109,6 +109,10 @@ const FILES: &[(&str, &str)] = &[
         "variables for the values of the configuration, `NAME=value` lines; read by both services \
          when they start",
     ),
+    (
+        "/var/lib/vipward/events.log",
+        "what happened; `vipward events` reads it",
+    ),
     (schema::INSTALLED, "the JSON Schema, for editors"),
 ];
 

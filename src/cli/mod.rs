@@ -23,6 +23,7 @@ mod runner;
 mod schema;
 mod status;
 pub mod validate;
+mod watch;
 
 /// Keeps a virtual IP address on a healthy host.
 ///

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 
 use super::agent::{self, AgentArgs};
-use super::output;
+use super::{output, watch};
 use crate::control::client;
 use crate::control::document::{Document, Instance};
 use crate::control::render::{self, Colour};
@@ -31,6 +31,12 @@ pub struct Args {
     /// that every required address is held.
     #[arg(long, value_name = "STATE")]
     is: Option<Is>,
+    /// Show all of it on the whole screen, and follow what changes
+    ///
+    /// With keys to hand over, drain and undrain. Survives restarts of the
+    /// agent; q ends it.
+    #[arg(long, conflicts_with_all = ["instance", "json", "is"])]
+    watch: bool,
     #[command(flatten)]
     agent: AgentArgs,
 }
@@ -68,6 +74,9 @@ impl Is {
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let socket = args.agent.socket();
+    if args.watch {
+        return watch::run(&socket);
+    }
     let fetched = client::fetch_status_text(&socket, client::TIMEOUT)
         .and_then(|text| Ok((client::parse_status(&socket, &text)?, text)));
     let (mut document, mut text) = match fetched {

@@ -24,6 +24,7 @@ mod routing;
 #[cfg(test)]
 pub(crate) mod sample;
 pub mod server;
+pub mod watch;
 pub mod words;
 
 use std::path::{Path, PathBuf};

@@ -73,8 +73,7 @@ impl Effects {
         work: Work,
         ledger: Ledger,
         (signing, keeper): (Signing, Keeper),
-        mover: Mover,
-        recorder: Recorder,
+        (mover, recorder): (Mover, Recorder),
     ) -> Self {
         Self {
             netlink,

@@ -230,8 +230,7 @@ async fn serve(
         work,
         ledger,
         (signing, keeper),
-        mover,
-        history.events().recorder,
+        (mover, history.events().recorder),
     );
     effects.serve(agent.instances(), &keys);
     let link = effects.link();

@@ -6,13 +6,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::lab::agent::{Agent, program};
 use crate::lab::config::Router;
 use crate::lab::process::Process;
-use crate::lab::{LONG, Lab, vip, wait_until};
+use crate::lab::{LONG, Lab, tools, vip, wait_until};
 use crate::{Needs, trial};
 
 pub fn trials() -> Vec<Trial> {
@@ -21,6 +22,7 @@ pub fn trials() -> Vec<Trial> {
         trial("agent_events_survive", Needs::Nothing, restarts),
         trial("agent_events_follow", Needs::Nothing, follow),
         trial("agent_events_full_disk", Needs::Nothing, full_disk),
+        trial("agent_watched_in_a_terminal", Needs::Script, watched),
     ]
 }
 
@@ -185,6 +187,53 @@ fn follow() {
         .filter(|one| one["id"].as_u64() <= Some(newest))
         .collect();
     assert_eq!(ids(&told), ids(&all));
+}
+
+/// `status --watch` in a terminal: it shows what is, says when the agent is
+/// away, goes on when it is back, and gives the terminal back when it is ended.
+fn watched() {
+    const TAKEN: &str = "\u{1b}[?1049h";
+    const GIVEN_BACK: &str = "\u{1b}[?1049l";
+    let lab = Lab::new();
+    let a = lab.host("a");
+    let routers = [Router::new(200)];
+    let mut agent = lab.agent(&a, &routers);
+    a.watch.wait(agent.started, vip(), true, LONG);
+    let view = format!(
+        "echo PID $$; stty rows 24 cols 80; exec {} status --watch --runtime-dir {}",
+        program().path.display(),
+        agent.runtime.display()
+    );
+    let mut command = tools::script().expect("it is there").command();
+    command.args(["-qefc", &view, "/dev/null"]);
+    let mut terminal = Process::start("terminal", command, lab.directory.path());
+    let wait = |what: &str, terminal: &Process| {
+        wait_until(what, LONG, || terminal.log().contains(what));
+    };
+    wait("-> active (no-response)", &terminal);
+    assert!(terminal.log().contains(TAKEN) && !terminal.log().contains(GIVEN_BACK));
+    agent.signal(Signal::SIGTERM);
+    agent.process.wait_exit(LONG);
+    wait("NO ANSWER", &terminal);
+    let agent = lab.agent(&a, &routers);
+    agent.wait_state("web", "active", LONG);
+    let again = || terminal.log().matches(" started, with 1 instance").count();
+    wait_until("the second start on the screen", LONG, || again() >= 2);
+    let log = terminal.log();
+    let pid = log
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("PID "));
+    let pid = pid
+        .and_then(|pid| pid.parse().ok())
+        .expect("its process id");
+    kill(Pid::from_raw(pid), Signal::SIGTERM).expect("it runs");
+    terminal.wait_exit(LONG);
+    let log = terminal.log();
+    let taken = log.rfind(TAKEN).expect("it was taken");
+    let given_back = log
+        .rfind(GIVEN_BACK)
+        .unwrap_or_else(|| panic!("never: {log}"));
+    assert!(given_back > taken && log[given_back..].len() < 20, "{log}");
 }
 
 /// A file system of 64 KiB that is full to the last byte.

@@ -59,6 +59,8 @@ pub enum Needs {
     Keepalived,
     Frr,
     Nft,
+    /// A terminal for a program.
+    Script,
 }
 
 /// A trial that is skipped, with the reason, where its needs are not met.
@@ -69,6 +71,7 @@ pub fn trial(name: impl Into<String>, needs: Needs, run: impl FnOnce() + Send + 
             Needs::Keepalived => tools::keepalived().err(),
             Needs::Frr => tools::frr().err(),
             Needs::Nft => tools::nft().err(),
+            Needs::Script => tools::script().err(),
         });
         if let Some(reason) = missing {
             return Ok(Completion::ignored_with(reason));

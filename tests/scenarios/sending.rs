@@ -180,6 +180,7 @@ fn a_claim_of_which_nothing_is_heard_is_given_up() {
     {
         (claims, _) = agent.deadline().expect("it waits");
         sent = agent.handle(claims, Event::Wake);
+        sent.retain(|action| !matches!(action, Action::Report(_)));
     }
     assert!(
         matches!(sent[..], [Action::Advertise { priority: 200, .. }]),

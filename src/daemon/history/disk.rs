@@ -97,6 +97,10 @@ fn append(directory: &Path, kept: &[Arc<Kept>]) -> io::Result<()> {
     }
     file.seek(SeekFrom::Start(end))?;
     let written = file.write_all(&text).and_then(|()| file.sync_data());
+    if end == 0 && written.is_ok() {
+        // Its name, too.
+        File::open(directory)?.sync_all()?;
+    }
     if written.is_err() {
         // A full disk has taken a part. What stays is skipped by its digest.
         let _ = file.set_len(end);

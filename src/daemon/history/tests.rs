@@ -247,3 +247,26 @@ fn what_is_no_file_is_left_alone() {
     stop(history);
     assert!(folder.path().join(FILE).is_dir());
 }
+
+#[test]
+fn what_was_not_taken_down_is_an_event() {
+    let (recorder, entries) = Recorder::new(timer::now, 2);
+    for _ in 0..5 {
+        recorder.keep(AgentFact::Stopping);
+    }
+    let feed = Arc::new(Feed::new(1));
+    let scribe = Scribe {
+        feed: Arc::clone(&feed),
+        node: "lb1".to_owned(),
+        run: 1,
+        clock: WallClock::new(timer::now(), Timestamp::now()),
+    };
+    let taking = thread::spawn(move || scribe.take_down(&entries));
+    recorder.close();
+    taking.join().unwrap();
+    let page = feed.page(&Query::default());
+    let lines: Vec<&str> = page.kept.iter().map(|kept| &*kept.line).collect();
+    assert_eq!(lines.len(), 3, "{lines:#?}");
+    let gaps = lines.iter().filter(|line| line.contains("\"lost\":3"));
+    assert_eq!(gaps.count(), 1, "{lines:#?}");
+}

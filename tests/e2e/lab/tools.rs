@@ -55,6 +55,12 @@ pub fn nft() -> Result<Program, String> {
     FOUND.get_or_init(|| find("nft", "--version")).clone()
 }
 
+/// script(1), which gives a program a terminal.
+pub fn script() -> Result<Program, String> {
+    static FOUND: OnceLock<Result<Program, String>> = OnceLock::new();
+    FOUND.get_or_init(|| find("script", "--version")).clone()
+}
+
 /// FRR's two programs, or why there are none.
 pub fn frr() -> Result<Frr, String> {
     static FOUND: OnceLock<Result<Frr, String>> = OnceLock::new();
