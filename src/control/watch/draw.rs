@@ -89,9 +89,13 @@ fn head(model: &Model, now: Timestamp, columns: usize) -> Vec<Line> {
         }
         None => vec![(Ink::Plain, verdict(document))],
     };
-    let third = vec![(Ink::Plain, picture::verdict(document))];
+    let nodes = (!document.nodes.is_empty()).then(|| picture::verdict(document));
+    let nodes = nodes.unwrap_or_default();
+    let nodes = nodes
+        .lines()
+        .map(|line| vec![(Ink::Plain, line.to_owned())]);
     let mut lines = vec![first, second];
-    lines.extend((!document.nodes.is_empty()).then_some(third));
+    lines.extend(nodes);
     lines.push(Vec::new());
     lines
 }
@@ -305,14 +309,17 @@ fn footer(model: &Model) -> Line {
     }
 }
 
-/// On one line.
+/// On one line, and nothing that moves a terminal's cursor.
 fn plain(text: &str) -> String {
-    text.replace('\n', " ")
+    text.replace(char::is_control, " ")
 }
 
 fn cut(line: &mut Line, columns: usize) {
     let mut left = columns;
     for (_, text) in line.iter_mut() {
+        if text.contains(char::is_control) {
+            *text = plain(text);
+        }
         let length = text.chars().count();
         if length > left {
             *text = match left {

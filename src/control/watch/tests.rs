@@ -21,6 +21,11 @@ fn shown(model: &Model, columns: usize, rows: usize) -> String {
     for line in &lines {
         let width: usize = line.iter().map(|(_, text)| text.chars().count()).sum();
         assert!(width <= columns, "{width} of {columns}: {line:?}");
+        let mut all = line.iter();
+        assert!(
+            all.all(|(_, text)| !text.contains(char::is_control)),
+            "{line:?}"
+        );
     }
     text(&lines)
 }
