@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 mod agent;
 mod cleanup;
 mod completions;
+mod configured;
 mod demo;
 mod events;
 mod guardian;
@@ -66,6 +67,9 @@ enum Command {
     /// Write the manual pages into a directory, for packages.
     #[command(hide = true)]
     Manual(manual::Args),
+    /// Say whether there is a configuration to run, for the service manager.
+    #[command(hide = true)]
+    Configured(configured::Args),
     /// Remove addresses that a dead agent left.
     Cleanup(cleanup::Args),
     /// Watch over an agent, for the moment of its death.
@@ -93,6 +97,7 @@ pub fn main() -> ExitCode {
         Command::Schema => schema::run(),
         Command::Completions(args) => completions::run(args),
         Command::Manual(args) => manual::run(&args),
+        Command::Configured(args) => Ok(configured::run(&args)),
         Command::Cleanup(args) => cleanup::run(args),
         Command::Guardian(args) => guardian::run(args),
         Command::Runner(args) => runner::run(args),

@@ -22,6 +22,11 @@ pub struct Args {
     /// Without it $STATE_DIRECTORY, then /var/lib/vipward.
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
+    /// Where the runner of scripts listens
+    ///
+    /// Without it the runtime directory.
+    #[arg(long, value_name = "DIR")]
+    runner_dir: Option<PathBuf>,
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -39,10 +44,12 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
+    let runtime_dir = directory(args.runtime_dir, "RUNTIME_DIRECTORY", "/run/vipward");
     daemon::run(daemon::Options {
         loaded,
         keys,
-        runtime_dir: directory(args.runtime_dir, "RUNTIME_DIRECTORY", "/run/vipward"),
+        runner_dir: args.runner_dir.unwrap_or_else(|| runtime_dir.clone()),
+        runtime_dir,
         state_dir: directory(args.state_dir, "STATE_DIRECTORY", "/var/lib/vipward"),
     })
 }

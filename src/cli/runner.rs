@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::Context;
+use nix::unistd::{Uid, User};
+
 use crate::config::{self, LogFormat, LogLevel, LogSettings};
 use crate::runner::catalog::Catalog;
 use crate::runner::server::{self, ALONE_MAX, Options};
@@ -19,6 +22,9 @@ pub struct Args {
     /// Without it $RUNTIME_DIRECTORY, then /run/vipward.
     #[arg(long, value_name = "DIR")]
     runtime_dir: Option<PathBuf>,
+    /// User of the agent, who may connect beside root
+    #[arg(long, value_name = "USER")]
+    agent_user: Option<String>,
     /// End a minute after the last agent
     #[arg(long)]
     started_by_agent: bool,
@@ -36,13 +42,23 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let log = config::load(&args.config).map_or(PLAIN_LOG, |loaded| loaded.host.log);
     let _log = crate::daemon::log::start(log);
     let config = args.config.clone();
+    let agent_user = args.agent_user.as_deref().map(uid).transpose()?;
     let options = Options {
         runtime_dir: super::run::directory(args.runtime_dir, "RUNTIME_DIRECTORY", "/run/vipward"),
+        agent_user,
         config: args.config,
         alone_max: args.started_by_agent.then_some(ALONE_MAX),
     };
     server::run(options, Arc::new(move || catalog(&config)))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn uid(name: &str) -> anyhow::Result<Uid> {
+    let found = User::from_name(name);
+    match found.with_context(|| format!("the user {name} cannot be looked up"))? {
+        Some(user) => Ok(user.uid),
+        None => anyhow::bail!("there is no user {name} (--agent-user); nothing was started"),
+    }
 }
 
 /// The programs that the file names.

@@ -12,7 +12,7 @@ use crate::agent::election;
 use crate::agent::jobs::HookKind;
 use crate::agent::settings::InstanceSettings;
 use crate::config::work::Script;
-use crate::config::{self, Loaded, Style};
+use crate::config::{self, Loaded, Style, Warning};
 use crate::runner::check_file;
 
 /// Judge a configuration and say how fast each instance fails over
@@ -69,7 +69,12 @@ fn verdict(args: &ValidateArgs, style: Style) -> (ExitCode, String, String) {
                 true => loaded.effective.clone(),
                 false => report(&loaded, args.node.is_some()),
             };
-            (ExitCode::SUCCESS, out, warnings(&loaded, style))
+            let own = match args.node {
+                Some(_) => Vec::new(),
+                None => for_the_service(&loaded),
+            };
+            let warnings = warnings(loaded.warnings.iter().chain(&own), style);
+            (ExitCode::SUCCESS, out, warnings)
         }
     }
 }
@@ -98,12 +103,21 @@ fn write(to: &mut impl Write, text: &str) -> std::io::Result<()> {
 }
 
 /// Each followed by an empty line.
-fn warnings(loaded: &Loaded, style: Style) -> String {
-    let rendered = loaded
-        .warnings
-        .iter()
-        .map(|warning| warning.render(style) + "\n\n");
+fn warnings<'a>(warnings: impl Iterator<Item = &'a Warning>, style: Style) -> String {
+    let rendered = warnings.map(|warning| warning.render(style) + "\n\n");
     rendered.collect()
+}
+
+/// Root reads every key, and the service that a package has installed only its
+/// own: what is fine here would be refused there.
+fn for_the_service(loaded: &Loaded) -> Vec<Warning> {
+    let name = config::SERVICE_USER;
+    match nix::unistd::User::from_name(name).ok().flatten() {
+        Some(user) if nix::unistd::geteuid().is_root() => {
+            config::keys_of_others(loaded, user.uid.as_raw(), name)
+        }
+        Some(_) | None => Vec::new(),
+    }
 }
 
 /// The verdict and the takeover times. `told`: it was asked for another node.

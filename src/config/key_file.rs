@@ -12,7 +12,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::Loaded;
-use super::diagnostic::{Diagnostic, Faults};
+use super::diagnostic::{Diagnostic, Faults, Severity, Warning};
 use crate::agent::values::InstanceName;
 
 /// Bytes of a key.
@@ -20,6 +20,8 @@ pub const KEY_BYTES_MIN: usize = 32;
 pub const KEY_BYTES_MAX: usize = 64;
 /// What a file may begin with: the key follows as hexadecimal digits.
 pub const HEX: &str = "hex:";
+/// As whom the packages run the agent.
+pub const SERVICE_USER: &str = "vipward";
 /// Enough for the longest key as text, with room for blanks at its end.
 const FILE_BYTES_MAX: usize = 256;
 
@@ -103,6 +105,26 @@ pub fn read_keys(loaded: &Loaded) -> Result<Keys, Faults> {
     }
 }
 
+/// A warning for each key file that is not `owner`'s, whose agent would be
+/// refused it; named by `name`. Credentials are the service manager's affair.
+pub fn keys_of_others(loaded: &Loaded, owner: u32, name: &str) -> Vec<Warning> {
+    let closed = |placed: &&Placed| {
+        let meta = std::fs::metadata(&placed.path);
+        placed.path.is_absolute() && meta.is_ok_and(|meta| meta.uid() != owner)
+    };
+    let told = |placed: &Placed| {
+        let shown = placed.path.display();
+        let mut warning = placed.fault.clone();
+        warning.severity = Severity::Warning;
+        warning
+            .titled(format!(
+                "the service cannot read {shown}: it runs as {name}"
+            ))
+            .helped(format!("`chown {name} {shown}`, and its mode 0600 stays"))
+    };
+    loaded.key_files.iter().filter(closed).map(told).collect()
+}
+
 /// Why a file gives no key, and what to do.
 #[derive(Debug, PartialEq, Eq)]
 struct Refusal {
@@ -143,7 +165,11 @@ fn read(named: &Path, credentials: Option<&Path>) -> Result<Secret, Refusal> {
                         "make one: `(umask 077; vipward keygen > {shown})`, and copy it to the peers"
                     )
                 }
-                _ => "read it as root, or as the user that the agent runs as".to_owned(),
+                std::io::ErrorKind::PermissionDenied => format!(
+                    "the user that the agent runs as must own it: `chown {SERVICE_USER} {shown}` \
+                     where a package has installed it"
+                ),
+                _ => "try again".to_owned(),
             };
             return refusal(format!("cannot read {shown}: {error}"), remedy);
         }
@@ -308,6 +334,26 @@ mod tests {
         assert!(refused.contains("key of the cluster"), "{refused}");
         fs::remove_file(&path).unwrap();
         assert!(read(&path).unwrap_err().contains("keygen"));
+    }
+
+    #[test]
+    fn a_key_of_another_user_is_told_with_its_place() {
+        let (_folder, path) = written(&[7; 32], 0o600);
+        let text = format!(
+            "cluster:\n  nodes: {{ lb1: [10.0.0.1], lb2: [10.0.0.2] }}\n  key_file: {}\n\
+             instances: {{ a: {{ interface: eth0, vrid: 1, addresses: [192.0.2.10/24] }} }}\n",
+            path.display()
+        );
+        let loaded = super::super::parse(Path::new("c.yaml"), &text, "lb1").unwrap();
+        let owner = fs::metadata(&path).unwrap().uid();
+        assert_eq!(keys_of_others(&loaded, owner, "vipward"), []);
+        let told = keys_of_others(&loaded, owner + 1, "vipward");
+        let told: Vec<String> = told.iter().map(ToString::to_string).collect();
+        let [told] = told.as_slice() else {
+            panic!("{told:?}")
+        };
+        assert!(told.starts_with("c.yaml:3:13"), "{told}");
+        assert!(told.contains("chown vipward /"), "{told}");
     }
 
     #[test]

@@ -52,7 +52,9 @@ mod yaml;
 pub use diagnostic::{Diagnostic, Faults, Style, Warning};
 pub use duration::parse_duration;
 pub use host::{ControlSettings, HostSettings, LogFormat, LogLevel, LogSettings};
-pub use key_file::{KEY_BYTES_MAX, KEY_BYTES_MIN, Keys, Secret, read_keys};
+pub use key_file::{
+    KEY_BYTES_MAX, KEY_BYTES_MIN, Keys, SERVICE_USER, Secret, keys_of_others, read_keys,
+};
 pub use scripts::inspect_scripts;
 pub use work::{Script, Work};
 

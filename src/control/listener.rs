@@ -136,6 +136,18 @@ fn remove_stale(path: &Path) -> Result<(), ListenError> {
     }
 }
 
+/// What helps where the agent is not root: it can give its socket to a group
+/// that it is in, and to no other.
+fn foreign(error: &io::Error) -> &'static str {
+    match error.kind() == ErrorKind::PermissionDenied {
+        true => {
+            "; the agent's user is not in it: SupplementaryGroups= in `systemctl edit vipward` \
+             puts it there"
+        }
+        false => "",
+    }
+}
+
 /// Lets the group in. What fails leaves the socket to its owner and root:
 /// being asked less is no reason not to start.
 fn grant(path: &Path, access: &Access) {
@@ -145,16 +157,16 @@ fn grant(path: &Path, access: &Access) {
             // Root reads everything already.
             Ok(Some(group)) if group.gid.as_raw() == 0 => continue,
             Ok(Some(group)) => chown(path, None, Some(group.gid.as_raw()))
-                .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o660)))
-                .map_err(|error| error.to_string()),
-            Ok(None) => Err("there is no such group".to_owned()),
-            Err(errno) => Err(errno.to_string()),
+                .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o660))),
+            Ok(None) => Err(io::Error::other("there is no such group")),
+            Err(errno) => Err(errno.into()),
         };
         match outcome {
             Ok(()) => return,
             Err(error) => tracing::warn!(
-                "cannot open the control socket {} to the group {name}: {error}",
-                path.display()
+                "cannot open the control socket {} to the group {name}: {error}{}",
+                path.display(),
+                foreign(&error)
             ),
         }
     }

@@ -72,6 +72,8 @@ pub struct Options {
     pub keys: Keys,
     /// Holds the lock and the control socket.
     pub runtime_dir: PathBuf,
+    /// Where the runner of scripts listens.
+    pub runner_dir: PathBuf,
     /// For what must survive a restart.
     pub state_dir: PathBuf,
 }
@@ -88,6 +90,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         loaded,
         keys,
         runtime_dir,
+        runner_dir,
         state_dir,
     } = options;
     rights::check().context("cannot start")?;
@@ -120,7 +123,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     let events = history.events();
     let serving = serve(
         new,
-        &runtime_dir,
+        (&runtime_dir, runner_dir),
         keeper,
         (ledger, Arc::clone(&record)),
         &history,
@@ -188,7 +191,7 @@ fn locked(record: &Mutex<Record>) -> std::sync::MutexGuard<'_, Record> {
 
 async fn serve(
     new: Configuration,
-    runtime_dir: &Path,
+    (runtime_dir, runner_dir): (&Path, PathBuf),
     keeper: Keeper,
     (mut ledger, record): (Ledger, Arc<Mutex<Record>>),
     history: &History,
@@ -218,7 +221,7 @@ async fn serve(
     let mut work = Work::new(
         results,
         reports.clone(),
-        runtime_dir.to_owned(),
+        runner_dir,
         identity.config_path.clone(),
     );
     work.serve(&loaded.work)

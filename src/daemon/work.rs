@@ -22,7 +22,8 @@ use crate::runner::client::RunnerClient;
 pub struct Work {
     results: mpsc::Sender<(JobId, JobResult)>,
     reports: mpsc::Sender<Event<'static>>,
-    runtime_dir: PathBuf,
+    /// Where the runner listens.
+    runner_dir: PathBuf,
     config_path: PathBuf,
     probes: BTreeMap<CheckName, Arc<Probe>>,
     prober: Option<Probes>,
@@ -34,13 +35,13 @@ impl Work {
     pub fn new(
         results: mpsc::Sender<(JobId, JobResult)>,
         reports: mpsc::Sender<Event<'static>>,
-        runtime_dir: PathBuf,
+        runner_dir: PathBuf,
         config_path: PathBuf,
     ) -> Self {
         Self {
             results,
             reports,
-            runtime_dir,
+            runner_dir,
             config_path,
             probes: BTreeMap::new(),
             prober: None,
@@ -71,7 +72,7 @@ impl Work {
             }
             None if scripts => {
                 let runner = RunnerClient::start(
-                    self.runtime_dir.clone(),
+                    self.runner_dir.clone(),
                     self.config_path.clone(),
                     self.results.clone(),
                     !is_managed(),

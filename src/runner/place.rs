@@ -3,10 +3,13 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{
+    DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown,
+};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use nix::unistd::Uid;
 use socket2::{Domain, SockAddr, Socket, Type};
 use thiserror::Error;
 
@@ -57,8 +60,9 @@ impl Drop for Place {
 
 /// Takes the lock without waiting and binds `runner.sock` (0600), replacing
 /// one that a dead runner left. Makes the directory (0755) where it is
-/// missing.
-pub fn take(runtime_dir: &Path) -> Result<(UnixListener, Place), PlaceError> {
+/// missing. The socket is `owner`'s; give one only where nobody else can
+/// exchange files in the directory.
+pub fn take(runtime_dir: &Path, owner: Option<Uid>) -> Result<(UnixListener, Place), PlaceError> {
     let lock = lock(runtime_dir)?;
     let path = socket_path(runtime_dir);
     let failed = |what| {
@@ -86,6 +90,9 @@ pub fn take(runtime_dir: &Path) -> Result<(UnixListener, Place), PlaceError> {
     // Nobody can connect before `listen`, so nobody slips in before this.
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
         .map_err(failed("set the permissions of"))?;
+    if let Some(owner) = owner {
+        chown(&path, Some(owner.as_raw()), None).map_err(failed("give to the agent's user"))?;
+    }
     socket.listen(BACKLOG).map_err(failed("listen on"))?;
     socket.set_nonblocking(true).map_err(failed("prepare"))?;
     Ok((UnixListener::from(socket), place))
@@ -129,11 +136,11 @@ mod tests {
     fn a_living_runner_keeps_its_place_and_a_dead_ones_socket_is_replaced() {
         let parent = tempfile::tempdir().unwrap();
         let dir = parent.path().join("made");
-        let (listener, place) = take(&dir).unwrap();
+        let (listener, place) = take(&dir, None).unwrap();
         let path = socket_path(&dir);
         let mode = fs::metadata(&path).unwrap().mode() & 0o777;
         assert_eq!(mode, 0o600);
-        let refused = take(&dir).unwrap_err();
+        let refused = take(&dir, None).unwrap_err();
         assert!(matches!(refused, PlaceError::Taken(_)), "{refused}");
         UnixStream::connect(&path).unwrap();
 
@@ -141,14 +148,14 @@ mod tests {
         assert!(!path.exists());
         drop(UnixListener::bind(&path).unwrap());
         assert!(path.exists());
-        take(&dir).unwrap();
+        take(&dir, None).unwrap();
     }
 
     #[test]
     fn what_is_no_socket_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(socket_path(dir.path()), "precious").unwrap();
-        let refused = take(dir.path()).unwrap_err();
+        let refused = take(dir.path(), None).unwrap_err();
         assert!(matches!(refused, PlaceError::NotASocket(_)), "{refused}");
         assert_eq!(fs::read(socket_path(dir.path())).unwrap(), b"precious");
     }

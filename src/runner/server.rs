@@ -46,6 +46,8 @@ const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 #[derive(Clone, Debug)]
 pub struct Options {
     pub runtime_dir: PathBuf,
+    /// The user of the agent, where that is neither root nor ours.
+    pub agent_user: Option<Uid>,
     /// For comparison with what an agent was told; the loader reads it.
     pub config: PathBuf,
     /// Ends by itself after this long without any agent; `None`: never, since
@@ -87,7 +89,7 @@ pub fn run(options: Options, loader: Arc<Loader>) -> Result<(), ServeError> {
         let terminate = signal(SignalKind::terminate()).map_err(failed("hear signals"))?;
         let interrupt = signal(SignalKind::interrupt()).map_err(failed("hear signals"))?;
         let hang_up = signal(SignalKind::hangup()).map_err(failed("hear signals"))?;
-        let (listener, place) = place::take(&options.runtime_dir)?;
+        let (listener, place) = place::take(&options.runtime_dir, options.agent_user)?;
         let listener = UnixListener::from_std(listener).map_err(failed("listen"))?;
         let (stop, stop_seen) = watch::channel(None);
         let crew = Crew::new(stop_seen).map_err(failed("hear of ended programs"))?;
@@ -162,7 +164,7 @@ impl Server {
                 _ = interrupt.recv() => break,
                 _ = self.hang_up.recv() => self.reload(),
                 accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => if may_connect(&stream) {
+                    Ok((stream, _)) => if may_connect(&stream, self.shared.options.agent_user) {
                         agent = Some(self.welcome(stream));
                         alone_until = None;
                     },
@@ -256,10 +258,11 @@ async fn alone(until: Option<Instant>, crew: &Crew) {
     }
 }
 
-/// Root, and the user that the runner runs as.
-fn may_connect(stream: &UnixStream) -> bool {
+/// Root, the user that the runner runs as, and the agent's.
+fn may_connect(stream: &UnixStream, agent_user: Option<Uid>) -> bool {
+    let known = [Some(Uid::from_raw(0)), Some(Uid::effective()), agent_user];
     match stream.peer_cred() {
-        Ok(peer) if peer.uid() == 0 || peer.uid() == Uid::effective().as_raw() => true,
+        Ok(peer) if known.contains(&Some(Uid::from_raw(peer.uid()))) => true,
         Ok(peer) => {
             tracing::warn!("user {} is no agent of this runner; refused", peer.uid());
             false

@@ -47,6 +47,7 @@ pub fn be_the_runner(words: impl Iterator<Item = String>) -> ! {
     let by_agent = words.iter().any(|word| word == "--started-by-agent");
     let options = Options {
         runtime_dir: after("--runtime-dir"),
+        agent_user: None,
         config: config.clone(),
         alone_max: by_agent.then(|| alone.map_or(ALONE_MAX, Duration::from_millis)),
     };

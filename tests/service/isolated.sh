@@ -69,7 +69,7 @@ try() {
     echo 0 >"$GROUP/try/cgroup.procs"
     "$loader" --library-path "$libraries/systemd:$libraries" "$1/usr/bin/systemd-nspawn" \
         -D /run/try/root --quiet --register=no --keep-unit --pipe \
-        --network-namespace-path=/run/netns/try --capability=CAP_NET_ADMIN,CAP_IPC_LOCK \
+        --network-namespace-path=/run/netns/try --capability=CAP_NET_ADMIN,CAP_IPC_LOCK,CAP_SYS_RESOURCE \
         --resolv-conf=off --timezone=off --link-journal=no /bin/true
     command -v nsenter
 }

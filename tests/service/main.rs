@@ -8,6 +8,8 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 mod beside;
 mod death;
 mod environment;
+// The trials of the packages use more of it.
+#[allow(dead_code)]
 mod lab;
 mod reload;
 mod sandbox;

@@ -34,7 +34,17 @@ pub struct Machine {
     container: Child,
 }
 
-/// What is the same on every machine: program, units, a group that may read.
+/// What is on a machine beside the system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// The program and its units, as built here.
+    Program,
+    /// Nothing, as on a host before it is installed.
+    Nothing,
+}
+
+/// What is the same on every machine: program, units, the agent's user, and some
+/// that are in its group or another.
 fn layer() -> &'static Path {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     MADE.get_or_init(|| {
@@ -54,7 +64,8 @@ fn layer() -> &'static Path {
             ("etc/group", "vipward:x:900:\nops:x:901:\n"),
             (
                 "etc/passwd",
-                "reader:x:900:900::/:/bin/sh\nops:x:901:901::/:/bin/sh\n",
+                "reader:x:900:900::/:/bin/sh\nops:x:901:901::/:/bin/sh\n\
+                 vipward:x:902:900::/:/usr/sbin/nologin\n",
             ),
         ] {
             let text = fs::read_to_string(isolation::tree().join(file)).expect("a list");
@@ -66,7 +77,7 @@ fn layer() -> &'static Path {
 
 impl Machine {
     /// Begins to boot.
-    pub fn start(name: &'static str, host: Host) -> Self {
+    pub fn start(name: &'static str, host: Host, content: Content) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let id = format!("{name}-{number}");
@@ -77,11 +88,12 @@ impl Machine {
             path.to_str().expect("a plain name").to_owned()
         };
         let (root, upper, work) = (part("root"), part("upper"), part("work"));
-        let (layer, tree) = (layer().display(), isolation::tree());
-        let layers = format!(
-            "lowerdir={layer}:{},upperdir={upper},workdir={work}",
-            tree.display()
-        );
+        let tree = isolation::tree().display().to_string();
+        let lower = match content {
+            Content::Program => format!("{}:{tree}", layer().display()),
+            Content::Nothing => tree,
+        };
+        let layers = format!("lowerdir={lower},upperdir={upper},workdir={work}");
         let overlay = Some("overlay");
         mount(
             overlay,
@@ -346,7 +358,7 @@ fn container(folder: &Path, group: &Path, id: &str, name: &str, host: &Host) -> 
             host.namespace.name
         ))
         .args(["--quiet", "--boot", "--register=no", "--keep-unit"])
-        .args(["--capability=CAP_NET_ADMIN,CAP_IPC_LOCK"])
+        .args(["--capability=CAP_NET_ADMIN,CAP_IPC_LOCK,CAP_SYS_RESOURCE"])
         .args(["--resolv-conf=off", "--timezone=off"])
         .args(["--link-journal=no", "--console=pipe"])
         .env("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "network")

@@ -25,7 +25,7 @@ pub mod resolver;
 #[path = "../../e2e/lab/tools.rs"]
 pub mod tools;
 
-use machine::Machine;
+use machine::{Content, Machine};
 use namespace::Namespace;
 use prober::{ProbeReport, Prober};
 
@@ -86,14 +86,19 @@ pub struct Pair {
     pub lb1: Machine,
     pub lb2: Machine,
     pub client: Host,
-    /// The switch.
-    _segment: Namespace,
+    /// The switch. Its ports bear the names of the hosts.
+    pub segment: Namespace,
 }
 
 impl Pair {
     /// Boots both at once. The configuration of each is that of [`config`]
     /// with `more` behind it.
     pub fn boot(more: &str) -> Self {
+        Self::boot_with(Content::Program, Some(more))
+    }
+
+    /// With `None` nobody has written a configuration.
+    pub fn boot_with(content: Content, more: Option<&str>) -> Self {
         let segment = Namespace::new("segment");
         segment.ip("link add br0 type bridge mcast_snooping 0");
         segment.ip("link set br0 up");
@@ -111,8 +116,10 @@ impl Pair {
             Host { namespace }
         };
         let start = |name, number, priority| {
-            let machine = Machine::start(name, host(name, number));
-            machine.configure(&config(priority, more));
+            let machine = Machine::start(name, host(name, number), content);
+            if let Some(more) = more {
+                machine.configure(&config(priority, more));
+            }
             machine
         };
         let (lb1, lb2) = (start("lb1", 1, 150), start("lb2", 2, 100));
@@ -123,7 +130,7 @@ impl Pair {
             lb1,
             lb2,
             client,
-            _segment: segment,
+            segment,
         }
     }
 
