@@ -204,7 +204,8 @@ rpm() {
     rpm_here rpmbuild -bb --quiet --define "_topdir $work/rpmbuild" --define "_rpmdir $out" \
         --define "_rpmfilename vipward-%{version}-%{release}.%{arch}.rpm" \
         --define "staged $tree" --define "file_list $work/files" \
-        --define "package_version $version" --define "use_source_date_epoch_as_buildtime 1" \
+        --define "package_version $version" --define "maintainer $maintainer" \
+        --define "date $(LC_ALL=C date -ud "@$SOURCE_DATE_EPOCH" '+%a %b %d %Y')" --define "use_source_date_epoch_as_buildtime 1" \
         --define "clamp_mtime_to_source_date_epoch 1" --define "_buildhost vipward" \
         --define "_unitdir /usr/lib/systemd/system" \
         "$PWD/packaging/rpm/vipward.spec"

@@ -6,7 +6,8 @@
 #   packaging/tools.sh make            provides them (once, a minute or two)
 #   packaging/tools.sh have PROGRAM    is it there?
 #   packaging/tools.sh run PROGRAM ... runs it; this directory and target/ are
-#                                      where they are outside
+#                                      where they are outside, and whatever it
+#                                      writes anywhere else is gone afterwards
 #
 # `make` exits 0 also when they cannot be had; target/packaging/why has the reason.
 set -euo pipefail
@@ -25,12 +26,20 @@ missing() {
 }
 
 # Mounts are this command's own and go with it.
+export KEEP=""
 inside() {
     # shellcheck disable=SC2016 # the inner shell's
     unshare --mount --pid --fork --kill-child --propagation private sh -c '
         set -e
         root=$1 here=$2 target=$3
         shift 3
+        if [ -z "$KEEP" ]; then
+            mount -t tmpfs none "$root/mnt"
+            mkdir "$root/mnt/up" "$root/mnt/work" "$root/mnt/root"
+            mount -t overlay none "$root/mnt/root" \
+                -o "lowerdir=$root,upperdir=$root/mnt/up,workdir=$root/mnt/work"
+            root=$root/mnt/root
+        fi
         mkdir -p "$root$here" "$root$target"
         mount --rbind /dev "$root/dev"
         mount -t proc proc "$root/proc"
@@ -52,6 +61,7 @@ make() {
     cp -a /etc/apt/. "$base/fresh/etc/apt/"
     # shellcheck disable=SC2086 # one word a package
     if ! {
+        export KEEP=yes
         root=$base/fresh inside apt-get -o Acquire::Retries=2 -qq update &&
             root=$base/fresh inside env DEBIAN_FRONTEND=noninteractive \
                 apt-get -qq install --no-install-recommends --yes $packages

@@ -15,7 +15,7 @@ cd "$(dirname "$0")/.." || exit 1
 
 # Test programs that spend their time on waiting: for namespaces, timers,
 # children, booted systems. In this order. Every other one computes.
-WAITING="e2e service kernel sockets runner demo probes control"
+WAITING="e2e service packages kernel sockets runner demo probes control"
 # Those that compute for minutes come last, so that a failure of the others
 # shows soon.
 LONG="exhaustive simulation"

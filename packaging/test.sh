@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Builds the packages as they are released, and judges them: lintian, rpmlint, the
+# scriptlets of the .rpm, shellcheck, then the .deb on booted hosts. Minutes, of
+# which most is the release build. Arguments go to packaging/build.sh.
+#
+# What cannot run here is named. Fails if anything failed.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+
+target=$(mkdir -p "${CARGO_TARGET_DIR:-target}" && cd "${CARGO_TARGET_DIR:-target}" && pwd)
+out=$target/packages
+failed=0
+step() { # a name, a command
+    local name=$1
+    shift
+    if "$@"; then echo "ok: $name"; else echo "FAILED: $name" && failed=1; fi
+}
+
+packaging/tools.sh make
+rm -rf "$out"
+packaging/build.sh "$@" || exit 1
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+# What is upgraded to.
+packaging/build.sh "$@" --version "$version+next" || exit 1
+
+tool() { packaging/tools.sh run "$@"; }
+rpm=$out/vipward-$version-1.$(uname -m).rpm
+next=$out/vipward-$version+next-1.$(uname -m).rpm
+
+# Installed, upgraded and erased in a system without a running service manager.
+scriptlets() {
+    # shellcheck disable=SC2016 # the inner shell's
+    tool bash -euc '
+        config=/etc/vipward/config.yaml
+        rpm -i --nodeps "$1" 2>&1 | grep "nothing was started"
+        id vipward >/dev/null
+        [ "$(stat -c "%U %a" /var/lib/vipward)" = "vipward 700" ]
+        systemctl is-enabled vipward.service | grep -qx enabled
+        rpm -V --nodeps vipward
+        echo "# edited" >>$config
+        rpm -U --nodeps "$2"
+        rpm -q vipward | grep -q next
+        tail -n 1 $config | grep -qx "# edited"
+        rpm -e vipward 2>/dev/null
+        ! test -e /usr/bin/vipward && ! test -e /run/vipward
+        ! test -e /etc/systemd/system/multi-user.target.wants/vipward.service
+        tail -n 1 $config.rpmsave | grep -qx "# edited"' sh "$rpm" "$next"
+}
+
+if packaging/tools.sh have lintian; then
+    for deb in "$out"/*.deb; do
+        step "lintian ${deb##*/}" tool lintian --fail-on error,warning --allow-root "$deb"
+    done
+    step "rpmlint" tool rpmlint --config "$PWD/packaging/rpm/rpmlint.toml" "$rpm"
+    step "the files of the .rpm" bash -c '[ "$(packaging/tools.sh run rpm -qlp "$1" | wc -l)" -gt 40 ]' sh "$rpm"
+    step "the scriptlets of the .rpm" scriptlets
+    step "shellcheck" tool shellcheck packaging/{build,tools,test}.sh packaging/debian/{pre,post}{inst,rm}
+else
+    echo "skipped: lintian, rpmlint, the scriptlets of the .rpm, shellcheck: $(cat "$target/packaging/why")"
+fi
+VIPWARD_PACKAGES=$out step "on booted hosts" cargo test --locked --test packages
+exit "$failed"
