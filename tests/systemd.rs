@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         ("units_are_read_without_complaint", verify as fn(&Analyze)),
         ("misspelt_units_are_noticed", misspelt),
         ("the_agent_has_few_rights", few_rights),
+        ("keepalived_has_more", keepalived_has_more),
     ];
     let trials = trials.map(|(name, body)| {
         let analyze = analyze.clone();
@@ -142,4 +143,32 @@ fn few_rights(analyze: &Analyze) {
     assert!(output.status.success(), "{output:?}");
     let loose = unit.replace("CapabilityBoundingSet=", "#");
     assert!(!judge(&loose).status.success(), "the bound is too wide");
+}
+
+/// Its unit as Debian has it, where tests/debian.sh has unpacked that. The figures
+/// in docs/installing.md are of the same measurement.
+fn keepalived_has_more(analyze: &Analyze) {
+    let root = std::env::var_os("VIPWARD_TEST_TOOLS").map(PathBuf::from);
+    let theirs = root.map(|root| root.join("lib/systemd/system/keepalived.service"));
+    let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd");
+    let ours = exposure(analyze, &units.join("vipward.service"));
+    match theirs.filter(|unit| unit.exists()) {
+        Some(unit) => {
+            let theirs = exposure(analyze, &unit);
+            assert!(ours + 40 < theirs, "{ours} and {theirs} tenths");
+        }
+        None => eprintln!("keepalived's unit is not here; tests/run.sh provides it"),
+    }
+}
+
+/// Tenths, as in "Overall exposure level for vipward.service: 2.4 OK".
+fn exposure(analyze: &Analyze, unit: &Path) -> u32 {
+    let mut command = analyze.command();
+    command.args(["security", "--no-pager", "--offline=true"]);
+    let output = command.arg(unit).output().expect("systemd-analyze");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let level = text.split("exposure level for ").nth(1);
+    let level = level.and_then(|rest| rest.split_whitespace().nth(1));
+    let tenths = level.and_then(|level| level.replace('.', "").parse().ok());
+    tenths.unwrap_or_else(|| panic!("{text}"))
 }
