@@ -45,6 +45,11 @@ fn missing(path: &Path) -> Option<String> {
     is_example(&loaded).then(|| format!("the instances in {shown} are still those of the example"))
 }
 
+/// A package has installed it, and nobody has touched it since.
+pub(super) fn is_as_shipped(path: &Path) -> bool {
+    std::fs::read_to_string(path).is_ok_and(|text| text == EXAMPLE)
+}
+
 /// The same instances: comments, and what is around them, may be edited.
 fn is_example(loaded: &Loaded) -> bool {
     let example = config::parse(Path::new("config.example.yaml"), EXAMPLE, "example");

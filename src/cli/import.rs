@@ -4,13 +4,13 @@
 use std::cell::RefCell;
 use std::io::{IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown, fchown};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::{output, validate};
+use super::{configured, output, validate};
 use crate::config::import::{self, Host};
 use crate::config::{self, Faults, Loaded, Style};
 
@@ -32,7 +32,8 @@ pub struct Args {
     #[arg(value_name = "FILE", default_value = "/etc/keepalived/keepalived.conf")]
     file: PathBuf,
 
-    /// Write to this file, which must not exist yet
+    /// Write to this file, which must not exist yet, or be the example that a
+    /// package has installed
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
@@ -43,8 +44,8 @@ pub struct Args {
     config_id: Option<String>,
 
     /// Write the keys that stand in the file of keepalived into files of their
-    /// own in this directory, for root alone; without it they are left to be
-    /// done by hand
+    /// own in this directory, for the user of the service where there is one, or
+    /// else for root; without it they are left to be done by hand
     #[arg(long, value_name = "DIR")]
     keys: Option<PathBuf>,
 
@@ -113,12 +114,14 @@ fn complain(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
 }
 
-/// Nothing that is there is overwritten.
+/// Nothing that is there is overwritten, but for what nobody has written.
 fn write(path: &Path, yaml: &str) -> anyhow::Result<()> {
     let shown = path.display();
+    let example = configured::is_as_shipped(path);
     let mut file = std::fs::OpenOptions::new()
         .write(true)
-        .create_new(true)
+        .create_new(!example)
+        .truncate(example)
         .open(path)
         .with_context(|| format!("{shown} cannot be created, and nothing was written"))?;
     let written = file
@@ -135,16 +138,23 @@ struct ThisHost {
     kept: RefCell<Vec<PathBuf>>,
 }
 
-/// A key file that was not there, which nobody else may read.
+/// A key file that was not there, which nobody but the agent may read: the user
+/// of the service, where a package has installed one and we are root.
 fn write_key(directory: &Path, name: &str, key: &str) -> std::io::Result<PathBuf> {
+    let user = validate::service_user().map(|user| user.uid.as_raw());
+    let made = !directory.exists();
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true).mode(0o700).create(directory)?;
+    if made && user.is_some() {
+        chown(directory, user, None)?;
+    }
     let path = std::fs::canonicalize(directory)?.join(name);
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true).mode(0o600);
     let mut file = options.open(&path)?;
     let written = file
         .write_all(key.as_bytes())
+        .and_then(|()| fchown(&file, user, None))
         .and_then(|()| file.sync_all());
     if let Err(error) = written {
         let _ = std::fs::remove_file(&path);

@@ -111,13 +111,17 @@ fn warnings<'a>(warnings: impl Iterator<Item = &'a Warning>, style: Style) -> St
 /// Root reads every key, and the service that a package has installed only its
 /// own: what is fine here would be refused there.
 fn for_the_service(loaded: &Loaded) -> Vec<Warning> {
-    let name = config::SERVICE_USER;
-    match nix::unistd::User::from_name(name).ok().flatten() {
-        Some(user) if nix::unistd::geteuid().is_root() => {
-            config::keys_of_others(loaded, user.uid.as_raw(), name)
-        }
-        Some(_) | None => Vec::new(),
-    }
+    let user = service_user();
+    let told = user.map(|user| config::keys_of_others(loaded, user.uid.as_raw(), &user.name));
+    told.unwrap_or_default()
+}
+
+/// As whom the service runs, where a package has installed it and we are root.
+pub(super) fn service_user() -> Option<nix::unistd::User> {
+    let user = nix::unistd::User::from_name(config::SERVICE_USER);
+    user.ok()
+        .flatten()
+        .filter(|_| nix::unistd::geteuid().is_root())
 }
 
 /// The verdict and the takeover times. `told`: it was asked for another node.

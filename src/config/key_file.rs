@@ -166,8 +166,8 @@ fn read(named: &Path, credentials: Option<&Path>) -> Result<Secret, Refusal> {
                     )
                 }
                 std::io::ErrorKind::PermissionDenied => format!(
-                    "the user that the agent runs as must own it: `chown {SERVICE_USER} {shown}` \
-                     where a package has installed it"
+                    "the user that the agent runs as must own it, and get to it: `chown \
+                     {SERVICE_USER} {shown}` where a package has installed it"
                 ),
                 _ => "try again".to_owned(),
             };

@@ -109,9 +109,36 @@ fn what_is_where() {
         ));
     }
     lb1.sh("gunzip -c /usr/share/man/man5/vipward.yaml.5.gz | grep -q advert_interval");
+    imported(lb1);
     // Nothing of it was changed since, by maintainer scripts or the service.
     assert_eq!(lb1.sh("dpkg --verify vipward"), "");
     // Of both units every directive is known here.
     let complaints = lb1.sh("systemd-analyze verify vipward.service vipward-runner.service 2>&1 | grep -v 'man .* failed' || true");
     assert_eq!(complaints, "");
+}
+
+const KEEPALIVED: &str = "vrrp_instance web {
+    interface eth0
+    virtual_router_id 51
+    priority 150
+    virtual_ipaddress {
+        192.0.2.10/24
+    }
+}
+";
+
+/// Into the place of the example, which is nobody's work; and of nothing else.
+fn imported(machine: &Machine) {
+    let place = "/etc/vipward/config.yaml";
+    let example = machine.read(place);
+    crate::lab::write(&machine.root().join("root/keepalived.conf"), KEEPALIVED);
+    let import = format!("vipward import /root/keepalived.conf -o {place}");
+    machine.sh(&format!("{import} 2>&1"));
+    let written = machine.read(place);
+    assert!(written.contains("vrid: 51"), "{written}");
+    machine.sh("vipward validate && vipward configured");
+    let refused = machine.try_sh(&import);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert_eq!(machine.read(place), written);
+    machine.configure(&example);
 }

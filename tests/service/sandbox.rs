@@ -10,6 +10,7 @@ use crate::lab::{Host, LONG, Pair, script, vip, vip6, wait, wait_until};
 
 pub const TESTS: &[Test] = &[
     ("sandbox::it_refuses_nothing", it_refuses_nothing),
+    ("sandbox::virtual_hardware_and_routes", virtual_hardware),
     ("sandbox::the_control_socket", the_control_socket),
     ("sandbox::threads_and_memory", threads_and_memory),
 ];
@@ -158,6 +159,39 @@ fn it_refuses_nothing() {
             .read("/var/told/told")
             .contains("INSTANCE web MASTER 150")
     );
+}
+
+const HARDWARE: &str = "    virtual_mac: true
+    routes: [{ to: 203.0.113.0/24, via: 192.0.2.9 }]
+    rules: [{ from: 192.0.2.10/32, table: 100, priority: 1000 }]
+";
+
+/// Interfaces, nf_tables, routes and rules are made without root, too.
+fn virtual_hardware() {
+    let pair = Pair::boot(HARDWARE);
+    for machine in [&pair.lb1, &pair.lb2] {
+        let more = format!("{DEADLY}{}", locking(machine));
+        machine.edit("vipward.service", &more);
+        machine.sh("systemctl start vipward");
+    }
+    let lb1 = &pair.lb1;
+    lb1.wait_active();
+    let there = "ip -o link show vr4-51-eth0 | grep -q 00:00:5e:00:01:33 && ip route show \
+                 203.0.113.0/24 | grep -q 192.0.2.9 && ip rule | grep -q '^1000:.*192.0.2.10'";
+    wait_until("what comes with the addresses", LONG, || {
+        lb1.try_sh(there).status.success()
+    });
+    pair.probe(vip()).stop();
+    assert_eq!(
+        lb1.web().expect("a status")["obstacles"],
+        serde_json::json!([])
+    );
+    lb1.sh("systemctl stop vipward");
+    pair.lb2.wait_active();
+    lb1.sh("! ip link show vr4-51-eth0 2>/dev/null && ! ip rule | grep '^1000:'");
+    for machine in [&pair.lb1, &pair.lb2] {
+        assert_eq!(complaints(machine), [""; 0], "{}", machine.journal());
+    }
 }
 
 /// Where the client sends what it has for either address.
