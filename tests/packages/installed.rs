@@ -121,6 +121,10 @@ const KEEPALIVED: &str = "vrrp_instance web {
     interface eth0
     virtual_router_id 51
     priority 150
+    auth_hmac {
+        key 3 KEY
+        active_key 3
+    }
     virtual_ipaddress {
         192.0.2.10/24
     }
@@ -131,12 +135,19 @@ const KEEPALIVED: &str = "vrrp_instance web {
 fn imported(machine: &Machine) {
     let place = "/etc/vipward/config.yaml";
     let example = machine.read(place);
-    crate::lab::write(&machine.root().join("root/keepalived.conf"), KEEPALIVED);
-    let import = format!("vipward import /root/keepalived.conf -o {place}");
+    let file = KEEPALIVED.replace("KEY", &"5a".repeat(32));
+    crate::lab::write(&machine.root().join("root/keepalived.conf"), &file);
+    let keys = "/etc/vipward/keys";
+    let import = format!("vipward import /root/keepalived.conf -o {place} --keys {keys}");
     machine.sh(&format!("{import} 2>&1"));
     let written = machine.read(place);
     assert!(written.contains("vrid: 51"), "{written}");
-    machine.sh("vipward validate && vipward configured");
+    machine.sh("vipward configured");
+    // The service can use it as it is.
+    let judged = machine.sh("vipward validate 2>&1");
+    assert!(!judged.contains("chown"), "{judged}");
+    let owners = machine.sh(&format!("stat -c '%a %U' {keys} {keys}/*"));
+    assert_eq!(owners, "700 vipward\n600 vipward");
     let refused = machine.try_sh(&import);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     assert_eq!(machine.read(place), written);

@@ -112,7 +112,8 @@ fn drop_ins() {
     assert!(warned.contains("SupplementaryGroups="), "{warned}");
     refused(lb1, "runuser -u reader -- vipward status");
 
-    lb1.edit("vipward.service", with("SupplementaryGroups="));
+    let more = [with("SupplementaryGroups="), with("CAP_DAC_READ_SEARCH")].concat();
+    lb1.edit("vipward.service", &more);
     lb1.edit("vipward-runner.service", with("CapabilityBoundingSet="));
     lb1.sh("systemctl restart vipward-runner vipward");
     lb1.wait_active();
@@ -121,4 +122,8 @@ fn drop_ins() {
         lb1.check("ran", |check| check["state"] == "up")
     });
     assert_eq!(runs["output"], "nobody");
+    let pid = lb1.pid("vipward");
+    let effective = lb1.sh(&format!("grep CapEff: /proc/{pid}/status"));
+    // The unit's three, and CAP_DAC_READ_SEARCH.
+    assert!(effective.ends_with("803004"), "{effective}");
 }
