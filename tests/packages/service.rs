@@ -1,7 +1,7 @@
 //! A pair from its installation on, as its operator sees it.
 
 use crate::Test;
-use crate::lab::{LONG, assert_undisturbed, vip, vip6, wait, wait_until};
+use crate::lab::{LONG, Pair, assert_undisturbed, vip, vip6, wait, wait_until};
 use crate::operator::serving;
 
 pub const TESTS: &[Test] = &[("service::the_life_of_a_pair", the_life_of_a_pair)];
@@ -56,7 +56,12 @@ fn the_life_of_a_pair() {
     let added = std::net::IpAddr::from([192, 0, 2, 12]);
     wait_until("the new address", LONG, || lb1.holds(added));
 
-    // All of that can be read.
+    told(&pair);
+}
+
+/// All of that can be read, and nothing was refused on the way.
+fn told(pair: &Pair) {
+    let (lb1, lb2) = (&pair.lb1, &pair.lb2);
     for (machine, story) in [
         (
             lb1,
@@ -78,7 +83,6 @@ fn the_life_of_a_pair() {
             assert!(journal.contains(line), "{line} is not in:\n{journal}");
         }
     }
-    // No right was missing on the way.
     for machine in [lb1, lb2] {
         let journal = machine.journal();
         let denied =
