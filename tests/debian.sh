@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Provides the foreign programs that the end-to-end tests talk to: keepalived,
-# FRR's vrrpd and zebra, ip, nft and systemd-analyze. What the host has is used; what it
+# Provides the foreign programs that tests talk to: keepalived, FRR's vrrpd and
+# zebra, ip, nft, systemd-analyze and promtool. What the host has is used; what it
 # lacks is downloaded as Debian packages and unpacked under target/debian/root.
 # Nothing is installed, and nothing outside target/debian is written.
 #
@@ -14,7 +14,9 @@ root=$base/root
 PATH=$PATH:/usr/sbin:/sbin
 
 # package, and the program by which it is known
-wanted="keepalived:keepalived frr:/usr/lib/frr/vrrpd iproute2:ip nftables:nft systemd:systemd-analyze"
+wanted="keepalived:keepalived frr:/usr/lib/frr/vrrpd iproute2:ip nftables:nft systemd:systemd-analyze prometheus:promtool"
+# Whole in themselves: what promtool's package depends on is for web pages.
+alone="prometheus"
 
 on_host() {
     case $1 in
@@ -53,7 +55,8 @@ apt() {
 closure() {
     apt "$1" --print-uris -qq --yes --no-install-recommends install "$2" |
         sed -n "s/^'[^']*' \([^_]*\)_\([^_]*\)_[^ ]* .*/\1=\2/p" |
-        sed 's/%3a/:/g' | { grep -v -E '^(libc6|libc-bin|libgcc-s1)=' || true; }
+        sed 's/%3a/:/g' |
+        if [ "$2" = "$alone" ]; then grep "^$2="; else grep -v -E '^(libc6|libc-bin|libgcc-s1)='; fi || true
 }
 
 fetch() {

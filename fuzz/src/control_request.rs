@@ -54,6 +54,13 @@ pub fn control_request(data: &[u8]) {
         return;
     }
     assert_eq!(body.len(), length, "{text:?}");
+    if head.contains("content-type: text/plain") {
+        assert!(
+            status == 200 && body.starts_with("# HELP vipward_"),
+            "{text:?}"
+        );
+        return;
+    }
     let body: serde_json::Value = serde_json::from_str(body).expect("the body is JSON");
     assert_eq!(body.get("error").is_some(), status != 200, "{text:?}");
 }
@@ -114,6 +121,7 @@ fn setup(requests: mpsc::Sender<Request<String>>) -> Setup<String> {
         config: String::new(),
         node: "lb1".to_owned(),
         digest: "0".to_owned(),
+        metrics: None,
         warnings: Vec::new(),
     };
     Setup {
@@ -131,5 +139,6 @@ fn setup(requests: mpsc::Sender<Request<String>>) -> Setup<String> {
         judge: Arc::new(move || Ok(prepared())),
         peer_groups: vipward::net::peer::groups,
         events: vipward::control::events::Events::unheard(vipward::net::timer::now),
+        metrics: None,
     }
 }

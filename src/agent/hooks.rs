@@ -8,6 +8,7 @@ use super::action::Action;
 use super::jobs::{HookCall, HookKind, HookOwner, Job, JobId, JobResult, Task, Verdict};
 use super::report::{Consequence, Fact};
 use super::status::HookStatus;
+use super::tally::Runs;
 use super::time::Instant;
 use super::values::{GroupName, InstanceName};
 use super::world::Turn;
@@ -153,7 +154,11 @@ impl Hooks {
             Verdict::Failed(why) | Verdict::Refused(why) | Verdict::NotRun(why) => Some(why),
             Verdict::TimedOut => Some("did not end in time; killed".to_owned()),
         };
+        let before = self.results.get(&hook);
+        let mut tally = before.map_or_else(Runs::default, |before| before.tally.clone());
+        tally.note(duration, error.is_some());
         let status = HookStatus {
+            tally,
             hook,
             ended: turn.now,
             duration,

@@ -29,6 +29,7 @@ mod schedule;
 pub mod seal;
 pub mod settings;
 pub mod status;
+pub mod tally;
 pub mod time;
 pub mod values;
 pub mod virtual_link;

@@ -14,6 +14,7 @@ use super::jobs::{CheckName, HookKind};
 use super::moves::DrainEnd;
 use super::routing::{RouteStatus, RuleStatus};
 use super::settings::OnFail;
+use super::tally::{Durations, Runs};
 use super::time::Instant;
 use super::values::{
     ChecksumForm, Family, GroupName, InstanceName, InterfaceName, Lease, MacAddress, NodeName,
@@ -152,6 +153,8 @@ pub enum CheckState {
 }
 
 impl CheckState {
+    pub const ALL: [CheckState; 3] = [CheckState::Unknown, CheckState::Up, CheckState::Down];
+
     pub fn name(self) -> &'static str {
         match self {
             CheckState::Unknown => "unknown",
@@ -174,6 +177,7 @@ pub struct CheckStatus {
     pub since: Instant,
     /// Of the last run.
     pub duration: Duration,
+    pub tally: Runs,
     /// Results in a row that speak against `state`.
     pub against: u8,
     /// The first line of the last run's output, or why it failed.
@@ -192,6 +196,7 @@ pub struct HookStatus {
     pub error: Option<String>,
     /// The first line of its output.
     pub output: String,
+    pub tally: Runs,
 }
 
 /// `state` in `status`. `Fault` is Initialize with obstacles.
@@ -206,6 +211,14 @@ pub enum StateName {
 }
 
 impl StateName {
+    pub const ALL: [StateName; 5] = [
+        StateName::Initialize,
+        StateName::Backup,
+        StateName::Active,
+        StateName::Fault,
+        StateName::Drained,
+    ];
+
     pub fn name(self) -> &'static str {
         match self {
             StateName::Initialize => "initialize",
@@ -254,6 +267,22 @@ pub enum Reason {
 }
 
 impl Reason {
+    pub const ALL: [Reason; 13] = [
+        Reason::NoResponse,
+        Reason::Priority,
+        Reason::Preempted,
+        Reason::Startup,
+        Reason::Shutdown,
+        Reason::Stalled,
+        Reason::Obstacle,
+        Reason::CannotSend,
+        Reason::SegmentLost,
+        Reason::Group,
+        Reason::HandedOver,
+        Reason::Drained,
+        Reason::Returned,
+    ];
+
     pub fn name(self) -> &'static str {
         match self {
             Reason::NoResponse => "no-response",
@@ -417,10 +446,29 @@ pub struct Counters {
     pub transitions: u64,
     /// Wake-ups that came late by more than an interval.
     pub stalls: u64,
+    /// Gratuitous ARPs and unsolicited neighbour advertisements.
+    pub announcements: u64,
+    /// Claims of our addresses by strangers that were worth an answer.
+    pub conflicts: u64,
+    /// By how much our periodic advertisements came after their time.
+    pub lateness: Durations,
+    reasons: [u64; Reason::ALL.len()],
     errors: [u64; Counter::ALL.len()],
 }
 
 impl Counters {
+    pub fn count_transition(&mut self, reason: Reason) {
+        self.transitions += 1;
+        if let Some(value) = self.reasons.get_mut(reason as usize) {
+            *value += 1;
+        }
+    }
+
+    /// Transitions for each reason; together they are `transitions`.
+    pub fn reasons(&self) -> impl Iterator<Item = (Reason, u64)> {
+        Reason::ALL.into_iter().zip(self.reasons)
+    }
+
     pub fn count(&mut self, counter: Counter) {
         if let Some(value) = self.errors.get_mut(counter as usize) {
             *value = value.saturating_add(1);

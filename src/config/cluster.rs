@@ -15,6 +15,7 @@ use super::fault::{Finding, Findings, Place, quoted};
 use super::host;
 use super::instance::{Items, absent_or_bad};
 use super::keys;
+use super::listen;
 use super::read::{self, At, Field, Read, Section};
 use super::yaml::{Node, Value};
 
@@ -86,36 +87,9 @@ pub(super) fn draft(top: &Section, out: &mut Findings) -> Field<ClusterDraft> {
 
 /// `"0.0.0.0:9851"`.
 fn listen(node: &Node) -> Read<SocketAddr> {
-    if matches!(node.value, Value::List(_)) {
-        let title = "`[` begins a list in YAML, and an address is wanted";
-        return Err(Finding::at(
-            node.place,
-            title,
-            "write \"[::]:9851\" in quotes",
-        ));
-    }
-    let scalar = read::scalar(node, "an address with a port")?;
-    let text = scalar.text.trim();
-    let title = format!("{} is no address with a port", quoted(text));
-    let fault = |label: String| Finding::at(node.place, title.clone(), label);
-    let Ok(listen) = text.parse::<SocketAddr>() else {
-        let meant = match (
-            text.parse::<IpAddr>(),
-            text.trim_start_matches(':').parse::<u16>(),
-        ) {
-            (Ok(address), _) => SocketAddr::new(address, PORT_DEFAULT),
-            (Err(_), Ok(port)) => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port),
-            (Err(_), Err(_)) => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), PORT_DEFAULT),
-        };
-        return Err(fault(format!("write \"{meant}\"")));
-    };
-    if listen.port() == 0 {
-        let title = "port 0 is no port";
-        return Err(
-            Finding::at(node.place, title, format!("write {PORT_DEFAULT}"))
-                .help("the port is the same on every node, so it cannot be left to the kernel"),
-        );
-    }
+    let usual = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), PORT_DEFAULT);
+    let help = "the port is the same on every node, so it cannot be left to the kernel";
+    let listen = listen::address(node, usual, help)?;
     if !listen.ip().is_unspecified() {
         address::of_node(node, &listen.ip().to_string())?;
     }

@@ -1,7 +1,10 @@
-//! Keys of the host: its name, the log, the control socket.
+//! Keys of the host: its name, the log, the control socket, the metrics.
 
-use super::fault::{Finding, Findings, quoted};
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::fault::{Finding, Findings, Place, quoted};
 use super::keys;
+use super::listen;
 use super::read::{self, Field, Read, Section};
 use super::yaml::Node;
 
@@ -10,6 +13,8 @@ use super::yaml::Node;
 pub struct HostSettings {
     pub log: LogSettings,
     pub control: ControlSettings,
+    /// `None`: nothing listens.
+    pub metrics: Option<MetricsSettings>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +84,22 @@ pub struct ControlSettings {
     pub admin_group: String,
 }
 
+/// Where metrics and the page are served over HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetricsSettings {
+    pub listen: SocketAddr,
+}
+
+impl Default for MetricsSettings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), METRICS_PORT),
+        }
+    }
+}
+
+const METRICS_PORT: u16 = 9852;
+
 impl Default for HostSettings {
     fn default() -> Self {
         Self {
@@ -90,11 +111,12 @@ impl Default for HostSettings {
                 read_group: None,
                 admin_group: "root".to_owned(),
             },
+            metrics: None,
         }
     }
 }
 
-/// `log` and `control`.
+/// `log`, `control` and `metrics`.
 pub(super) fn settings(top: &Section, out: &mut Findings) -> Option<HostSettings> {
     let default = HostSettings::default();
     let log = match top.node("log") {
@@ -105,9 +127,14 @@ pub(super) fn settings(top: &Section, out: &mut Findings) -> Option<HostSettings
         None => Some(default.control),
         Some(node) => control(node, default.control, out),
     };
+    let metrics = match top.node("metrics") {
+        None => Some(default.metrics),
+        Some(node) => metrics(node, out).map(Some),
+    };
     Some(HostSettings {
         log: log?,
         control: control?,
+        metrics: metrics?,
     })
 }
 
@@ -137,6 +164,37 @@ fn control(node: &Node, default: ControlSettings, out: &mut Findings) -> Option<
         },
         admin_group: admin_group.or(default.admin_group)?,
     })
+}
+
+fn metrics(node: &Node, out: &mut Findings) -> Option<MetricsSettings> {
+    let section = Section::open(node, &keys::METRICS, out)?;
+    let usual = MetricsSettings::default();
+    let help = "whoever asks must know the port, so it cannot be left to the kernel";
+    let listen = section.field("listen", out, |node| {
+        let listen = listen::address(node, usual.listen, help)?;
+        if listen.ip().is_multicast() {
+            let title = format!("{} is a group of hosts, and no host's address", listen.ip());
+            let label = format!("write \"{}\"", usual.listen);
+            return Err(Finding::at(node.place, title, label));
+        }
+        Ok(listen)
+    });
+    if let Field::Given(at) = &listen
+        && !at.value.ip().is_loopback()
+    {
+        out.warn(shown_to_others(at.value, at.place, usual.listen));
+    }
+    Some(MetricsSettings {
+        listen: listen.or(usual.listen)?,
+    })
+}
+
+fn shown_to_others(listen: SocketAddr, place: Place, usual: SocketAddr) -> Finding {
+    let title = format!("{listen} is within the reach of other hosts");
+    Finding::at(place, title, "nobody is asked who they are").help(format!(
+        "what is served there can be read and not changed; it names hosts, addresses and what checks \
+         print. Let a firewall admit only who may read it, or write \"{usual}\""
+    ))
 }
 
 fn group(node: &Node) -> Read<String> {

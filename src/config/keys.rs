@@ -21,10 +21,11 @@ pub(super) static TOP: Keys = Keys {
         "checks",
         "cluster",
         "control",
+        "metrics",
         "log",
         "include",
     ],
-    later: &["metrics"],
+    later: &[],
 };
 
 pub(super) static INSTANCE: Keys = Keys {
@@ -210,13 +211,19 @@ pub(super) static CONTROL: Keys = Keys {
     later: &[],
 };
 
+pub(super) static METRICS: Keys = Keys {
+    within: "`metrics`",
+    known: &["listen"],
+    later: &[],
+};
+
 pub(super) static LOG: Keys = Keys {
     within: "`log`",
     known: &["level", "format"],
     later: &[],
 };
 
-pub(super) static SECTIONS: [&Keys; 16] = [
+pub(super) static SECTIONS: [&Keys; 17] = [
     &TOP,
     &INSTANCE,
     &ADDRESS,
@@ -232,6 +239,7 @@ pub(super) static SECTIONS: [&Keys; 16] = [
     &GROUP_HOOKS,
     &CLUSTER,
     &CONTROL,
+    &METRICS,
     &LOG,
 ];
 

@@ -36,6 +36,7 @@ mod judge;
 mod key_file;
 mod keys;
 mod lease;
+mod listen;
 mod overlay;
 mod print;
 #[cfg(test)]
@@ -51,7 +52,7 @@ mod yaml;
 
 pub use diagnostic::{Diagnostic, Faults, Style, Warning};
 pub use duration::parse_duration;
-pub use host::{ControlSettings, HostSettings, LogFormat, LogLevel, LogSettings};
+pub use host::{ControlSettings, HostSettings, LogFormat, LogLevel, LogSettings, MetricsSettings};
 pub use key_file::{
     KEY_BYTES_MAX, KEY_BYTES_MIN, Keys, SERVICE_USER, Secret, keys_of_others, read_keys,
 };

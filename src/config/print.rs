@@ -36,6 +36,8 @@ pub(super) struct Effective {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cluster: Option<EffectiveCluster>,
     control: EffectiveControl,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    metrics: Option<EffectiveMetrics>,
     log: EffectiveLog,
 }
 
@@ -166,6 +168,12 @@ struct EffectiveControl {
 
 #[derive(Serialize)]
 #[cfg_attr(test, derive(serde::Deserialize, PartialEq, Debug))]
+struct EffectiveMetrics {
+    listen: String,
+}
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(serde::Deserialize, PartialEq, Debug))]
 struct EffectiveLog {
     level: String,
     format: String,
@@ -211,6 +219,9 @@ pub(super) fn effective(
             read_group: host.control.read_group.clone(),
             admin_group: host.control.admin_group.clone(),
         },
+        metrics: host.metrics.map(|metrics| EffectiveMetrics {
+            listen: metrics.listen.to_string(),
+        }),
         log: EffectiveLog {
             level: host.log.level.name().to_owned(),
             format: host.log.format.name().to_owned(),

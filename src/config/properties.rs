@@ -372,16 +372,22 @@ fn configuration() -> impl Strategy<Value = (Settings, HostSettings, Work)> {
         select(levels),
         select(vec![LogFormat::Text, LogFormat::Json]),
     );
-    let host =
-        (log, option::of(name()), name()).prop_map(|((level, format), read_group, admin)| {
-            HostSettings {
-                log: LogSettings { level, format },
-                control: ControlSettings {
-                    read_group,
-                    admin_group: admin,
-                },
-            }
-        });
+    let metrics = option::of((any::<IpAddr>(), 1..=u16::MAX)).prop_map(|listen| {
+        let listen = listen.filter(|(address, _)| !address.is_multicast());
+        listen.map(|listen| MetricsSettings {
+            listen: listen.into(),
+        })
+    });
+    let host = (log, option::of(name()), name(), metrics).prop_map(
+        |((level, format), read_group, admin, metrics)| HostSettings {
+            log: LogSettings { level, format },
+            control: ControlSettings {
+                read_group,
+                admin_group: admin,
+            },
+            metrics,
+        },
+    );
     let node = name().prop_flat_map(|node| (Just(node.clone()), cluster(node)));
     (node, instances, health, host).prop_map(|((node, cluster), instances, health, host)| {
         let (checks, hooks, uses) = health;

@@ -412,7 +412,7 @@ fn printable_lines(text: &str) -> String {
     lines.join("\n")
 }
 
-fn printable_char(c: char) -> char {
+pub(super) fn printable_char(c: char) -> char {
     match c {
         '\n' | '\t' | '\r' => ' ',
         // Without width, invisible, or turning the direction of writing.

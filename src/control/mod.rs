@@ -1,4 +1,5 @@
-//! The control socket: protocol, server, client, rendering for people.
+//! The control socket and the metrics' address: protocol, servers, client,
+//! metrics, page, rendering for people.
 //! It sees the agent only through [`crate::agent::status`] and the values that
 //! nodes tell each other, never through its state, and never runs on the protocol thread.
 
@@ -10,14 +11,18 @@ pub mod document;
 pub mod events;
 mod findings;
 mod groups;
+mod http;
 mod layout;
 pub mod listener;
 pub mod lock;
+mod metrics;
 pub mod moves;
 mod node_findings;
 pub mod nodes;
 mod orders;
+mod page;
 mod picture;
+pub mod pictures;
 pub mod reload;
 pub mod render;
 mod routing;
@@ -25,6 +30,7 @@ mod routing;
 pub(crate) mod sample;
 pub mod server;
 pub mod watch;
+pub mod web;
 pub mod words;
 
 use std::path::{Path, PathBuf};

@@ -7,8 +7,9 @@ use tokio::time::timeout;
 
 use super::admin::Caller;
 use super::events::fact::AgentFact;
+use super::http::{Answer, error, respond};
 use super::moves::{Errand, ORDER_TIMEOUT, Wish};
-use super::server::{Answer, Request, Shared, error, respond};
+use super::server::{Request, Shared};
 
 /// Of a caller who may.
 pub(super) async fn order<C>(

@@ -21,7 +21,7 @@ const FRESH: Duration = Duration::from_secs(5);
 const NAME_SHOWN: usize = 20;
 
 /// How one node stands to one instance.
-enum Seen<'a> {
+pub(super) enum Seen<'a> {
     Here(&'a Instance),
     There(&'a NodeInstance),
     /// Nothing is known of the present.
@@ -30,24 +30,24 @@ enum Seen<'a> {
     Lacks,
 }
 
-struct View<'a> {
-    node: &'a str,
-    seen: Seen<'a>,
+pub(super) struct View<'a> {
+    pub node: &'a str,
+    pub seen: Seen<'a>,
 }
 
 /// What a node that is seen says of an instance.
-struct Report<'a> {
-    state: &'a str,
-    since: Time,
-    reason: &'a str,
-    priority: u8,
+pub(super) struct Report<'a> {
+    pub state: &'a str,
+    pub since: Time,
+    pub reason: &'a str,
+    pub priority: u8,
     /// Source of the first obstacle.
-    obstacle: Option<&'a str>,
+    pub obstacle: Option<&'a str>,
     known: Duration,
 }
 
 impl<'a> View<'a> {
-    fn report(&self) -> Option<Report<'a>> {
+    pub fn report(&self) -> Option<Report<'a>> {
         match self.seen {
             Seen::Here(instance) => Some(Report {
                 state: &instance.state,
@@ -69,7 +69,7 @@ impl<'a> View<'a> {
         }
     }
 
-    fn is_active(&self) -> bool {
+    pub fn is_active(&self) -> bool {
         self.report().is_some_and(|report| report.state == "active")
     }
 
@@ -95,7 +95,7 @@ impl<'a> View<'a> {
 }
 
 /// This node first.
-fn views<'a>(document: &'a Document, name: &str) -> Vec<View<'a>> {
+pub(super) fn views<'a>(document: &'a Document, name: &str) -> Vec<View<'a>> {
     let here = View {
         node: &document.node,
         seen: document.instance(name).map_or(Seen::Lacks, Seen::Here),
@@ -112,7 +112,7 @@ fn views<'a>(document: &'a Document, name: &str) -> Vec<View<'a>> {
 }
 
 /// Of every node, also those that are only remembered.
-fn names(document: &Document) -> BTreeSet<&str> {
+pub(super) fn names(document: &Document) -> BTreeSet<&str> {
     let here = document.instances.iter().map(|one| one.name.as_str());
     let there = document.nodes.iter().flat_map(|node| {
         let now = node.instances.iter().map(|one| one.name.as_str());
@@ -159,7 +159,7 @@ pub(super) fn verdict(document: &Document) -> String {
 }
 
 /// The Active as its advertisements show it, where nobody says that it is.
-fn heard(document: &Document, name: &str) -> Option<String> {
+pub(super) fn heard(document: &Document, name: &str) -> Option<String> {
     let router = document.instance(name)?.active_router.as_ref()?;
     let ours = router.node.as_ref() == Some(&document.node);
     let who = router.node.as_ref().unwrap_or(&router.address);

@@ -5,19 +5,20 @@
 //! changed, or the protocol loop has it and is not done.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use thiserror::Error;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
-use super::document::Identity;
 use super::events::fact::AgentFact;
 use super::events::recorder::Recorder;
+use super::pictures::About;
 use super::server::{CONNECTIONS_MAX, Request};
 
 /// From the request to the answer, the wait for other reloads included.
@@ -31,6 +32,8 @@ pub struct Prepared<C> {
     /// For the status document, once it was applied.
     pub node: String,
     pub digest: String,
+    /// Where metrics and the page are served from now on.
+    pub metrics: Option<SocketAddr>,
     /// What is legal and unwise, one sentence each.
     pub warnings: Vec<String>,
 }
@@ -130,6 +133,15 @@ pub enum ReloadError {
     Broken,
 }
 
+/// The reloads that ended, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reloadings {
+    pub applied: u64,
+    /// For whatever reason.
+    pub failed: u64,
+    pub last_failed: bool,
+}
+
 /// Asks for a reload without waiting for it, as SIGHUP does.
 #[derive(Clone, Debug)]
 pub struct Trigger(Arc<Notify>);
@@ -146,8 +158,10 @@ impl Trigger {
 pub(super) struct Reloads<C> {
     judge: Judge<C>,
     requests: mpsc::Sender<Request<C>>,
-    identity: Arc<Mutex<Identity>>,
     recorder: Recorder,
+    about: Arc<Mutex<About>>,
+    /// Told where metrics are to be served.
+    listen: watch::Sender<Option<SocketAddr>>,
     /// A judgement that was not awaited to its end.
     overdue: Option<JoinHandle<Result<Prepared<C>, String>>>,
 }
@@ -202,8 +216,9 @@ impl Desk {
 pub(super) fn open<C: Send + 'static>(
     judge: Judge<C>,
     requests: mpsc::Sender<Request<C>>,
-    identity: Arc<Mutex<Identity>>,
+    about: Arc<Mutex<About>>,
     recorder: Recorder,
+    listen: watch::Sender<Option<SocketAddr>>,
 ) -> (Desk, Trigger, impl Future<Output = ()> + Send) {
     // At most one order for each connection.
     let (orders, waiting) = mpsc::channel(CONNECTIONS_MAX);
@@ -211,8 +226,9 @@ pub(super) fn open<C: Send + 'static>(
     let reloads = Reloads {
         judge,
         requests,
-        identity,
         recorder,
+        about,
+        listen,
         overdue: None,
     };
     let work = reloads.serve(waiting, Arc::clone(&trigger.0));
@@ -256,9 +272,11 @@ impl<C: Send + 'static> Reloads<C> {
         reply: Option<oneshot::Sender<Result<Reloaded, ReloadError>>>,
     ) {
         let mut reply = reply;
-        let (recorder, identity) = (self.recorder.clone(), Arc::clone(&self.identity));
+        let (recorder, about) = (self.recorder.clone(), Arc::clone(&self.about));
         let mut tell = |outcome: Result<Reloaded, ReloadError>| {
-            write_down(&recorder, asker, named(&identity), &outcome);
+            let node = locked(&about).identity.node.clone();
+            write_down(&recorder, asker, node, &outcome);
+            count(&about, &outcome);
             if let Some(reply) = reply.take() {
                 // The asker may have gone.
                 let _ = reply.send(outcome);
@@ -273,6 +291,7 @@ impl<C: Send + 'static> Reloads<C> {
             config,
             node,
             digest,
+            metrics,
             warnings,
         } = prepared;
         let mut applied = match self.hand_over(config, deadline).await {
@@ -291,10 +310,12 @@ impl<C: Send + 'static> Reloads<C> {
         };
         let outcome = match outcome {
             Ok(Ok(summary)) => {
-                let mut identity = self.identity.lock().unwrap_or_else(PoisonError::into_inner);
+                let identity = &mut locked(&self.about).identity;
                 identity.node = node;
                 identity.config_digest = digest;
                 identity.config_loaded_at = loaded_at;
+                let other = |listen: &mut _| std::mem::replace(listen, metrics) != metrics;
+                self.listen.send_if_modified(other);
                 Ok(Reloaded { summary, warnings })
             }
             Ok(Err(reason)) => Err(ReloadError::Refused(reason)),
@@ -347,9 +368,19 @@ struct Applied {
     outcome: oneshot::Receiver<Result<String, String>>,
 }
 
-fn named(identity: &Mutex<Identity>) -> String {
-    let identity = identity.lock().unwrap_or_else(PoisonError::into_inner);
-    identity.node.clone()
+fn locked(about: &Mutex<About>) -> MutexGuard<'_, About> {
+    about.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn count(about: &Mutex<About>, outcome: &Result<Reloaded, ReloadError>) {
+    let reloadings = &mut locked(about).reloadings;
+    match outcome {
+        Ok(_) => reloadings.applied += 1,
+        // It has not ended yet.
+        Err(ReloadError::Unfinished) => return,
+        Err(_) => reloadings.failed += 1,
+    }
+    reloadings.last_failed = outcome.is_err();
 }
 
 /// `node`: as this one is called now.

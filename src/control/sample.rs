@@ -17,6 +17,7 @@ use crate::agent::status::{
     GroupStatus, HookStatus, InstanceStatus, Known, NodeStatus, Obstacle, PathStatus, PriorityTerm,
     Reason, Rejected, Rejection, StateName, Status,
 };
+use crate::agent::tally::Runs;
 use crate::agent::time::Instant;
 use crate::agent::values::{
     ChecksumForm, Family, GroupName, InstanceName, Lease, MacAddress, NodeName, Priority, Version,
@@ -42,6 +43,10 @@ pub(crate) fn document() -> Document {
 
 /// Three nodes: lb2 by one of its two paths, lb3 silent.
 pub(crate) fn cluster() -> Document {
+    document_of(&cluster_status())
+}
+
+pub(crate) fn cluster_status() -> Status {
     let mut status = status();
     status.nodes = vec![lb2(), lb3()];
     status.link_refusals = [(Refusal::Forged, 40), (Refusal::Malformed, 0)].into();
@@ -62,7 +67,7 @@ pub(crate) fn cluster() -> Document {
             });
         }
     }
-    document_of(&status)
+    status
 }
 
 fn path(address: &str, reachable: bool, age_ms: Option<u64>, error: Option<&str>) -> PathStatus {
@@ -187,7 +192,7 @@ fn document_of(status: &Status) -> Document {
     )
 }
 
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::from_nanos(20_000_000_000_000)
 }
 
@@ -195,7 +200,7 @@ fn ago(ms: u64) -> Instant {
     Instant::from_nanos(now().as_nanos() - ms * 1_000_000)
 }
 
-fn identity() -> Identity {
+pub(crate) fn identity() -> Identity {
     Identity {
         version: "0.1.0".to_owned(),
         node: "lb1".to_owned(),
@@ -253,6 +258,7 @@ fn status() -> Status {
 
 fn check(name: &str, state: CheckState, since_ms: u64, output: &str) -> CheckStatus {
     CheckStatus {
+        tally: runs(state == CheckState::Down),
         name: CheckName::new(name),
         state,
         since: ago(since_ms),
@@ -264,8 +270,15 @@ fn check(name: &str, state: CheckState, since_ms: u64, output: &str) -> CheckSta
     }
 }
 
+fn runs(failed: bool) -> Runs {
+    let mut runs = Runs::default();
+    runs.note(Duration::from_micros(4_200), failed);
+    runs
+}
+
 fn hook(hook: HookKind, error: Option<&str>, output: &str) -> HookStatus {
     HookStatus {
+        tally: runs(error.is_some()),
         hook,
         ended: ago(11_519_000),
         duration: Duration::from_millis(40),

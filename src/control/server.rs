@@ -1,7 +1,8 @@
 //! HTTP/1.1 on the unix socket, on a thread of its own: a slow or hostile
 //! client costs the protocol thread nothing but the clone of a status.
 //!
-//! One request for each connection. `GET /status` answers the document;
+//! One request for each connection. `GET /status` answers the document, `GET
+//! /metrics` the metrics;
 //! `POST /reload`, for those who may, applies the changed configuration and
 //! answers `{"summary": "one line", "warnings": ["one sentence"]}`; `POST
 //! /handover`, `/drain` and `/undrain`, with their fields as a query, move
@@ -12,48 +13,44 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::{Body, Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
-use hyper::server::conn::http1;
+use hyper::body::Incoming;
+use hyper::header::HeaderValue;
 use hyper::service::service_fn;
-use hyper::{Method, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use jiff::Timestamp;
+use hyper::{Method, StatusCode};
 use serde_json::json;
 use thiserror::Error;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Runtime;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 
 use super::admin::{Caller, PeerGroups};
-use super::document::{Context, Document, Identity, WallClock};
+use super::document::Identity;
 use super::events::query::Query;
 use super::events::{self, Events};
+use super::http::{self, Answer, error, not_allowed, respond, respond_with};
+pub use super::http::{BODY_BYTES_MAX, HEAD_BYTES_MAX, HEAD_TIMEOUT};
 use super::listener::{self, Access, ListenError, SocketFile};
+use super::metrics;
 use super::moves::{self, Errand, ORDER_TIMEOUT};
 use super::orders;
-use super::reload::{self, Application, Desk, Judge, RELOAD_TIMEOUT, ReloadError, Trigger};
+use super::pictures::{About, Pictures};
+use super::reload::{
+    self, Application, Desk, Judge, RELOAD_TIMEOUT, ReloadError, Reloadings, Trigger,
+};
+use super::web;
 use crate::agent::status::Status;
 use crate::agent::time::Instant;
 
 /// Connections served at once; the next one is answered 503 and closed.
 pub const CONNECTIONS_MAX: usize = 16;
-/// Request line and headers together; beyond it 431 (or 414).
-pub const HEAD_BYTES_MAX: usize = 8192;
-const HEADERS_MAX: usize = 32;
-/// No request needs a body; beyond it 413.
-pub const BODY_BYTES_MAX: usize = 4096;
-/// For the whole head to arrive.
-pub const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 /// From the first byte to the last one; then the connection is closed,
 /// whatever it was doing. A reload that is permitted has its own time more.
 pub const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
@@ -83,6 +80,8 @@ pub struct Setup<C> {
     pub judge: Judge<C>,
     pub peer_groups: PeerGroups,
     pub events: Events,
+    /// Where metrics and the page are served; `None`: nowhere.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// The core's status, and when it was taken.
@@ -173,36 +172,57 @@ impl Drop for ControlServer {
 }
 
 pub(super) struct Shared<C> {
-    identity: Arc<Mutex<Identity>>,
+    about: Arc<Mutex<About>>,
     pub requests: mpsc::Sender<Request<C>>,
-    clock: Mutex<Option<WallClock>>,
+    pub pictures: Pictures<C>,
     reloads: Desk,
     admin_group: Option<String>,
     peer_groups: PeerGroups,
     pub events: Events,
+    /// For connections to the metrics' address.
+    pub visitors: Arc<Semaphore>,
 }
 
-/// What connections share, and the work of the reloads they ask for.
+impl<C> Shared<C> {
+    /// As the configuration names it now.
+    pub fn node(&self) -> String {
+        let about = self.about.lock().unwrap_or_else(PoisonError::into_inner);
+        about.identity.node.clone()
+    }
+}
+
+/// What connections share, and the work of the reloads they ask for and of the
+/// metrics' address.
 fn open<C: Send + 'static>(
     setup: Setup<C>,
 ) -> (Arc<Shared<C>>, Trigger, impl Future<Output = ()> + Send) {
-    let identity = Arc::new(Mutex::new(setup.identity));
-    let (reloads, trigger, work) = reload::open(
+    let about = Arc::new(Mutex::new(About {
+        identity: setup.identity,
+        reloadings: Reloadings::default(),
+    }));
+    let (listen, wanted) = watch::channel(setup.metrics);
+    let (reloads, trigger, reloading) = reload::open(
         setup.judge,
         setup.requests.clone(),
-        Arc::clone(&identity),
+        Arc::clone(&about),
         setup.events.recorder.clone(),
+        listen,
     );
-    let shared = Shared {
-        identity,
+    let shared = Arc::new(Shared {
+        pictures: Pictures::new(setup.requests.clone(), Arc::clone(&about)),
+        about,
         requests: setup.requests,
-        clock: Mutex::new(None),
         reloads,
         admin_group: setup.access.admin_group,
         peer_groups: setup.peer_groups,
         events: setup.events,
+        visitors: web::visitors(),
+    });
+    let visited = Arc::clone(&shared);
+    let work = async move {
+        tokio::join!(reloading, web::serve(visited, wanted));
     };
-    (Arc::new(shared), trigger, work)
+    (shared, trigger, work)
 }
 
 /// Serves one connection to its end as the server does, without its socket
@@ -266,17 +286,9 @@ async fn accept<C: Send + 'static>(listener: UnixListener, shared: Arc<Shared<C>
 
 /// Tells one client too many, without waiting for it.
 fn refuse(stream: &UnixStream) {
-    let body = error_json(&format!(
-        "the agent serves {CONNECTIONS_MAX} clients already; try again"
-    ));
-    let answer = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\nconnection: close\r\n\r\n{body}",
-        body.len()
-    );
     // A fresh socket's buffer takes it whole; should it not, the client sees
     // the end of the connection instead.
-    let _ = stream.try_write(answer.as_bytes());
+    let _ = stream.try_write(http::refusal(CONNECTIONS_MAX).as_bytes());
 }
 
 async fn converse<C: Send + 'static>(stream: UnixStream, shared: Arc<Shared<C>>) {
@@ -297,28 +309,8 @@ async fn converse<C: Send + 'static>(stream: UnixStream, shared: Arc<Shared<C>>)
             async move { Ok::<_, Infallible>(answer(&shared, caller, &longer, request).await) }
         }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .keep_alive(false)
-        .max_headers(HEADERS_MAX)
-        .max_header_size(HEAD_BYTES_MAX)
-        .max_buf_size(2 * HEAD_BYTES_MAX)
-        .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    let mut outcome = timeout(CONNECTION_TIMEOUT, connection.as_mut()).await;
-    let longer = Duration::from_secs(longer.load(Ordering::Relaxed));
-    if outcome.is_err() && !longer.is_zero() {
-        outcome = timeout(longer, connection).await;
-    }
-    match outcome {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!("control connection ended: {error}"),
-        Err(_) => tracing::debug!("control connection was too slow; closed"),
-    }
+    http::converse(stream, service, CONNECTION_TIMEOUT, &longer).await;
 }
-
-pub(super) type Answer = Response<Full<Bytes>>;
 
 async fn answer<C: Send + 'static>(
     shared: &Shared<C>,
@@ -327,12 +319,19 @@ async fn answer<C: Send + 'static>(
     request: hyper::Request<Incoming>,
 ) -> Answer {
     let (head, body) = request.into_parts();
-    if let Err(refusal) = discard_body(body).await {
+    if let Err(refusal) = http::discard_body(body).await {
         return refusal;
     }
     match (head.uri.path(), &head.method) {
         ("/status", &Method::GET) => status(shared).await,
         ("/events", &Method::GET) => events(shared, longer, head.uri.query()).await,
+        ("/metrics", &Method::GET) => match shared.pictures.shared().await {
+            Ok(view) => {
+                let kind = HeaderValue::from_static(metrics::CONTENT_TYPE);
+                respond_with(StatusCode::OK, kind, view.metrics())
+            }
+            Err(sentence) => error(StatusCode::SERVICE_UNAVAILABLE, sentence),
+        },
         ("/reload", &Method::POST) => match permit(shared, &caller).await {
             Ok(()) => {
                 longer.store(RELOAD_TIMEOUT.as_secs(), Ordering::Relaxed);
@@ -350,13 +349,13 @@ async fn answer<C: Send + 'static>(
             }
         }
         (path, method) if moves::PATHS.contains(&path) => not_allowed(method, path, "POST"),
-        (path @ ("/status" | "/events"), method) => not_allowed(method, path, "GET"),
+        (path @ ("/status" | "/events" | "/metrics"), method) => not_allowed(method, path, "GET"),
         ("/reload", method) => not_allowed(method, "/reload", "POST"),
         (path, _) => error(
             StatusCode::NOT_FOUND,
             &format!(
-                "there is no {path} here; GET /status and /events and POST /reload, /handover, \
-                 /drain and /undrain are what this agent answers"
+                "there is no {path} here; GET /status, /events and /metrics and POST /reload, \
+                 /handover, /drain and /undrain are what this agent answers"
             ),
         ),
     }
@@ -368,27 +367,10 @@ async fn events<C>(shared: &Shared<C>, longer: &AtomicU64, query: Option<&str>) 
         Err(why) => return error(StatusCode::BAD_REQUEST, &why.to_string()),
     };
     longer.store(query.wait.as_secs() + 1, Ordering::Relaxed);
-    let node = {
-        let identity = shared.identity.lock();
-        identity
-            .unwrap_or_else(PoisonError::into_inner)
-            .node
-            .clone()
-    };
-    match events::answer(&shared.events.feed, &node, &query).await {
+    match events::answer(&shared.events.feed, &shared.node(), &query).await {
         Ok(page) => respond(StatusCode::OK, page),
         Err(crowded) => error(StatusCode::SERVICE_UNAVAILABLE, &crowded.to_string()),
     }
-}
-
-fn not_allowed(method: &Method, path: &str, allowed: &'static str) -> Answer {
-    let mut answer = error(
-        StatusCode::METHOD_NOT_ALLOWED,
-        &format!("{method} is not possible on {path}; use {allowed}"),
-    );
-    let allow = HeaderValue::from_static(allowed);
-    answer.headers_mut().insert(ALLOW, allow);
-    answer
 }
 
 /// Looking up groups can wait for a directory service, so it is done on
@@ -432,86 +414,11 @@ async fn reload<C>(shared: &Shared<C>, caller: &Caller) -> Answer {
     }
 }
 
-/// Reads a body to its end within the bound; no request has a use for it.
-async fn discard_body(body: Incoming) -> Result<(), Answer> {
-    let too_large = || {
-        error(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            &format!("the request's body is longer than {BODY_BYTES_MAX} bytes"),
-        )
-    };
-    let bound = u64::try_from(BODY_BYTES_MAX).unwrap_or(u64::MAX);
-    if body.size_hint().lower() > bound {
-        return Err(too_large());
-    }
-    match Limited::new(body, BODY_BYTES_MAX).collect().await {
-        Ok(_) => Ok(()),
-        Err(fault) if fault.is::<LengthLimitError>() => Err(too_large()),
-        Err(fault) => Err(error(
-            StatusCode::BAD_REQUEST,
-            &format!("the request's body cannot be read: {fault}"),
-        )),
-    }
-}
-
+/// Never a shared one: whoever gave an order sees what became of it.
 async fn status<C>(shared: &Shared<C>) -> Answer {
-    let unavailable = |sentence| error(StatusCode::SERVICE_UNAVAILABLE, sentence);
-    let (reply, picture) = oneshot::channel();
-    match shared.requests.try_send(Request::Status(reply)) {
-        Ok(()) => {}
-        Err(mpsc::error::TrySendError::Full(_)) => {
-            return unavailable("the protocol loop has too many requests before it; try again");
-        }
-        Err(mpsc::error::TrySendError::Closed(_)) => return unavailable("the agent is stopping"),
+    match shared.pictures.fresh().await.map(|view| view.json()) {
+        Ok(Ok(json)) => respond(StatusCode::OK, json),
+        Ok(Err(sentence)) => error(StatusCode::INTERNAL_SERVER_ERROR, &sentence),
+        Err(sentence) => error(StatusCode::SERVICE_UNAVAILABLE, sentence),
     }
-    match timeout(LOOP_TIMEOUT, picture).await {
-        Ok(Ok(picture)) => render(shared, &picture),
-        Ok(Err(_)) => unavailable("the agent is stopping"),
-        Err(_) => unavailable(
-            "the agent lives, but its protocol loop did not answer within 900 ms; its log may say why",
-        ),
-    }
-}
-
-fn render<C>(shared: &Shared<C>, picture: &StatusPicture) -> Answer {
-    let wall = Timestamp::now();
-    let clock = {
-        let mut kept = shared.clock.lock().unwrap_or_else(PoisonError::into_inner);
-        let clock = kept.map_or_else(
-            || WallClock::new(picture.now, wall),
-            |clock| clock.observe(picture.now, wall),
-        );
-        *kept = Some(clock);
-        clock
-    };
-    let identity = shared.identity.lock();
-    let identity = identity.unwrap_or_else(PoisonError::into_inner).clone();
-    let context = Context {
-        identity: &identity,
-        now: picture.now,
-        clock,
-    };
-    match Document::new(&picture.status, context).to_json() {
-        Ok(text) => respond(StatusCode::OK, text),
-        Err(fault) => error(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            &format!("the status cannot be written as JSON: {fault}; please report it"),
-        ),
-    }
-}
-
-pub(super) fn error(status: StatusCode, sentence: &str) -> Answer {
-    respond(status, error_json(sentence))
-}
-
-fn error_json(sentence: &str) -> String {
-    format!("{}\n", json!({ "error": sentence }))
-}
-
-pub(super) fn respond(status: StatusCode, body: String) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(body)));
-    *answer.status_mut() = status;
-    let json = HeaderValue::from_static("application/json");
-    answer.headers_mut().insert(CONTENT_TYPE, json);
-    answer
 }

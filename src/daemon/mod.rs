@@ -20,6 +20,7 @@ mod whole_file;
 mod work;
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitCode};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -248,6 +249,7 @@ async fn serve(
             requests: asks,
             peer_groups: peer::groups,
             events: history.events(),
+            metrics: listen(&loaded.host),
         },
     )?;
     let monitor = Monitor::start(interfaces, reports).context("cannot watch the interfaces")?;
@@ -323,10 +325,16 @@ fn judge(path: PathBuf) -> Judge<Configuration> {
         Ok(Prepared {
             node: loaded.settings.node.clone(),
             digest: loaded.digest.clone(),
+            metrics: listen(&loaded.host),
             warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
             config: Configuration { loaded, keys },
         })
     })
+}
+
+/// Where metrics are served, if anywhere.
+fn listen(host: &HostSettings) -> Option<SocketAddr> {
+    host.metrics.map(|metrics| metrics.listen)
 }
 
 /// Unless told otherwise the group `vipward` may read, where there is one.

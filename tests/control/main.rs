@@ -30,10 +30,14 @@ use vipward::control::socket_path;
 
 mod command;
 mod events;
+mod exposition;
 mod moves;
+mod promtool;
 mod reload;
 mod requests;
+mod rules;
 mod socket_file;
+mod web;
 
 /// For the machine, on top of what the server promises.
 const ROOM: Duration = Duration::from_secs(2);
@@ -166,6 +170,7 @@ fn setup(requests: mpsc::Sender<Request<String>>) -> Setup<String> {
         judge: Arc::new(|| Ok(prepared("new"))),
         peer_groups: vipward::net::peer::groups,
         events: Events::unheard(vipward::net::timer::now),
+        metrics: None,
     }
 }
 
@@ -174,6 +179,7 @@ fn prepared(config: &str) -> Prepared<String> {
         config: config.to_owned(),
         node: "lb1".to_owned(),
         digest: format!("digest of {config}"),
+        metrics: None,
         warnings: Vec::new(),
     }
 }

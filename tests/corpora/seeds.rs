@@ -196,6 +196,7 @@ fn requests() -> Vec<Seed> {
             "elsewhere",
             "GET /%73tatus?x=1 HTTP/1.1\r\nhost: v\r\nconnection: close\r\n\r\n",
         ),
+        ("metrics", "GET /metrics HTTP/1.1\r\nhost: v\r\n\r\n"),
         ("head", "HEAD /status HTTP/1.1\r\nhost: v\r\n\r\n"),
         (
             "absolute",

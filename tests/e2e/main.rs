@@ -26,6 +26,7 @@ mod agent_link_attacks;
 mod agent_link_files;
 mod agent_link_moves;
 mod agent_local_checks;
+mod agent_metrics;
 mod agent_moves;
 mod agent_moves_virtual_mac;
 mod agent_owner;
@@ -37,12 +38,16 @@ mod agent_start;
 mod agent_stop;
 mod agent_variants;
 mod agent_virtual_mac;
+#[path = "../control/exposition.rs"]
+mod exposition;
 mod failures;
 mod frr;
 mod keepalived;
 mod lab;
 mod lab_itself;
 mod migration;
+#[path = "../control/promtool.rs"]
+mod promtool;
 mod rollout;
 mod spacing;
 
@@ -110,6 +115,7 @@ fn main() -> ExitCode {
     trials.extend(agent_link_attacks::trials());
     trials.extend(agent_link_files::trials());
     trials.extend(agent_link_moves::trials());
+    trials.extend(agent_metrics::trials());
     trials.extend(agent_moves::trials());
     trials.extend(agent_moves_virtual_mac::trials());
     trials.extend(agent_owner::trials());

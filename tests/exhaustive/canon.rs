@@ -9,8 +9,9 @@ use vipward::agent::Agent;
 use vipward::agent::time::Instant;
 
 /// Fields that no action but a report or a question for a rival depends on.
-const HISTORY: [&str; 11] = [
+const HISTORY: [&str; 12] = [
     "counters",
+    "tally",
     "custody_changes",
     "custody_mark",
     "drift_lines",

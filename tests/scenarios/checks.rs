@@ -390,3 +390,16 @@ fn an_early_warning_is_shown_and_takes_nothing() {
     answers(&mut lab, a, &[("disk", true)]);
     assert_eq!(codes(&lab, a), []);
 }
+
+#[test]
+fn runs_are_counted_with_how_long_they_took() {
+    let mut lab = Lab::new();
+    let a = host_with(&mut lab, listening(100, &["x"]), &[asked("x")]);
+    lab.start(a);
+    for well in [true, false, false, true] {
+        answers(&mut lab, a, &[("x", well)]);
+    }
+    let tally = shown(&lab, a, "x").tally;
+    assert_eq!((tally.durations.count(), tally.failures), (4, 2));
+    assert_eq!(tally.durations.sum(), ms(16));
+}

@@ -36,5 +36,6 @@ mod routes;
 mod segment;
 mod sending;
 mod stalls;
+mod tallies;
 mod timers;
 mod virtual_mac;

@@ -8,6 +8,7 @@ use crate::agent::jobs::{JobId, JobResult, Verdict};
 use crate::agent::report::Fact;
 use crate::agent::settings::{CheckSettings, CheckSource};
 use crate::agent::status::{CheckState, CheckStatus};
+use crate::agent::tally::Runs;
 use crate::agent::time::Instant;
 use crate::agent::values::InterfaceName;
 use crate::agent::world::{self, Turn, World};
@@ -29,6 +30,7 @@ pub(super) struct Check {
     /// Since when it could not be run; its last result holds for a while.
     not_run_since: Option<Instant>,
     duration: Duration,
+    tally: Runs,
     pub output: String,
     /// Of a file.
     number: Option<i16>,
@@ -77,6 +79,7 @@ impl Check {
             phase,
             not_run_since: None,
             duration: Duration::ZERO,
+            tally: Runs::default(),
             output: String::new(),
             number,
         }
@@ -106,6 +109,7 @@ impl Check {
             state: self.state,
             since: self.since,
             duration: self.duration,
+            tally: self.tally.clone(),
             against: self.against,
             output: self.output.clone(),
             on_fail: self.settings.on_fail,
@@ -184,6 +188,7 @@ impl Check {
         };
         self.not_run_since = None;
         self.duration = result.duration;
+        self.tally.note(result.duration, !passed);
         self.output = output;
         self.phase = Phase::Waiting {
             next_at: next.max(turn.now),

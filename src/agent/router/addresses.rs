@@ -183,6 +183,7 @@ impl VirtualRouter {
             };
             let holding = self.holdings.get(index);
             if let Some(holding) = holding.filter(|holding| holding.is_ours()) {
+                self.counters.announcements += 1;
                 turn.act(Action::Announce {
                     instance: self.id,
                     interface: holding.place(),

@@ -298,7 +298,7 @@ impl VirtualRouter {
         self.begin_chapter(from);
         self.since = turn.now;
         self.reason = reason;
-        self.counters.transitions += 1;
+        self.counters.count_transition(reason);
         let obstacles = match to {
             StateName::Fault => self.obstacles.blocking_texts(),
             StateName::Initialize | StateName::Backup | StateName::Active | StateName::Drained => {

@@ -85,6 +85,7 @@ impl VirtualRouter {
         }
         let mut own = self.holdings.iter();
         let own = own.find(|holding| holding.settings().network.addr() == claim.address);
+        self.counters.announcements += 1;
         turn.act(Action::Announce {
             instance: self.id,
             interface: own.map_or(interface, Holding::place),
@@ -112,6 +113,7 @@ impl VirtualRouter {
             Some(known) => *known = conflict,
             None => self.conflicts.push(conflict),
         }
+        self.counters.conflicts += 1;
         true
     }
 

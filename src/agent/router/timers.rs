@@ -178,6 +178,7 @@ impl VirtualRouter {
         let doubted = active.doubts_until.take_if(|until| *until <= turn.now);
         let mut rival_gone = false;
         if active.advert_at <= turn.now {
+            self.counters.lateness.note(late);
             rival_gone = self.look_for_rival(turn, &mut active.rival);
             self.advertise(turn, self.priority.get());
             // On schedule, so that lateness does not add up; but what was

@@ -160,6 +160,7 @@ pub fn sections() -> Vec<Section> {
         ),
         Section::new("cluster", &keys::CLUSTER, rows_of_host::cluster()),
         Section::new("control", &keys::CONTROL, rows_of_host::control()),
+        Section::new("metrics", &keys::METRICS, rows_of_host::metrics()),
         Section::new("log", &keys::LOG, rows_of_host::log()),
     ]
 }

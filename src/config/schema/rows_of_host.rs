@@ -46,6 +46,12 @@ pub(super) fn top() -> Vec<Row> {
             "who may use the control socket; see [below](#control-and-log)",
         ),
         row(
+            "metrics",
+            shape("metrics"),
+            "nothing listens",
+            "where metrics and a page are shown over HTTP; see [below](#metrics-and-the-page)",
+        ),
+        row(
             "log",
             shape("log"),
             "`{ level: info, format: text }`",
@@ -105,6 +111,15 @@ pub(super) fn control() -> Vec<Row> {
             "the group that may ask and change",
         ),
     ]
+}
+
+pub(super) fn metrics() -> Vec<Row> {
+    vec![row(
+        "listen",
+        word(),
+        "`\"127.0.0.1:9852\"`",
+        "the address and port; who reaches it may read, and nobody is asked who they are",
+    )]
 }
 
 pub(super) fn log() -> Vec<Row> {
