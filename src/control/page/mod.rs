@@ -125,7 +125,7 @@ fn troubles(document: &Document, now: Timestamp) -> Troubles {
     let strays = [("packets of no instance".to_owned(), strays)];
     let all = stranded.chain(nodes).chain(instances).chain(groups);
     for (about, rows) in all.chain(checks).chain(strays) {
-        let counted = |row: &Row| matches!(row.kind, "error" | "stalls" | "rejected");
+        let counted = |row: &Row| matches!(row.kind, "error" | "stalls" | "rejected" | "refused");
         let (noted, urgent): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(counted);
         for (list, rows) in [(&mut troubles.urgent, urgent), (&mut troubles.noted, noted)] {
             if !rows.is_empty() {

@@ -91,15 +91,21 @@ fn active_on(document: &Document, name: &str, views: &[View<'_>]) -> Markup {
         .filter(|view| view.is_active())
         .map(|view| view.node)
         .collect();
+    // Each of several holds the addresses: that is worse than nobody.
+    let (class, sign) = match active.len() {
+        0 | 1 => ("good", "\u{25cf} "),
+        _ => ("bad", "\u{25b2} "),
+    };
     html! {
         @match (active.is_empty(), picture::heard(document, name)) {
             (false, _) => {
                 ul.plain {
                     @for node in &active {
-                        li { span.state.good {
-                            span aria-hidden="true" { "\u{25cf} " } (shown(node))
+                        li { span.state.(class) {
+                            span aria-hidden="true" { (sign) } (shown(node))
                         } }
                     }
+                    @if active.len() > 1 { li { "more than one" } }
                 }
             }
             (true, Some(router)) => { (shown(&router)) ", by its advertisements" }
