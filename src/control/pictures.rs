@@ -10,6 +10,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::document::{Context, Document, Identity, WallClock};
+use super::events::feed::Feed;
+use super::events::query::Query;
+use super::events::record::Record;
 use super::metrics;
 use super::page;
 use super::reload::Reloadings;
@@ -33,17 +36,25 @@ pub(super) struct View {
     pub picture: StatusPicture,
     pub about: About,
     pub clock: WallClock,
+    /// The latest, in their order.
+    pub events: Vec<Record>,
     json: OnceLock<Result<Bytes, String>>,
     metrics: OnceLock<Bytes>,
     page: OnceLock<Bytes>,
 }
 
 impl View {
-    pub fn new(picture: StatusPicture, about: About, clock: WallClock) -> Self {
+    pub fn new(
+        picture: StatusPicture,
+        about: About,
+        clock: WallClock,
+        events: Vec<Record>,
+    ) -> Self {
         Self {
             picture,
             about,
             clock,
+            events,
             json: OnceLock::new(),
             metrics: OnceLock::new(),
             page: OnceLock::new(),
@@ -79,7 +90,10 @@ impl View {
     }
 
     pub fn page(&self) -> Bytes {
-        let made = || page::html(&self.document(), self.clock.at(self.picture.now).0).into();
+        let made = || {
+            let now = self.clock.at(self.picture.now).0;
+            page::html(&self.document(), &self.events, now).into()
+        };
         self.page.get_or_init(made).clone()
     }
 }
@@ -94,6 +108,7 @@ struct Answered {
 pub(super) struct Pictures<C> {
     requests: mpsc::Sender<Request<C>>,
     about: Arc<Mutex<About>>,
+    feed: Arc<Feed>,
     clock: Mutex<Option<WallClock>>,
     /// Locked while the loop is asked: whoever comes meanwhile waits for the
     /// same answer.
@@ -101,10 +116,15 @@ pub(super) struct Pictures<C> {
 }
 
 impl<C> Pictures<C> {
-    pub fn new(requests: mpsc::Sender<Request<C>>, about: Arc<Mutex<About>>) -> Self {
+    pub fn new(
+        requests: mpsc::Sender<Request<C>>,
+        about: Arc<Mutex<About>>,
+        feed: Arc<Feed>,
+    ) -> Self {
         Self {
             requests,
             about,
+            feed,
             clock: Mutex::new(None),
             last: tokio::sync::Mutex::new(None),
         }
@@ -146,6 +166,16 @@ impl<C> Pictures<C> {
         outcome
     }
 
+    fn latest(&self) -> Vec<Record> {
+        let page = self.feed.page(&Query {
+            last: Some(page::EVENTS_SHOWN),
+            ..Query::default()
+        });
+        let lines = page.kept.iter();
+        let records = lines.map(|kept| serde_json::from_str(&kept.line));
+        records.filter_map(Result::ok).collect()
+    }
+
     fn view(&self, picture: StatusPicture) -> View {
         let wall = Timestamp::now();
         let mut kept = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -155,6 +185,6 @@ impl<C> Pictures<C> {
         );
         *kept = Some(clock);
         let about = self.about.lock().unwrap_or_else(PoisonError::into_inner);
-        View::new(picture, about.clone(), clock)
+        View::new(picture, about.clone(), clock, self.latest())
     }
 }

@@ -209,7 +209,11 @@ fn open<C: Send + 'static>(
         listen,
     );
     let shared = Arc::new(Shared {
-        pictures: Pictures::new(setup.requests.clone(), Arc::clone(&about)),
+        pictures: Pictures::new(
+            setup.requests.clone(),
+            Arc::clone(&about),
+            Arc::clone(&setup.events.feed),
+        ),
         about,
         requests: setup.requests,
         reloads,

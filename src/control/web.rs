@@ -2,7 +2,7 @@
 //! socket and with permits of its own, so that neither can take the other's.
 //!
 //! `GET /` answers the page, `/metrics` the metrics, `/api/status` the status
-//! document, `/healthz` whether the protocol loop answers. All of it is made
+//! document, `/api/events` the latest events, `/healthz` whether the protocol loop answers. All of it is made
 //! of shared pictures ([`super::pictures`]).
 
 use std::convert::Infallible;
@@ -24,6 +24,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use super::events;
+use super::events::query::Query;
 use super::http::{self, Answer, error, not_allowed, respond, respond_with};
 use super::metrics;
 use super::page;
@@ -175,6 +177,8 @@ async fn converse<C: Send + 'static>(stream: TcpStream, own: IpAddr, shared: &Ar
     http::converse(stream, service, CONNECTION_TIMEOUT, &AtomicU64::new(0)).await;
 }
 
+const PATHS: [&str; 5] = ["/", "/metrics", "/api/status", "/api/events", "/healthz"];
+
 async fn answer<C>(shared: &Shared<C>, own: IpAddr, request: Request<Incoming>) -> Answer {
     let (head, body) = request.into_parts();
     if let Err(refusal) = http::discard_body(body).await {
@@ -188,15 +192,15 @@ async fn answer<C>(shared: &Shared<C>, own: IpAddr, request: Request<Incoming>) 
         );
     }
     let path = head.uri.path();
-    let known = ["/", "/metrics", "/api/status", "/healthz"];
-    if !known.contains(&path) {
-        return error(
-            StatusCode::NOT_FOUND,
-            &format!("there is no {path} here; / /metrics, /api/status and /healthz are there"),
-        );
+    if !PATHS.contains(&path) {
+        let sentence = format!("there is no {path} here; there are {}", PATHS.join(" "));
+        return error(StatusCode::NOT_FOUND, &sentence);
     }
     if !matches!(head.method, Method::GET | Method::HEAD) {
         return not_allowed(&head.method, path, "GET, HEAD");
+    }
+    if path == "/api/events" {
+        return happened(shared, head.uri.query()).await;
     }
     let view = match shared.pictures.shared().await {
         Ok(view) => view,
@@ -211,6 +215,22 @@ async fn answer<C>(shared: &Shared<C>, own: IpAddr, request: Request<Incoming>) 
             Err(sentence) => error(StatusCode::INTERNAL_SERVER_ERROR, &sentence),
         },
         _ => text("text/html; charset=utf-8", view.page()),
+    }
+}
+
+/// As on the control socket. Nobody waits here for what comes: the few places
+/// for that are for those who are known.
+async fn happened<C>(shared: &Shared<C>, query: Option<&str>) -> Answer {
+    let query = match Query::parse(query) {
+        Ok(query) => Query {
+            wait: Duration::ZERO,
+            ..query
+        },
+        Err(why) => return error(StatusCode::BAD_REQUEST, &why.to_string()),
+    };
+    match events::answer(&shared.events.feed, &shared.node(), &query).await {
+        Ok(page) => respond(StatusCode::OK, page),
+        Err(crowded) => error(StatusCode::SERVICE_UNAVAILABLE, &crowded.to_string()),
     }
 }
 

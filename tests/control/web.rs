@@ -104,6 +104,11 @@ fn four_paths_are_answered() {
     let document: serde_json::Value = serde_json::from_str(body(&status)).unwrap();
     assert_eq!(document["instances"][0]["state"], "active");
     assert_eq!(body(&get(at, "/healthz")), "ok\n");
+    let events = get(at, "/api/events?last=5&wait_ms=30000");
+    let events: serde_json::Value = serde_json::from_str(body(&events)).unwrap();
+    assert_eq!(events["node"], "lb1");
+    let unclear = get(at, "/api/events?colour=red");
+    assert_eq!(status_line(&unclear), "HTTP/1.1 400 Bad Request");
 
     for answer in [&metrics, &page, &status] {
         for header in [

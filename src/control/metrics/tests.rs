@@ -23,7 +23,7 @@ fn view() -> View {
         },
     };
     let clock = WallClock::new(now, sample::wall());
-    View::new(StatusPicture { status, now }, about, clock)
+    View::new(StatusPicture { status, now }, about, clock, Vec::new())
 }
 
 #[test]

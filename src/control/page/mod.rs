@@ -6,6 +6,7 @@
 //! that hide or turn what stands around them.
 
 mod tables;
+mod timeline;
 
 use std::sync::LazyLock;
 
@@ -18,6 +19,7 @@ use sha2::{Digest, Sha256};
 
 use super::client::printable_char;
 use super::document::Document;
+use super::events::record::Record;
 use super::findings::{self, Row};
 use super::{groups, node_findings, words};
 
@@ -40,8 +42,11 @@ pub(super) fn content_security_policy() -> HeaderValue {
     POLICY.clone()
 }
 
+/// Of the time line.
+pub(super) const EVENTS_SHOWN: usize = 60;
+
 /// `now` is the moment of the picture.
-pub(super) fn html(document: &Document, now: Timestamp) -> String {
+pub(super) fn html(document: &Document, events: &[Record], now: Timestamp) -> String {
     let trouble = troubles(document, now);
     let node = shown(&document.node);
     let page = html! {
@@ -69,6 +74,7 @@ pub(super) fn html(document: &Document, now: Timestamp) -> String {
                     (tables::nodes(document, now))
                     (tables::groups(document, now))
                     (tables::checks(document, now))
+                    (timeline::section(events))
                     (noted(&trouble.noted))
                 }
                 footer {
@@ -79,6 +85,7 @@ pub(super) fn html(document: &Document, now: Timestamp) -> String {
                     nav aria-label="The same for programs" {
                         a href="metrics" { "Metrics" } " "
                         a href="api/status" { "Status as JSON" } " "
+                        a href="api/events" { "Events as JSON" } " "
                         a href="healthz" { "Is the agent well?" }
                     }
                 }

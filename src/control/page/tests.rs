@@ -1,8 +1,64 @@
+use serde_json::json;
+
 use super::*;
 use crate::control::sample;
 
 fn page(document: &Document) -> String {
-    html(document, sample::wall())
+    html(document, &happened(""), sample::wall())
+}
+
+/// Another host falls silent, and this one takes over; `more` follows each
+/// text.
+fn happened(more: &str) -> Vec<Record> {
+    let record = |id: u64, level: &str, event: &str, text: &str| {
+        let value = json!({
+            "id": id, "run": 1, "node": "lb1", "instance": "web", "level": level, "event": event,
+            "time": format!("2026-11-2{}T23:59:59.{}00Z", 1 + id / 3, id),
+            "monotonic_us": id * 100_000, "text": format!("{text}{more}"),
+        });
+        serde_json::from_value(value).expect("a record")
+    };
+    vec![
+        record(
+            1,
+            "info",
+            "transition",
+            "Initialize -> Backup: the agent started",
+        ),
+        record(2, "warning", "silence", "nothing was heard of 192.0.2.2"),
+        record(
+            3,
+            "info",
+            "transition",
+            "Backup -> Active: the Active fell silent",
+        ),
+        record(
+            4,
+            "error",
+            "address-failed",
+            "the kernel refused 192.0.2.10/24",
+        ),
+        record(5, "detail", "announced", "1 address was announced"),
+    ]
+}
+
+#[test]
+fn the_time_line_begins_with_the_latest() {
+    let text = page(&sample::cluster());
+    let (_, line) = text.split_once("id=\"events\"").unwrap();
+    let place = |what: &str| line.find(what).unwrap_or_else(|| panic!("no {what}"));
+    assert!(place("was announced") < place("refused"));
+    assert!(place("Backup -&gt; Active") < place("nothing was heard"));
+    // Each day once, before what happened on it; spans to what came before.
+    assert!(place("2026-11-22") < place("was announced"));
+    assert!(place("2026-11-21") > place("Backup -&gt; Active"));
+    assert_eq!(line.matches("<h3>").count(), 2);
+    assert!(line.contains("+100 ms"));
+    // A level is a word too.
+    assert!(line.contains("<span class=\"level\">warning</span>"));
+    assert!(line.contains("<span class=\"level\">error</span>"));
+    let empty = html(&sample::cluster(), &[], sample::wall());
+    assert!(empty.contains("<section id=\"events\" data-part hidden"));
 }
 
 #[test]
@@ -72,7 +128,7 @@ fn names_and_outputs_are_text() {
             one.name += hostile;
         }
     }
-    let text = page(&document);
+    let text = html(&document, &happened(hostile), sample::wall());
     assert_eq!(text.matches("<script").count(), 1);
     assert_eq!(text.matches("<style").count(), 1);
     assert_eq!(text.matches("</title>").count(), 1);
@@ -115,6 +171,8 @@ fn every_part_has_a_name_and_every_column_a_label() {
         "nodes",
         "groups",
         "checks",
+        "events",
+        "events",
         "noted",
     ] {
         assert!(
@@ -155,7 +213,7 @@ fn a_node_alone_and_well_says_so() {
     document.counters.errors.clear();
     document.link = Default::default();
     document.instances.clear();
-    let text = page(&document);
+    let text = html(&document, &[], sample::wall());
     assert!(text.contains("All well"));
     for id in [
         "attention",
@@ -164,6 +222,7 @@ fn a_node_alone_and_well_says_so() {
         "nodes",
         "groups",
         "checks",
+        "events",
         "noted",
     ] {
         assert!(
