@@ -9,6 +9,7 @@ mod authentication;
 mod groups;
 mod link;
 mod list;
+mod metrics;
 mod moves;
 mod routes;
 
@@ -36,6 +37,7 @@ const SEEDS: &str = "1000";
 fn mutations() -> impl Iterator<Item = &'static Mutation> {
     let all = list::MUTATIONS.iter().chain(authentication::MUTATIONS);
     let all = all.chain(groups::MUTATIONS).chain(link::MUTATIONS);
+    let all = all.chain(metrics::MUTATIONS);
     all.chain(moves::MUTATIONS).chain(routes::MUTATIONS)
 }
 

@@ -18,7 +18,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, Render, html};
 use sha2::{Digest, Sha256};
 
 use super::client::printable_char;
-use super::document::Document;
+use super::document::{Document, Time};
 use super::events::record::Record;
 use super::findings::{self, Row};
 use super::{groups, node_findings, words};
@@ -164,7 +164,7 @@ fn summary(troubles: &Troubles) -> Markup {
 fn moment(document: &Document, now: Timestamp) -> Markup {
     let text = now.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
     html! {
-        "As of " time datetime=(now) { (text) } ", version " (shown(&document.version)) ", up "
+        "As of " time datetime=(Time(now)) { (text) } ", version " (shown(&document.version)) ", up "
         (words::span(document.started_at.age(now)))
     }
 }
