@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -13,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::whole_file;
 use crate::agent::event::Event;
-use crate::agent::moves::{DrainEnd, Kept};
+use crate::agent::moves::{DrainEnd, Kept, Yielded};
 use crate::agent::time::WallTime;
 use crate::agent::values::{InstanceName, NodeName};
 
@@ -42,6 +43,9 @@ struct DrainedEntry {
 struct YieldedEntry {
     instance: String,
     node: String,
+    /// Not known, or not written by an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source: Option<IpAddr>,
 }
 
 /// The file, and who writes it.
@@ -108,9 +112,10 @@ fn write(directory: &Path, kept: &Kept, now: WallTime) -> io::Result<()> {
             DrainEnd::At(end) => Some(end.0),
         },
     });
-    let yielded = kept.yielded.iter().map(|(instance, node)| YieldedEntry {
+    let yielded = kept.yielded.iter().map(|(instance, yielded)| YieldedEntry {
         instance: instance.to_string(),
-        node: node.to_string(),
+        node: yielded.node.to_string(),
+        source: yielded.source,
     });
     let file = MovesFile {
         format: FORMAT,
@@ -144,10 +149,11 @@ pub fn read(directory: &Path) -> Result<Kept, String> {
         (name, end.unwrap_or(DrainEnd::Never))
     });
     let yielded = file.yielded.into_iter().map(|entry| {
-        (
-            InstanceName::new(&entry.instance),
-            NodeName::new(&entry.node),
-        )
+        let yielded = Yielded {
+            node: NodeName::new(&entry.node),
+            source: entry.source,
+        };
+        (InstanceName::new(&entry.instance), yielded)
     });
     Ok(Kept {
         drained: drained.collect(),
@@ -173,7 +179,12 @@ mod tests {
                 (InstanceName::new("db"), DrainEnd::Never),
                 (web.clone(), DrainEnd::After(Duration::from_hours(2))),
             ],
-            yielded: vec![(web.clone(), NodeName::new("lb2"))],
+            yielded: [None, Some("192.0.2.7".parse().unwrap())]
+                .map(|source| {
+                    let node = NodeName::new("lb2");
+                    (web.clone(), Yielded { node, source })
+                })
+                .into(),
         };
         assert!(mover.keep(7, kept.clone()).is_none());
         let Some(Event::Kept {

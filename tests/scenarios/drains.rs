@@ -440,3 +440,30 @@ fn overtaken_while_its_hook_runs() {
     answered(&lab, a, ticket).expect("done");
     assert_eq!(lab.state(a), DRAINED);
 }
+
+/// One of two is drained when a reload makes them a group: what that does to
+/// the other one outlives the agent, as an order does.
+#[rstest]
+#[case::a_backup(100)]
+#[case::the_active(200)]
+fn what_a_group_spreads_is_written_down(#[case] priority: u8) {
+    let mut lab = Lab::new();
+    let a = lab.host(vec![groups::inside(priority), groups::outside(priority)]);
+    lab.host(vec![groups::inside(150), groups::outside(150)]);
+    lab.start_all();
+    lab.run(secs(20));
+    lab.order_at(a, drain("inside"));
+    lab.run(secs(5));
+    let mut settings = lab.at(a).settings.clone();
+    settings.groups = vec![crate::kit::groups::group("gateway", &["inside", "outside"])];
+    lab.at_mut(a).settings = settings.clone();
+    lab.feed(a, Input::Reload(Box::new(settings)));
+    let kept = &lab.at(a).moves.kept.drained;
+    let names: Vec<&str> = kept.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["inside", "outside"], "at once");
+    lab.run(ms(1));
+    lab.kill(a);
+    lab.start(a);
+    lab.run(secs(20));
+    assert_eq!(groups::states(&lab, a), [DRAINED, DRAINED]);
+}

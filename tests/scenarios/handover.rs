@@ -113,6 +113,42 @@ fn the_one_that_handed_over_does_not_preempt() {
     assert!(lab.at(a).moves.kept.yielded.is_empty());
 }
 
+/// Its agent died, and the next one is told nothing by the peer link: whose
+/// advertisement it hears it knows by where the successor advertised from.
+#[rstest]
+#[case::the_successor_s(false)]
+#[case::another_s(true)]
+fn the_successor_is_known_without_the_link(#[case] is_lost: bool) {
+    let mut lab = Lab::new();
+    for value in [200, 100, 150] {
+        let mut instance = web(value);
+        if value == 150 {
+            instance.preempt = Preempt::Never;
+        }
+        lab.host(vec![instance]);
+    }
+    let [a, b, c] = [0, 1, 2].map(HostId);
+    lab.connect(1);
+    lab.start_all();
+    lab.run(secs(20));
+    lab.order_at(a, handover("web", Some("B")));
+    lab.run(secs(5));
+    assert_eq!(lab.state(b), ACTIVE);
+    lab.kill(a);
+    lab.cut_link();
+    if is_lost {
+        lab.power_off(b);
+    }
+    lab.run(secs(10));
+    lab.start(a);
+    lab.run(secs(20));
+    let states = [a, b, c].map(|host| lab.at(host).powered.then(|| lab.state(host)));
+    match is_lost {
+        true => assert_eq!(states, [Some(ACTIVE), None, Some(BACKUP)]),
+        false => assert_eq!(states, [Some(BACKUP), Some(ACTIVE), Some(BACKUP)]),
+    }
+}
+
 #[test]
 fn an_undrain_lets_it_preempt_again() {
     let (mut lab, a, b) = pair();

@@ -248,11 +248,14 @@ impl Agent {
             .map(|(id, end)| (self.groups.unit(id), end))
             .collect();
         for (unit, end) in drained {
-            self.with_unit(now, actions, unit, |turn, members| {
-                if members.iter().any(|member| member.drained().is_none()) {
+            let news = self.with_unit(now, actions, unit, |turn, members| {
+                let news = members.iter().any(|member| member.drained().is_none());
+                if news {
                     drain_without(turn, members, end, false);
                 }
+                news
             });
+            self.moves.keep |= news == Some(true);
         }
     }
 }

@@ -41,12 +41,13 @@ impl Agent {
         for (id, router) in staying.filter(|(id, _)| !self.retired.contains(id)) {
             let name = router.settings().name.clone();
             let ordered = ending.get(&self.groups.unit(*id));
-            if let Some(end) = ordered.copied().unwrap_or_else(|| router.drained()) {
+            let known = || router.drained().or(router.leaves_for());
+            if let Some(end) = ordered.copied().unwrap_or_else(known) {
                 kept.drained.push((name.clone(), end));
             }
             let undrained = ordered == Some(&None);
-            if let Some(node) = router.yielded().filter(|_| !undrained) {
-                kept.yielded.push((name, node.clone()));
+            if let Some(yielded) = router.yielded().filter(|_| !undrained) {
+                kept.yielded.push((name, yielded.clone()));
             }
         }
         kept.drained.sort_by(|a, b| a.0.cmp(&b.0));
@@ -99,10 +100,10 @@ impl Agent {
                 router.restore_drain(now, *end);
             }
         }
-        for (name, node) in &kept.yielded {
+        for (name, yielded) in &kept.yielded {
             let id = self.by_name.get(name);
             if let Some(router) = id.and_then(|id| self.routers.get_mut(id)) {
-                router.set_yielded(Some(node.clone()));
+                router.set_yielded(Some(yielded.clone()));
                 let _ = router.yielded_moved();
             }
         }

@@ -21,7 +21,7 @@ use super::time::Instant;
 use super::values::{InstanceId, NodeName};
 pub use fact::MoveFact;
 use incumbent::Outgoing;
-pub use order::{Answer, DrainEnd, Kept, Order};
+pub use order::{Answer, DrainEnd, Kept, Order, Yielded};
 use remote::Remote;
 pub use step::{Step, WHY_BYTES_MAX};
 use successor::Incoming;

@@ -1,5 +1,6 @@
 //! Orders of operators, as values.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::agent::time::WallTime;
@@ -36,13 +37,22 @@ pub enum DrainEnd {
     At(WallTime),
 }
 
+/// To whom an instance was handed over, and whom it does not preempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Yielded {
+    pub node: NodeName,
+    /// Where that advertised from last: so it is known again before, or
+    /// without, a word over the peer link.
+    pub source: Option<IpAddr>,
+}
+
 /// What outlives the agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
     /// Sorted by name.
     pub drained: Vec<(InstanceName, DrainEnd)>,
-    /// With the node that each was handed over to; sorted by name.
-    pub yielded: Vec<(InstanceName, NodeName)>,
+    /// Sorted by name.
+    pub yielded: Vec<(InstanceName, Yielded)>,
 }
 
 impl Order {

@@ -69,7 +69,7 @@ impl VirtualRouter {
             backup.down_at = moved.down_at;
         }
         let by = self.node_at(turn, advert.source);
-        self.successor_is_lost(by, advert.priority == 0);
+        self.successor_is_lost(by, Some(advert.source), advert.priority == 0);
         if advert.priority == 0 {
             let best = self.is_best_without(turn, advert.source);
             let wait = if best {

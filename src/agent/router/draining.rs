@@ -18,6 +18,11 @@ impl VirtualRouter {
         self.moving.leaving.is_some()
     }
 
+    /// The end of the drain for which it resigns.
+    pub fn leaves_for(&self) -> Option<DrainEnd> {
+        self.moving.leaving
+    }
+
     /// As an earlier agent kept it.
     pub fn restore_drain(&mut self, now: Instant, end: DrainEnd) {
         self.moving.drained = Some(Drained { since: now, end });
@@ -150,7 +155,7 @@ impl VirtualRouter {
         end.is_some()
     }
 
-    /// Nobody who is known can be Active, and since when.
+    /// Whether nobody who is known can be Active.
     pub(super) fn look_for_able(&mut self, turn: &mut Turn<'_>) {
         let out = |state| matches!(state, StateName::Fault | StateName::Drained);
         let name = &self.settings.name;
@@ -163,17 +168,13 @@ impl VirtualRouter {
                 let news = peer.instance_now(turn.now, name);
                 news.map_or(!peer.is_reachable(), |news| out(news.state))
             });
-        match (stranded, self.moving.stranded) {
-            (true, None) => {
-                self.moving.stranded = Some(turn.now);
-                turn.report(Some(name), Fact::NobodyAble);
-            }
-            (false, Some(_)) => self.moving.stranded = None,
-            (true, Some(_)) | (false, None) => {}
+        if stranded && !self.moving.stranded {
+            turn.report(Some(name), Fact::NobodyAble);
         }
+        self.moving.stranded = stranded;
     }
 
     pub(super) fn stranded(&self) -> bool {
-        self.moving.stranded.is_some()
+        self.moving.stranded
     }
 }

@@ -4,14 +4,14 @@
 
 use super::*;
 use crate::agent::jobs::HookKind;
-use crate::agent::moves::{DrainEnd, Wishes};
+use crate::agent::moves::{DrainEnd, Wishes, Yielded};
 
 /// Of one instance.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Moving {
     pub part: Part,
-    /// The node that it was handed over to: that one is not preempted.
-    yielded: Option<NodeName>,
+    /// Whom it was handed over to: that one is not preempted.
+    yielded: Option<Yielded>,
     yielded_moved: bool,
     pub drained: Option<Drained>,
     /// Resigning, to be drained when that is over.
@@ -27,8 +27,8 @@ pub(super) struct Moving {
     /// When a hand-over was last wished for that, and that it is wished now.
     warned_at: Option<Instant>,
     warned: bool,
-    /// Nobody who is known could be Active, since then.
-    pub stranded: Option<Instant>,
+    /// Nobody who is known could be Active.
+    pub stranded: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -242,7 +242,7 @@ impl VirtualRouter {
             checksum: None,
             node: Some(node.clone()),
         });
-        self.set_yielded(marked.then_some(node));
+        self.set_yielded(marked.then_some(Yielded { node, source }));
         self.linger();
         self.become_backup(turn, Reason::HandedOver, interval, None);
         if let State::Backup(backup) = &mut self.state {
@@ -280,14 +280,14 @@ impl VirtualRouter {
         self.refresh(turn);
     }
 
-    pub fn yielded(&self) -> Option<&NodeName> {
+    pub fn yielded(&self) -> Option<&Yielded> {
         self.moving.yielded.as_ref()
     }
 
     /// Since an earlier hand-over, or no more.
-    pub fn set_yielded(&mut self, node: Option<NodeName>) {
-        if self.moving.yielded != node {
-            self.moving.yielded = node;
+    pub fn set_yielded(&mut self, yielded: Option<Yielded>) {
+        if self.moving.yielded != yielded {
+            self.moving.yielded = yielded;
             self.moving.yielded_moved = true;
         }
     }
@@ -297,14 +297,29 @@ impl VirtualRouter {
         std::mem::take(&mut self.moving.yielded_moved)
     }
 
-    /// Another than the successor is Active, or the successor has resigned.
-    pub(super) fn successor_is_lost(&mut self, by: Option<&NodeName>, resigned: bool) {
+    /// Another than the successor is Active, or the successor has resigned:
+    /// so says an advertisement from `source`, or the peer link. Whose source
+    /// that is no node may have told yet, or ever.
+    pub(super) fn successor_is_lost(
+        &mut self,
+        by: Option<&NodeName>,
+        source: Option<IpAddr>,
+        resigned: bool,
+    ) {
         let Some(successor) = &self.moving.yielded else {
             return;
         };
-        let it = by.is_some_and(|node| node == successor);
-        if it == resigned && by.is_some() {
+        let it = match by {
+            Some(node) => *node == successor.node,
+            None if successor.source.is_none() => return,
+            None => successor.source == source,
+        };
+        if it == resigned {
             self.set_yielded(None);
+        } else if it && source.is_some() && successor.source != source {
+            // It moved.
+            let node = successor.node.clone();
+            self.set_yielded(Some(Yielded { node, source }));
         }
     }
 
@@ -417,7 +432,7 @@ impl VirtualRouter {
             self.obstacles
                 .show(since, "moving", source, text.to_owned());
         }
-        if let Some(node) = &self.moving.yielded {
+        if let Some(Yielded { node, .. }) = &self.moving.yielded {
             let text = "was handed over to it, and takes over when it is lost, or after \
                         `vipward undrain` or a hand-over"
                 .to_owned();

@@ -60,7 +60,7 @@ impl VirtualRouter {
         if left.is_none() || heard != left || self.active_on_link(turn).is_some() {
             return;
         }
-        self.successor_is_lost(Some(node), true);
+        self.successor_is_lost(Some(node), left, true);
         let wait = if self.is_best_but(turn, node) {
             Duration::ZERO
         } else {

@@ -32,7 +32,7 @@ impl VirtualRouter {
             advert_interval: self.own_interval(),
             active_down_interval: self.own_down_interval(),
             drained: self.drained(),
-            yielded_to: self.yielded().cloned(),
+            yielded_to: self.yielded().map(|yielded| yielded.node.clone()),
             stranded: self.stranded(),
             drift: self.divergence.iter().chain(&self.drift).cloned().collect(),
             conflicts: self.conflicts.clone(),
