@@ -460,7 +460,9 @@ fn claim(turn: &mut Turn<'_>, members: &mut [&mut VirtualRouter]) {
             member.ask_for(turn, &node, position == 0);
         }
     } else if incumbent && !members.iter().all(|m| m.is_promoted()) {
-        members.iter_mut().for_each(|member| member.prepare(turn));
+        for (member, wish) in members.iter_mut().zip(wishes) {
+            member.prepare(turn, wish);
+        }
     } else {
         // Those that could not send last time go first: only when they can,
         // the others follow.

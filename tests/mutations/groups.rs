@@ -54,6 +54,12 @@ pub const MUTATIONS: &[Mutation] = &[
         "        ready.for_each(|member| member.begin(turn, heard && member.has_heard()));",
     ),
     fault(
+        "one that could not send waits for its own timer after a mate's hook",
+        MEMBER,
+        "        self.wish = wish.filter(|_| self.is_mute());",
+        "        self.wish = wish.filter(|_| false);",
+    ),
+    fault(
         "a group claims although no timer has ended",
         GROUPS,
         "    let prepares = members.iter().any(|m| m.is_preparing());",

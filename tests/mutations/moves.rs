@@ -7,6 +7,7 @@ const SUCCESSOR: &str = "src/agent/moves/successor.rs";
 const TASK: &str = "src/agent/moves/task.rs";
 const DRAIN: &str = "src/agent/moves/drain.rs";
 const KEEPING: &str = "src/agent/moves/keeping.rs";
+const DESK: &str = "src/agent/moves/desk.rs";
 const MOVING: &str = "src/agent/router/moving.rs";
 const DRAINING: &str = "src/agent/router/draining.rs";
 
@@ -44,14 +45,50 @@ pub const MUTATIONS: &[Mutation] = &[
     fault(
         "what was handed over is preempted",
         MOVING,
-        "        self.set_yielded(marked.then_some(node));",
+        "        self.set_yielded(marked.then_some(Yielded { node, source }));",
         "        let _ = marked;",
     ),
     fault(
         "the successor's advertisement ends its protection",
         MOVING,
-        "        if it == resigned && by.is_some() {",
+        "        if it == resigned {",
         "        if it || resigned || by.is_some() {",
+    ),
+    fault(
+        "a successor is known by the peer link alone",
+        MOVING,
+        "            None => successor.source == source,",
+        "            None => return,",
+    ),
+    fault(
+        "whoever takes over respects nobody",
+        MOVING,
+        "            Part::Taking { source, .. } => source.is_none() || *source == active,",
+        "            Part::Taking { source, .. } => source.is_none() || *source == active || true,",
+    ),
+    fault(
+        "a virtual interface that is still up makes room",
+        MOVING,
+        "(self.holdings.are_gone() && self.link.is_quiet())",
+        "self.holdings.are_gone()",
+    ),
+    fault(
+        "one that is warned stays",
+        MOVING,
+        "            self.moving.warned = true;",
+        "            self.moving.warned = false;",
+    ),
+    fault(
+        "one that is to go preempts whom it asked",
+        DESK,
+        "                    if leaves {",
+        "                    if leaves && false {",
+    ),
+    fault(
+        "what a drained group spreads is not written down",
+        DRAIN,
+        "            self.moves.keep |= news == Some(true);",
+        "            let _ = news;",
     ),
     fault(
         "an order is forgotten once it is written down",

@@ -439,6 +439,9 @@ fn overtaken_while_its_hook_runs() {
     assert_eq!(lab.state(b), ACTIVE);
     answered(&lab, a, ticket).expect("done");
     assert_eq!(lab.state(a), DRAINED);
+    let gone = lab.removed(a).pop().expect("it was overtaken").0;
+    let sent = lab.sent(a).into_iter().filter(|(at, _)| *at > gone);
+    assert_eq!(sent.count(), 1, "it parts: {:?}", lab.sent(a));
 }
 
 /// One of two is drained when a reload makes them a group: what that does to

@@ -46,7 +46,8 @@ impl Bounds {
     ///   keeps its addresses for I at most;
     /// - an address that vanished (faults `prune` and `expire`) is put back
     ///   within the longest pause between two restorations or, if only its
-    ///   confirmation is missing, 1 s each.
+    ///   confirmation is missing, 1 s each; one whose interface vanished
+    ///   (fault `interfaces`) a second after that is there again.
     pub fn of(cast: &Cast) -> Self {
         let unit = cast.unit;
         let instances = || cast.settings.iter().flat_map(|host| &host.instances);
@@ -76,13 +77,14 @@ impl Bounds {
         let preempting = unit + delay * 2 + preempt;
         let lost = cast.faults.has(Fault::Prune) || cast.faults.has(Fault::Expire);
         let restored = if lost { second * 2 } else { Duration::ZERO };
+        let restored = restored + with(Fault::Interfaces, second * 3);
         let sum = checks + settle + silence + (unit + delay) + preempting;
         let sum = sum + kernel * 2 + unit + restored + cast.late_max * 10;
         let sum = sum + Self::linked(cast, silence);
         let (followed, released) = Self::together(cast, silence);
         let sum = sum + followed;
         let exchange = Self::exchange(cast, delay, kernel);
-        let sum = sum + exchange;
+        let sum = sum + exchange + Self::warned(cast);
         let resigned = unit.min(second * 2) + delay + kernel + cast.late_max * 4;
         let stop = resigned + exchange + released;
         // One that resigned for a drain waits for a silence, one that another
@@ -137,6 +139,15 @@ impl Bounds {
             false => Duration::ZERO,
         };
         REPLY * 4 + delay + kernel + cast.late_max * 8 + refused
+    }
+
+    /// One that a check warns of tries again to hand over 10 s after the last
+    /// time that came to nothing.
+    fn warned(cast: &Cast) -> Duration {
+        match cast.cluster.is_some() && cast.has_warnings() {
+            true => Duration::from_secs(10),
+            false => Duration::ZERO,
+        }
     }
 
     /// What instances that move together, and awaited hooks, add to agreement

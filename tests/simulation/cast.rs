@@ -3,25 +3,20 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use vipward::agent::jobs::{CheckName, HookKind};
+use vipward::agent::jobs::HookKind;
 use vipward::agent::settings::{
-    AddressSettings, CheckSettings, CheckSource, CheckUse, InstanceSettings, OnFail, Preempt,
-    Settings,
+    AddressSettings, CheckSettings, CheckUse, InstanceSettings, Preempt, Settings,
 };
 use vipward::agent::values::{Family, InstanceName, Lease, Version, Vrid};
 
 use crate::auth::{Auth, with_authentication};
+use crate::checks;
 use crate::cluster::Cluster;
 use crate::dice::Dice;
 use crate::fault::{Fault, Faults};
 use crate::kit::{Way, centiseconds, interface, own_ipv4, own_ipv6, own_link_local, web_by};
 use crate::together::Together;
-
-/// While it fails the instance is in fault.
-pub const SERVICE: &str = "service";
-/// While it fails the priority is lower.
-pub const LOAD: &str = "load";
-const LOAD_WEIGHT: i16 = -60;
+use crate::virtual_mac::with_virtual_macs;
 
 /// Intervals in centiseconds: from 20 ms to 3 s, most of them a second.
 const UNITS: [u16; 12] = [2, 5, 10, 10, 20, 50, 100, 100, 100, 100, 200, 300];
@@ -59,7 +54,8 @@ pub struct Group {
     pub auth: Option<Auth>,
     pub addresses: Vec<AddressSettings>,
     settle: Duration,
-    checks: Vec<CheckUse>,
+    pub checks: Vec<CheckUse>,
+    pub virtual_mac: bool,
     hooked: bool,
     /// For each host.
     priorities: Vec<u8>,
@@ -73,17 +69,19 @@ impl Cast {
         let unit_cs = dice.pick(&UNITS);
         let unit = Duration::from_millis(10) * u32::from(unit_cs);
         let count = dice.pick(&[1, 1, 2, 3]);
-        // Neither keepalived's rules nor the peer link beside it, so far.
-        let alone = !Cluster::is_wanted(seed, faults) && !faults.has(Fault::Keepalived);
-        let wanted = Together::is_wanted(seed, faults) && alone;
+        // keepalived's rules know nothing of it.
+        let wanted = Together::is_wanted(seed, faults) && !faults.has(Fault::Keepalived);
         let count = if wanted { count.max(2) } else { count };
         let mut groups: Vec<Group> = (0..count)
             .map(|n| Group::new(&mut dice, n, hosts, unit_cs))
             .collect();
         let together = wanted.then(|| Together::new(seed, &mut groups, unit));
+        let groups = with_virtual_macs(seed, faults, groups);
+        let groups = checks::with_checks(seed, faults, groups);
         let groups = with_leases(seed, groups);
         let groups = with_authentication(seed, faults, hosts, groups);
-        let settings = (0..hosts).map(|host| settings(&groups, host, hosts, unit));
+        let checks = checks::settings(seed, faults, unit);
+        let settings = (0..hosts).map(|host| settings(&groups, host, hosts, &checks));
         let mut settings: Vec<Settings> = settings.collect();
         let delay = dice.span(
             Duration::from_micros(50),
@@ -148,12 +146,13 @@ impl Cast {
                     .map(|address| format!("{}@{}", address.network, address.interface))
                     .collect();
                 text.push_str(&format!(
-                    "  {} vrid {} {:?} {:?} on {}: priority {}, every {:?} x{}, preempt {:?}, settle {:?}, {} peers, {} checks: {}\n",
+                    "  {} vrid {} {:?} {:?} on {}{}: priority {}, every {:?} x{}, preempt {:?}, settle {:?}, {} peers, {} checks: {}\n",
                     instance.name,
                     instance.vrid,
                     instance.version,
                     instance.family,
                     instance.interface,
+                    if instance.virtual_mac { " by virtual MAC" } else { "" },
                     instance.priority,
                     instance.advert_interval.as_duration(),
                     instance.down_after,
@@ -198,10 +197,6 @@ impl Group {
         let unit = Duration::from_millis(10) * u32::from(unit_cs);
         let interface = dice.pick(&["eth0", "eth0", "eth1"]);
         let settle = unit * u32::from(dice.byte(1, 3));
-        let checks = [(SERVICE, None), (LOAD, Some(LOAD_WEIGHT))].map(|(name, weight)| CheckUse {
-            name: CheckName::new(name),
-            weight,
-        });
         Self {
             vrid: Vrid::new(51 + n).expect("a VRID"),
             interface,
@@ -216,7 +211,8 @@ impl Group {
             } else {
                 settle
             },
-            checks: checks.into_iter().filter(|_| dice.chance(50)).collect(),
+            checks: checks::at_first(dice),
+            virtual_mac: false,
             hooked: dice.chance(20),
             priorities: priorities(dice, hosts),
             preempt: preempts(dice, hosts, unit),
@@ -243,6 +239,12 @@ impl Group {
         }
     }
 
+    /// Nobody's own address is the virtual one.
+    pub fn own_nothing(&mut self) {
+        let owners = self.priorities.iter_mut().filter(|value| **value == 255);
+        owners.for_each(|value| *value = 254);
+    }
+
     /// The instance of one host.
     pub fn instance(&self, host: usize, hosts: usize) -> InstanceSettings {
         let number = number(host);
@@ -260,6 +262,7 @@ impl Group {
             instance.authentication = auth.settings(host, interval);
         }
         instance.settle = self.settle;
+        instance.virtual_mac = self.virtual_mac;
         instance.preempt = *self.preempt.get(host).expect("for each host");
         instance.checks.clone_from(&self.checks);
         if !instance.unicast_peers.is_empty() {
@@ -383,19 +386,7 @@ fn preempts(dice: &mut Dice, hosts: usize, unit: Duration) -> Vec<Preempt> {
     (0..hosts).map(each).collect()
 }
 
-fn settings(groups: &[Group], host: usize, hosts: usize, unit: Duration) -> Settings {
-    let check = |name: &str| CheckSettings {
-        name: CheckName::new(name),
-        source: CheckSource::Elsewhere {
-            question: name.to_owned(),
-        },
-        interval: unit,
-        timeout: unit / 2,
-        rise: 2,
-        fall: 3,
-        initial: None,
-        on_fail: OnFail::Fault,
-    };
+fn settings(groups: &[Group], host: usize, hosts: usize, checks: &[CheckSettings]) -> Settings {
     let node = ["A", "B", "C", "D", "E"].get(host).expect("few hosts");
     Settings {
         cluster: None,
@@ -404,7 +395,7 @@ fn settings(groups: &[Group], host: usize, hosts: usize, unit: Duration) -> Sett
             .iter()
             .map(|group| group.instance(host, hosts))
             .collect(),
-        checks: [SERVICE, LOAD].map(check).to_vec(),
+        checks: checks.to_vec(),
         groups: Vec::new(),
     }
 }

@@ -9,8 +9,8 @@ use vipward::agent::values::{AdvertInterval, Family, Priority};
 use crate::cast::virtual_address;
 use crate::keepalived::Keepalived;
 use crate::kit::foreign::Foreign;
-use crate::kit::{HostId, Input, interface};
-use crate::plan::{Change, Deed, Health};
+use crate::kit::{HostId, Input, interface, virtual_mac};
+use crate::plan::{Change, Deed};
 use crate::sim::Sim;
 
 /// After a refused removal, with a clock that may be wrong.
@@ -43,7 +43,8 @@ impl Sim {
                     self.lab.wire.cut(HostId(from), HostId(to));
                 }
             }
-            Deed::Health(host, check, health) => self.health(host, check, health),
+            Deed::Health(host, check, health) => self.hosts[host].health[check] = health,
+            Deed::Number(host, number) => self.number(host, number),
             Deed::Reload(host, group, change) => self.reload(host, group, change),
             Deed::Clock(host, off) => self.lab.set_clock(HostId(host), off),
             Deed::Attack(attack, seed) => self.attack(attack, seed),
@@ -54,6 +55,9 @@ impl Sim {
             | Deed::Port(..)
             | Deed::Witness(..) => self.link_deed(deed),
             Deed::Order(..) | Deed::Disk(..) => self.operator_deed(deed),
+            Deed::SlowInterfaces(..) | Deed::RefuseInterfaces(..) | Deed::Meddle(..) => {
+                self.interface_deed(deed);
+            }
             Deed::Hooks(..) | Deed::Segment(..) | Deed::MuteOn(..) => self.together_deed(deed),
             Deed::Pause(_)
             | Deed::Resume(_)
@@ -68,10 +72,6 @@ impl Sim {
             | Deed::Mute(..)
             | Deed::RefuseRemove(..) => self.host_deed(deed),
         }
-    }
-
-    fn health(&mut self, host: usize, check: usize, health: Health) {
-        self.hosts[host].health[check] = health;
     }
 
     fn host_deed(&mut self, deed: Deed) {
@@ -165,6 +165,7 @@ impl Sim {
             cluster.route(&mut self.lab, id);
         }
         self.lab.start(id);
+        self.tell_number(id);
     }
 
     fn power_off(&mut self, id: HostId) {
@@ -177,6 +178,7 @@ impl Sim {
         self.hosts[id.0].mute_on = None;
         self.hosts[id.0].refuses_add = false;
         self.hosts[id.0].refuses_removal = false;
+        self.hosts[id.0].refuses_interfaces = false;
         self.rules.borrow_mut().forget(id);
     }
 
@@ -202,14 +204,15 @@ impl Sim {
         if self.lab.at(id).agent.is_none() {
             return;
         }
-        for address in instance.addresses {
+        for address in &instance.addresses {
             let wanted = address.network.addr();
-            let known = self.lab.at(id).kernel.state(address.interface);
+            let interface = virtual_mac::place(&instance, address);
+            let known = self.lab.at(id).kernel.state(interface);
             let there = known.into_iter().flat_map(|state| state.addresses);
             let there: Vec<_> = there.filter(|own| own.network.addr() == wanted).collect();
             for own in there {
                 let network = own.network.to_string();
-                let name = address.interface.to_string();
+                let name = interface.to_string();
                 self.lab.delete_address(id, &name, &network);
                 self.hosts[id.0].pruned = Some(self.lab.now());
             }

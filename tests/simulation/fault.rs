@@ -4,10 +4,12 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use crate::checks;
 use crate::cluster::Cluster;
 use crate::dice::Dice;
 use crate::operators;
 use crate::together::Together;
+use crate::virtual_mac;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
@@ -78,6 +80,11 @@ pub enum Fault {
     Hooks,
     /// Nothing passes, or nothing leaves a host, on one segment alone.
     Segment,
+    /// A file's number that counts for the priority changes, is none, is gone.
+    Numbers,
+    /// What carries virtual hardware addresses is slow to change, or cannot be,
+    /// or is removed or lowered by somebody else.
+    Interfaces,
     /// Operators hand over, drain and undrain; disks are full; agents are
     /// killed in the middle of it.
     Moves,
@@ -128,7 +135,8 @@ impl Fault {
 
     fn all() -> impl Iterator<Item = Fault> {
         let usual = Fault::USUAL.into_iter().chain(Fault::LINK);
-        usual.chain(Fault::TOGETHER).chain([Fault::Moves])
+        let rest = [Fault::Numbers, Fault::Interfaces, Fault::Moves];
+        usual.chain(Fault::TOGETHER).chain(rest)
     }
 
     pub fn name(self) -> &'static str {
@@ -166,6 +174,8 @@ impl Fault {
             Fault::Port => "port",
             Fault::Hooks => "hooks",
             Fault::Segment => "segment",
+            Fault::Numbers => "numbers",
+            Fault::Interfaces => "interfaces",
             Fault::Moves => "moves",
         }
     }
@@ -201,8 +211,14 @@ impl Faults {
         };
         let together = (0..count).map(|_| dice.pick(&Fault::TOGETHER));
         let moves = operators::are_there(seed).then_some(Fault::Moves);
+        let disturbed = Dice::new(seed, "interface faults").chance(60);
+        let interfaces = disturbed && virtual_mac::is_of(seed);
+        let interfaces = interfaces.then_some(Fault::Interfaces);
         let all = usual.into_iter().chain(link).chain(together);
-        Self(all.chain(moves).collect())
+        let disturbed = Dice::new(seed, "number faults").chance(60);
+        let numbers = (disturbed && checks::are_of(seed)).then_some(Fault::Numbers);
+        let all = all.chain(moves).chain(interfaces).chain(numbers);
+        Self(all.collect())
     }
 
     /// Names with commas between them; `none`; `all`.

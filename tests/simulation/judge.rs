@@ -5,7 +5,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use vipward::agent::jobs::CheckName;
 use vipward::agent::settings::{InstanceSettings, Preempt};
 use vipward::agent::status::StateName;
 use vipward::agent::time::Instant;
@@ -78,6 +77,8 @@ struct Able<'a> {
     active: bool,
     priority: u8,
     preempts: bool,
+    /// A check warns: it preempts nobody, and hands over if it can.
+    warned: bool,
     /// It was handed over to this node, which it does not preempt.
     left_to: Option<NodeName>,
     /// Its mates, where it moves together with others.
@@ -156,7 +157,8 @@ fn is_calm(sim: &Sim) -> bool {
         let away = fate.health.contains(&Health::Away);
         let hooks = fate.hooks != Health::Well || fate.apart;
         let mute = fate.mute || fate.mute_on.is_some();
-        mute || fate.refuses_add || fate.refuses_removal || away || hooks
+        let refuses = fate.refuses_add || fate.refuses_removal || fate.refuses_interfaces;
+        mute || refuses || away || hooks
     };
     !sim.weather.borrow().lossy() && hosts.filter(away).count() == 0
 }
@@ -200,12 +202,16 @@ fn able(sim: &Sim, group: usize) -> Vec<Able<'_>> {
             }
             let same = theirs.iter().find(|other| other.host == one.host);
             one.mates.extend(same.map(Able::face));
+            if let Some(same) = same {
+                one.preempts &= same.preempts;
+                one.warned |= same.warned;
+            }
             same.is_some()
         });
     }
     for one in &mut all {
         if one.instance.is_some() {
-            one.priority = effective(&sim.hosts[one.host.0], one.faces());
+            one.priority = sim.effective(one.host, one.faces().map(|face| face.settings));
         }
     }
     all
@@ -234,6 +240,7 @@ fn able_alone(sim: &Sim, group: usize) -> Vec<Able<'_>> {
                     active: foreign.is_active(vrid.get()),
                     priority: settings.priority.get(),
                     preempts: true,
+                    warned: false,
                     left_to: None,
                     mates: Vec::new(),
                 });
@@ -245,7 +252,7 @@ fn able_alone(sim: &Sim, group: usize) -> Vec<Able<'_>> {
         let Some((instance, settings)) = ours.next() else {
             continue;
         };
-        if fate.absent.contains(&group) || !link(settings) || !is_well(fate, settings) {
+        if fate.absent.contains(&group) || !link(settings) || !sim.is_well(id, settings) {
             continue;
         }
         let seen = host.ledger.last.as_ref();
@@ -260,38 +267,14 @@ fn able_alone(sim: &Sim, group: usize) -> Vec<Able<'_>> {
             instance: Some(instance),
             active: state == Some(StateName::Active),
             priority: settings.priority.get(),
-            preempts: settings.preempt != Preempt::Never || settings.priority.is_owner(),
+            preempts: (settings.preempt != Preempt::Never || settings.priority.is_owner())
+                && !sim.is_warned(id, settings),
+            warned: sim.is_warned(id, settings),
             left_to,
             mates: Vec::new(),
         });
     }
     all
-}
-
-fn is_well(fate: &crate::sim::Fate, settings: &InstanceSettings) -> bool {
-    let mut all = settings.checks.iter();
-    all.all(|check| check.weight.is_some() || health(fate, check.name.as_str()) == Health::Well)
-}
-
-fn health(fate: &crate::sim::Fate, check: &str) -> Health {
-    fate.health[usize::from(check != crate::cast::SERVICE)]
-}
-
-/// Each check counts once, whoever of those that move together listens to it.
-fn effective<'a>(fate: &crate::sim::Fate, all: impl Iterator<Item = Face<'a>>) -> u8 {
-    let mut all = all.peekable();
-    let base = all.peek().map(|face| face.settings.priority);
-    let base = base.expect("one at least");
-    if base.is_owner() {
-        return 255;
-    }
-    let failing = all.flat_map(|face| &face.settings.checks);
-    let failing = failing.filter(|check| health(fate, check.name.as_str()) == Health::Sick);
-    let weighted = failing.filter_map(|check| Some((check.name.clone(), check.weight?)));
-    let weighted: BTreeMap<CheckName, i16> = weighted.collect();
-    let sum: i32 = weighted.into_values().map(i32::from).sum();
-    let value = i32::from(base.get()) + sum;
-    u8::try_from(value.clamp(1, 254)).expect("clamped")
 }
 
 /// The kernel takes leased addresses from an agent that died or stands still.

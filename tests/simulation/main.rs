@@ -14,6 +14,7 @@ mod attack;
 mod auth;
 mod bounds;
 mod cast;
+mod checks;
 mod cluster;
 mod deeds;
 mod dice;
@@ -30,6 +31,7 @@ mod rules;
 mod seeds;
 mod sim;
 mod together;
+mod virtual_mac;
 mod watch;
 mod weather;
 

@@ -12,6 +12,7 @@ use crate::bounds::Bounds;
 use crate::cast::Cast;
 use crate::dice::Dice;
 use crate::fault::{Fault, Faults};
+use crate::virtual_mac::Meddling;
 
 /// Something done to the hosts or to the segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +64,13 @@ pub enum Deed {
     Witness(usize, bool),
     /// An operator at a host orders something of it, or of another node.
     Order(usize, Option<NodeName>, Order),
+    /// What is in the file that counts for the priority.
+    Number(usize, Result<i64, String>),
+    /// How long orders about virtual interfaces take; whether they fail.
+    SlowInterfaces(usize, Option<Duration>),
+    RefuseInterfaces(usize, bool),
+    /// Somebody changes that of a group on a host.
+    Meddle(usize, usize, Meddling),
     /// Whether the state directory of a host cannot be written.
     Disk(usize, bool),
 }
@@ -195,6 +203,8 @@ impl Planner<'_> {
             | Fault::Firewall
             | Fault::Port => self.link_fault(fault, dice, phase),
             Fault::Moves => self.operators(dice, phase),
+            Fault::Numbers => self.numbers(dice, phase),
+            Fault::Interfaces => self.interfaces(dice, phase),
             Fault::Hooks | Fault::Segment => self.together_fault(fault, dice, phase),
             Fault::Checks | Fault::Flap | Fault::Runner => self.health(fault, dice, phase),
             Fault::Pause
@@ -279,7 +289,7 @@ impl Planner<'_> {
 
     fn health(&mut self, fault: Fault, dice: &mut Dice, phase: Phase) {
         let host = dice.index(self.hosts);
-        let check = dice.index(2);
+        let check = dice.index(self.cast.run_checks());
         match fault {
             Fault::Flap => {
                 let mut now = phase.from;
@@ -297,7 +307,7 @@ impl Planner<'_> {
             }
             Fault::Runner => {
                 let (from, to) = self.within(dice, phase);
-                for check in [0, 1] {
+                for check in 0..self.cast.run_checks() {
                     self.at(from, Deed::Health(host, check, Health::Away));
                     self.at(to, Deed::Health(host, check, Health::Well));
                 }

@@ -11,7 +11,7 @@ mod told;
 mod trust;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -20,12 +20,13 @@ use vipward::agent::action::Action;
 use vipward::agent::event::Timing;
 use vipward::agent::report::Fact;
 use vipward::agent::settings::{InstanceSettings, Preempt};
-use vipward::agent::status::StateName;
+use vipward::agent::status::{CheckState, StateName};
 use vipward::agent::time::Instant;
 use vipward::agent::values::{AddressIndex, InstanceId, NodeName};
 
 use crate::bounds::ROUNDING;
 use crate::cast::source;
+use crate::checks::{WARNING, listens_to_warnings};
 use crate::kit::invariants::Turn;
 use crate::kit::{HostId, Input, Lab, Observer, Packet};
 use crate::watch::{Watch, skew};
@@ -40,9 +41,13 @@ pub struct Rules {
     pub moves: Vec<Move>,
     /// The pause after each addition that failed last time.
     pauses: BTreeMap<(HostId, InstanceId, AddressIndex), Duration>,
+    /// The same of an interface with a virtual hardware address.
+    link_pauses: BTreeMap<(HostId, InstanceId), Duration>,
     /// When the last of them is over, by the laboratory's clock.
     pub retried_by: Option<Instant>,
     pub trust: trust::Trust,
+    /// Whose warning check fails, by their reports.
+    warned: BTreeSet<HostId>,
     told: told::Told,
     together: together::Together,
 }
@@ -81,9 +86,13 @@ struct Part<'a> {
     unsent: bool,
     /// It went through Initialize within this turn.
     anew: bool,
+    /// It lost Active by the election within this turn, whatever it is now.
+    lost: bool,
     /// The agent wants to be woken at another moment than before.
     timer_moved: bool,
     input: &'a Input,
+    /// A check of the host warns.
+    is_warned: bool,
     /// Of a planned move.
     stage: moves::Stage,
 }
@@ -109,6 +118,12 @@ impl<'a> Part<'a> {
                     && matches!(report.fact, Fact::Transition { to, .. }
                         if was == StateName::Backup && to == StateName::Initialize))
         });
+        let lost = was == StateName::Active
+            && actions.iter().any(|action| {
+                matches!(action, Action::Report(report)
+                    if report.instance.as_ref() == Some(&settings.name)
+                        && matches!(report.fact, Fact::Transition { from: StateName::Active, to: StateName::Backup, .. }))
+            });
         Self {
             lab,
             host: turn.host,
@@ -122,8 +137,10 @@ impl<'a> Part<'a> {
             actions,
             unsent: turn.unsent.contains(&id),
             anew,
+            lost,
             timer_moved: turn.before.deadline != turn.after.deadline,
             input,
+            is_warned: false,
             stage: moves::Stage::default(),
         }
     }
@@ -166,8 +183,10 @@ impl Rules {
     pub fn forget(&mut self, host: HostId) {
         self.watches.retain(|(of, _), _| *of != host);
         self.told.forget(host);
+        self.warned.remove(&host);
         self.together.forget(host);
         self.pauses.retain(|(of, _, _), _| *of != host);
+        self.link_pauses.retain(|(of, _), _| *of != host);
     }
 
     /// The node that an instance leaves it to.
@@ -186,6 +205,7 @@ impl Rules {
         };
         let now = lab.local(turn.host);
         self.refused(lab, turn.host, input);
+        self.look_for_warnings(turn.host, actions);
         self.trust.begin(lab, turn.host, input);
         let lessons = self.told.hear(turn.host, now, input);
         let bonds = together::bonds(lab, turn.host);
@@ -193,6 +213,7 @@ impl Rules {
         let mut members = Vec::new();
         for (id, settings) in agent.instances() {
             let mut part = Part::new(lab, turn, (id, settings), (input, actions));
+            part.is_warned = self.warned.contains(&turn.host);
             let (was, is) = (part.was, part.is);
             let packet = match input {
                 Input::Packet(packet) if election::accepted(&part, packet) => Some(&**packet),
@@ -211,21 +232,23 @@ impl Rules {
             }
             let before = turn.before.priority(id).unwrap_or(part.priority);
             let lesson = lessons.get(&settings.name);
+            told::learn(watch, &part, &self.told, lesson);
             watch.is_bound = bonds.contains_key(&id);
             watch.is_loose |= watch.is_bound;
             if watch.is_bound {
-                members.push(together::member(watch, &part, input, believed));
+                let told = self.told.moves(&part, lesson);
+                members.push(together::member(watch, &part, input, believed, told));
                 let retried = self.together.hooks(&part, input);
                 self.retried_by = self.retried_by.max(retried);
             } else {
                 self.together.leave(turn.host, id);
             }
             watch.is_node = part.is_node();
+            watch.warned = part.is_warned && listens_to_warnings(settings);
             watch.knows_better = watch.is_node
                 && is == StateName::Active
                 && self.told.knows_better(&part, watch.active);
             moves::leaves_to(watch, &part, (agent, fresh), believed, lesson);
-            told::learn(watch, &part, &self.told, lesson);
             election::judge(watch, &part, input, believed, before);
             let lost = was == StateName::Active && is == StateName::Backup && !part.anew;
             let released = part.stage.released.as_ref();
@@ -255,25 +278,54 @@ impl Rules {
         }
     }
 
-    /// An addition that failed is tried again after 5 s, then after twice as
+    fn look_for_warnings(&mut self, host: HostId, actions: &[Action]) {
+        for action in actions {
+            let Action::Report(report) = action else {
+                continue;
+            };
+            match &report.fact {
+                Fact::Check { check, to, .. } if check.as_str() == WARNING => {
+                    match to {
+                        CheckState::Down => self.warned.insert(host),
+                        CheckState::Up | CheckState::Unknown => self.warned.remove(&host),
+                    };
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// What failed is tried again after 5 s, then after twice as
     /// long each time, up to 5 min; its host may leave and come back then.
     fn refused(&mut self, lab: &Lab, host: HostId, input: &Input) {
-        let Input::Added {
-            instance,
-            address,
-            outcome,
-        } = input
-        else {
+        let next = |last: Option<Duration>| {
+            last.map_or(RETRIED_AFTER, |last| (last * 2).min(RETRIED_AFTER * 60))
+        };
+        let pause = match input {
+            Input::Added {
+                instance,
+                address,
+                outcome,
+            } => {
+                let key = (host, *instance, *address);
+                let last = self.pauses.remove(&key);
+                let pause = outcome.is_err().then(|| next(last));
+                self.pauses.extend(pause.map(|pause| (key, pause)));
+                pause
+            }
+            Input::LinkChanged { instance, outcome } => {
+                let key = (host, *instance);
+                let last = self.link_pauses.get(&key).copied();
+                let pause = outcome.is_err().then(|| next(last));
+                // One that is lowered may not be raised all the same.
+                self.link_pauses.extend(pause.map(|pause| (key, pause)));
+                pause
+            }
+            _ => None,
+        };
+        let Some(pause) = pause else {
             return;
         };
-        let key = (host, *instance, *address);
-        if outcome.is_ok() {
-            self.pauses.remove(&key);
-            return;
-        }
-        let last = self.pauses.get(&key);
-        let pause = last.map_or(RETRIED_AFTER, |last| (*last * 2).min(RETRIED_AFTER * 60));
-        self.pauses.insert(key, pause);
         let by = lab.now() + pause * 102 / 100;
         self.retried_by = self.retried_by.max(Some(by));
     }

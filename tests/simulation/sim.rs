@@ -9,9 +9,11 @@ use vipward::agent::jobs::{HookKind, JobResult, Task, Verdict};
 use vipward::agent::settings::Settings;
 use vipward::agent::time::Instant;
 use vipward::agent::values::InterfaceName;
+use vipward::agent::virtual_link::VirtualLink;
 
 use crate::bounds::Bounds;
-use crate::cast::{Cast, LOAD, SERVICE};
+use crate::cast::Cast;
+use crate::checks::RUN;
 use crate::cluster::LinkSky;
 use crate::dice::Dice;
 use crate::fault::Faults;
@@ -43,8 +45,10 @@ pub struct Sim {
 /// What is true of a host, whatever its agent believes.
 #[derive(Clone, Debug)]
 pub struct Fate {
-    /// The service, the load.
-    pub health: [Health; 2],
+    /// Of the checks that are run.
+    pub health: [Health; RUN.len()],
+    /// In the file that counts for the priority.
+    pub number: Result<i64, String>,
     /// With every change of the configuration so far, absent instances too.
     pub wanted: Settings,
     pub absent: BTreeSet<usize>,
@@ -59,6 +63,7 @@ pub struct Fate {
     pub apart: bool,
     pub refuses_add: bool,
     pub refuses_removal: bool,
+    pub refuses_interfaces: bool,
     /// What was refused before is tried again by then.
     pub removes_from: Instant,
     pub pruned: Option<Instant>,
@@ -117,7 +122,8 @@ impl Sim {
                 late_max: cast.late_max,
             };
             hosts.push(Fate {
-                health: [Health::Well; 2],
+                health: [Health::Well; RUN.len()],
+                number: Ok(0),
                 wanted: settings.clone(),
                 absent: BTreeSet::new(),
                 stopping: None,
@@ -127,6 +133,7 @@ impl Sim {
                 apart: false,
                 refuses_add: false,
                 refuses_removal: false,
+                refuses_interfaces: false,
                 removes_from: START,
                 pruned: None,
             });
@@ -209,15 +216,17 @@ impl Sim {
         for job in started {
             let fate = &self.hosts[id.0];
             let (health, longest) = match &job.task {
-                Task::Check(name) if name.as_str() == SERVICE => (fate.health[0], None),
-                Task::Check(name) if name.as_str() == LOAD => (fate.health[1], None),
+                Task::Check(name) => {
+                    let place = RUN.iter().position(|run| *run == name.as_str());
+                    (fate.health[place.expect("it is run")], None)
+                }
                 Task::Hook(call)
                     if matches!(call.hook, HookKind::BeforeActive | HookKind::BeforeRelease) =>
                 {
                     let together = self.cast.together.as_ref();
                     (fate.hooks, together.map(|known| known.timeout))
                 }
-                Task::Check(_) | Task::Hook(_) => (Health::Well, None),
+                Task::Hook(_) => (Health::Well, None),
             };
             let longest = longest.unwrap_or(self.cast.unit / 2);
             let took = self.answers.span(Duration::ZERO, longest * 3 / 4);
@@ -251,18 +260,26 @@ impl Sim {
             self.hosts[id.0].stopping = None;
             return;
         };
-        if host.paused || self.hosts[id.0].refuses_removal {
+        let fate = &self.hosts[id.0];
+        if host.paused || fate.refuses_removal || fate.refuses_interfaces {
             self.hosts[id.0].stopping = Some(self.lab.now());
             return;
         }
         if !agent.is_finished() {
-            let since = since.max(self.hosts[id.0].removes_from);
+            // What failed is tried again after its pause.
+            let retried = self.rules.borrow().retried_by.unwrap_or(START);
+            let since = since.max(self.hosts[id.0].removes_from).max(retried);
             if self.lab.now().since(since) > self.bounds.stop {
                 self.lab.fail(&format!("{} does not end", host.name));
             }
             return;
         }
         for (_, settings) in agent.instances() {
+            let carrier = VirtualLink::of(settings).map(|link| link.name);
+            if let Some(name) = carrier.filter(|name| host.kernel.state(*name).is_some()) {
+                let text = format!("{} has ended and left {name}", host.name);
+                self.lab.fail(&text);
+            }
             for address in &settings.addresses {
                 if host.kernel.holds(address.network.addr()).is_some() {
                     let text = format!("{} has ended and left {}", host.name, address.network);

@@ -9,6 +9,7 @@ use vipward::agent::settings::{InstanceSettings, Settings};
 use vipward::agent::values::Version;
 
 use crate::cast::{Cast, Group};
+use crate::cluster::Cluster;
 use crate::dice::Dice;
 use crate::fault::{Fault, Faults};
 use crate::kit::groups::group;
@@ -16,8 +17,9 @@ use crate::kit::{HostId, interface};
 use crate::plan::{Deed, Health, Phase, Planner};
 use crate::sim::Sim;
 
-/// Of all casts; of those with a fault that needs it, all.
-const PERCENT: u64 = 10;
+/// Of all casts, and of those with a peer link; of those with a fault that
+/// needs it, all.
+const PERCENT: [u64; 2] = [10, 40];
 const TIMEOUT_MAX: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Debug)]
@@ -33,7 +35,8 @@ pub struct Together {
 
 impl Together {
     pub fn is_of(seed: u64) -> bool {
-        Dice::new(seed, "together").chance(PERCENT)
+        let linked = usize::from(Cluster::is_of(seed));
+        Dice::new(seed, "together").chance(PERCENT[linked])
     }
 
     /// Whether a cast has any, before it is known how many instances it has.

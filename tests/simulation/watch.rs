@@ -50,6 +50,8 @@ pub struct Watch {
     pub offered: Option<u64>,
     /// It was handed over to this node, which it does not preempt.
     pub left_to: Option<NodeName>,
+    /// A check warns: it preempts nobody.
+    pub warned: bool,
     /// Told of an Active, it may wait until then.
     pub held_until: Option<Instant>,
     /// Its timer may have moved by what it was told.
@@ -100,6 +102,7 @@ impl Watch {
             moving: None,
             offered: None,
             left_to: None,
+            warned: false,
             held_until: None,
             preempt_unsure: false,
             interval: Duration::ZERO,

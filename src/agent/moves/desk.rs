@@ -308,13 +308,14 @@ impl Agent {
         }
     }
 
-    /// Whatever was under way with this unit is broken off.
+    /// Whatever was under way with this unit is broken off. `leaves`: it will
+    /// not be here, and so does not preempt whom it had asked either.
     pub(super) fn drop_exchange(
         &mut self,
         now: Instant,
         actions: &mut Vec<Action>,
         unit: InstanceId,
-        why: &str,
+        (why, leaves): (&str, bool),
     ) {
         let Some(exchange) = self.moves.exchanges.remove(&unit) else {
             return;
@@ -329,6 +330,11 @@ impl Agent {
             Exchange::Incoming(mut incoming) => {
                 self.with_unit(now, actions, unit, |turn, members| {
                     incoming.end(turn, members, why.to_owned(), true);
+                    if leaves {
+                        members.iter_mut().for_each(|m| {
+                            let _ = m.take_wish();
+                        });
+                    }
                 });
             }
         }
@@ -340,9 +346,10 @@ impl Agent {
         actions: &mut Vec<Action>,
         why: &str,
     ) {
+        let leaves = self.stopping;
         let units: Vec<InstanceId> = self.moves.exchanges.keys().copied().collect();
         for unit in units {
-            self.drop_exchange(now, actions, unit, why);
+            self.drop_exchange(now, actions, unit, (why, leaves));
         }
     }
 
@@ -356,7 +363,7 @@ impl Agent {
         let units: BTreeSet<InstanceId> = ids.iter().map(|id| self.groups.unit(*id)).collect();
         let mut left = Vec::new();
         for unit in units {
-            self.drop_exchange(now, actions, unit, "the agent is stopping");
+            self.drop_exchange(now, actions, unit, ("the agent is stopping", true));
             let outgoing = self.with_unit(now, actions, unit, |turn, members| {
                 if !unit::is_whole(turn, members) {
                     return None;

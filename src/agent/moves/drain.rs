@@ -61,7 +61,7 @@ impl Agent {
         force: bool,
     ) {
         // A move that began meanwhile is over, or breaks off here.
-        self.drop_exchange(now, actions, unit, "it is to be drained");
+        self.drop_exchange(now, actions, unit, ("it is to be drained", true));
         let linked = self.link.is_used();
         let outgoing = self.with_unit(now, actions, unit, |turn, members| {
             let whole = unit::is_whole(turn, members);

@@ -160,9 +160,9 @@ impl Incoming {
                 Some(silent())
             }
             Stage::Promoting => {
-                let at_work = members
-                    .iter()
-                    .all(|m| m.is_preparing() || m.is_claiming() || m.is_active());
+                // One that could not send last time goes first, the others follow.
+                let tries = members.iter().any(|member| member.is_claiming());
+                let at_work = tries || members.iter().all(|member| member.is_active());
                 let preparing = members.iter().any(|member| member.is_preparing());
                 let why = "it did not come to a claim there: a hook before_active failed, \
                            nothing can be sent, or another is Active";

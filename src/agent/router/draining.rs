@@ -88,9 +88,11 @@ impl VirtualRouter {
 
     /// Another took over while its hook ran: nothing is left to give up.
     pub fn overtaken(&mut self, turn: &mut Turn<'_>) {
-        if self.is_backup()
+        if let State::Backup(backup) = &mut self.state
             && let Some(end) = self.moving.leaving
         {
+            // Owed all the same when its addresses are gone.
+            self.farewell = backup.parting.take().map(|parting| parting.priority);
             self.set_drained(turn, Some(end));
         }
     }

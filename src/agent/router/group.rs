@@ -154,7 +154,8 @@ impl VirtualRouter {
         let State::Backup(backup) = &self.state else {
             return None;
         };
-        if self.is_taking() {
+        let active = self.active_router.as_ref().map(|active| active.address);
+        if self.takes_from(active) {
             return None;
         }
         let heard = backup.better_heard_at?;
@@ -222,8 +223,9 @@ impl VirtualRouter {
 
     /// `before_active` runs while the incumbent is alive: from now on the
     /// timer tells when that ends.
-    pub fn prepare(&mut self, turn: &mut Turn<'_>) {
-        self.wish = None;
+    pub fn prepare(&mut self, turn: &mut Turn<'_>, wish: Option<Reason>) {
+        // One that could not send tries once the hooks have succeeded.
+        self.wish = wish.filter(|_| self.is_mute());
         self.promote(turn);
         let silence = self.silence_ends(turn.now);
         let patience = self.own_down_interval();

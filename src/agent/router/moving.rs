@@ -162,7 +162,7 @@ impl VirtualRouter {
 
     /// What has to be gone before the successor begins is gone.
     pub fn makes_room(&self) -> bool {
-        !self.has_let_go() || self.holdings.are_gone()
+        !self.has_let_go() || (self.holdings.are_gone() && self.link.is_quiet())
     }
 
     /// The successor advertises.
@@ -186,6 +186,14 @@ impl VirtualRouter {
 
     pub fn is_taking(&self) -> bool {
         matches!(self.moving.part, Part::Taking { .. })
+    }
+
+    /// What is heard of this Active stands in no way: it lets go for us.
+    pub(super) fn takes_from(&self, active: Option<IpAddr>) -> bool {
+        match &self.moving.part {
+            Part::Taking { source, .. } => source.is_none() || *source == active,
+            Part::None | Part::Yielding { .. } | Part::Requesting { .. } => false,
+        }
     }
 
     /// Taking, or waiting to.

@@ -2,6 +2,7 @@
 //! Judged after every step; a breach ends the story with its trace.
 
 mod belongings;
+mod seen;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -19,6 +20,7 @@ use super::routing::{self, RoutingLedger};
 use super::{HostId, Input, Lab, virtual_mac};
 
 pub use belongings::{everywhere, held_where_it_belongs};
+pub use seen::{Seen, Turn};
 
 /// What the judge remembers of one agent.
 #[derive(Clone, Debug, Default)]
@@ -119,53 +121,6 @@ const RESIGNATION_LONGEST: Duration = Duration::from_secs(2);
 /// Announcements in one turn.
 const ANNOUNCEMENTS_PER_TURN: usize = 64;
 
-/// What is seen of an agent between two turns.
-#[derive(Clone, Debug)]
-pub struct Seen {
-    /// When it wants to be woken.
-    pub deadline: Option<Instant>,
-    /// In the order of their handles.
-    instances: Vec<(InstanceId, StateName, u8)>,
-}
-
-impl Seen {
-    pub fn of(agent: &Agent) -> Self {
-        let all = agent.instances().filter_map(|(id, _)| {
-            let (state, priority) = agent.state(id)?;
-            Some((id, state, priority.get()))
-        });
-        Self {
-            deadline: agent.deadline().map(|(at, _)| at),
-            instances: all.collect(),
-        }
-    }
-
-    fn of_instance(&self, instance: InstanceId) -> Option<(StateName, u8)> {
-        let mut all = self.instances.iter();
-        let found = all.find(|(known, _, _)| *known == instance);
-        found.map(|(_, state, priority)| (*state, *priority))
-    }
-
-    pub fn state(&self, instance: InstanceId) -> Option<StateName> {
-        self.of_instance(instance).map(|(state, _)| state)
-    }
-
-    pub fn priority(&self, instance: InstanceId) -> Option<u8> {
-        self.of_instance(instance).map(|(_, priority)| priority)
-    }
-}
-
-/// One turn of one agent.
-pub struct Turn {
-    pub host: HostId,
-    pub before: Seen,
-    pub after: Seen,
-    /// Whose advertisements could not leave.
-    pub unsent: Vec<InstanceId>,
-    /// Who claimed and took it back at once.
-    pub takes_back: Vec<InstanceId>,
-}
-
 /// Keeps the ledger: the agent was just told this.
 pub fn told(lab: &mut Lab, id: HostId, input: &Input) {
     let host = lab.at_mut(id);
@@ -217,7 +172,9 @@ pub fn told(lab: &mut Lab, id: HostId, input: &Input) {
         Input::RoutingChanged { .. } | Input::Routing(_) => {
             routing::told(&mut ledger.routing, input);
         }
-        Input::LinkChanged { instance, .. } => virtual_mac::told(ledger, *instance),
+        Input::LinkChanged { instance, outcome } => {
+            virtual_mac::told(ledger, *instance, outcome.is_ok());
+        }
         Input::Wake
         | Input::Packet(_)
         | Input::Link(_)

@@ -21,6 +21,8 @@ pub struct Kernel {
     pub add_takes: Duration,
     pub remove_takes: Duration,
     pub renew_takes: Duration,
+    /// The same of an interface with a virtual hardware address.
+    pub link_takes: Duration,
     /// From the effect to the acknowledgement.
     pub acknowledge_after: Duration,
     /// From any change to the agent's hearing of it.
@@ -56,6 +58,8 @@ pub struct Kernel {
 pub struct Interface {
     pub state: InterfaceState,
     pub promote_secondaries: bool,
+    /// Set up. One that lies on another is up while that is, too.
+    pub raised: bool,
 }
 
 impl Kernel {
@@ -66,6 +70,7 @@ impl Kernel {
             add_takes: ms(2),
             remove_takes: ms(2),
             renew_takes: us(100),
+            link_takes: ms(1),
             acknowledge_after: Duration::ZERO,
             report_after: ms(1),
             refuse_add: None,
@@ -117,6 +122,7 @@ impl Kernel {
         let created = Interface {
             state,
             promote_secondaries: false,
+            raised: true,
         };
         self.interfaces.insert(name, created);
     }
@@ -131,6 +137,29 @@ impl Kernel {
         let parent = name.as_str().strip_prefix("vr");
         let parent = parent.and_then(|rest| rest.rsplit('-').next());
         parent.and_then(|rest| rest.parse().ok()).unwrap_or(name)
+    }
+
+    /// Sets an interface up or down, and what lies on it. Returns all that
+    /// changed.
+    pub fn set_up(&mut self, name: InterfaceName, up: bool) -> Vec<InterfaceName> {
+        let all: Vec<InterfaceName> = self.interfaces.keys().copied().collect();
+        let lies = |above: &InterfaceName| *above != name && self.segment(*above) == name;
+        let above: Vec<InterfaceName> = all.into_iter().filter(lies).collect();
+        let parent = self.segment(name);
+        let parent = self.interfaces.get(&parent).map(|known| known.state.up);
+        let has_parent = self.segment(name) != name;
+        let known = self.interfaces.get_mut(&name).expect("the interface");
+        known.raised = up;
+        known.state.up = up && (!has_parent || parent == Some(true));
+        let mut changed = vec![name];
+        for name in above {
+            let known = self.interfaces.get_mut(&name).expect("just seen");
+            let now = up && known.raised;
+            if std::mem::replace(&mut known.state.up, now) != now {
+                changed.push(name);
+            }
+        }
+        changed
     }
 
     /// A default route over an interface.

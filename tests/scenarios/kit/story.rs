@@ -189,10 +189,9 @@ impl Lab {
     pub fn link(&mut self, id: HostId, name: &str, up: bool) {
         let text = format!("{name} goes {}", if up { "up" } else { "down" });
         self.tell_of(id, &text);
-        let name = interface(name);
-        let known = self.at_mut(id).kernel.interfaces.get_mut(&name);
-        known.expect("the interface").state.up = up;
-        self.report(id, name);
+        for name in self.at_mut(id).kernel.set_up(interface(name), up) {
+            self.report(id, name);
+        }
     }
 
     /// The interface and all its addresses go.

@@ -3,8 +3,7 @@
 //! interface is up and goes before that is lowered; nobody but the Active, or
 //! one that resigns, has one that is up, and nobody else advertises by it.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vipward::agent::event::InterfaceState;
 use vipward::agent::settings::{AddressSettings, InstanceSettings};
@@ -14,11 +13,20 @@ use vipward::agent::virtual_link::{LinkChanged, LinkOrder, LinkState, VirtualLin
 
 use super::invariants::{Ledger, Turn};
 use super::kernel::{Interface, Kernel};
-use super::{Coming, HostId, Input, Lab, ms};
+use super::{Coming, HostId, Input, Lab};
 
 #[derive(Clone, Debug, Default)]
 pub struct LinkLedger {
     pending: BTreeMap<InstanceId, LinkState>,
+    /// Raised, by the kernel's last answer.
+    raised: BTreeSet<InstanceId>,
+}
+
+impl LinkLedger {
+    /// An order about an instance's is not answered yet.
+    pub fn is_pending(&self, instance: InstanceId) -> bool {
+        self.pending.contains_key(&instance)
+    }
 }
 
 /// Where an address belongs.
@@ -44,8 +52,13 @@ pub fn words(order: &LinkOrder) -> String {
     format!("{verb} {}", order.link.name)
 }
 
-pub fn told(ledger: &mut Ledger, instance: InstanceId) {
-    ledger.links.pending.remove(&instance);
+pub fn told(ledger: &mut Ledger, instance: InstanceId, succeeded: bool) {
+    let links = &mut ledger.links;
+    let ordered = links.pending.remove(&instance);
+    match ordered {
+        Some(LinkState::Up(_)) if succeeded => links.raised.insert(instance),
+        _ => links.raised.remove(&instance),
+    };
 }
 
 pub fn ordered(lab: &mut Lab, id: HostId, order: &LinkOrder) {
@@ -77,13 +90,14 @@ pub fn sends(lab: &Lab, turn: &Turn, instance: InstanceId, link: Option<Interfac
     if !known.contains(&Some(StateName::Active)) && !resigns {
         lab.fail("advertised by the virtual address and is not Active");
     }
-    if !lab
-        .at(turn.host)
-        .kernel
-        .state(link)
-        .is_some_and(|state| state.up)
-    {
-        lab.fail("advertised by a virtual interface that is down");
+    // Somebody else may have lowered it a moment ago: then it leaves by the
+    // interface below, as the shell sends it.
+    let links = &lab.at(turn.host).ledger.links;
+    let lowers = !matches!(links.pending.get(&instance), None | Some(LinkState::Up(_)));
+    if lowers || !links.raised.contains(&instance) {
+        lab.fail(&format!(
+            "advertised by {link}, which is not known to be up"
+        ));
     }
 }
 
@@ -112,16 +126,19 @@ impl Kernel {
             let made = Interface {
                 state,
                 promote_secondaries: false,
+                raised: false,
             };
             self.interfaces.insert(link.name, made);
         }
         let known = self.interfaces.get_mut(&link.name).expect("it was made");
         match &order.state {
             LinkState::Up(raised) => {
+                known.raised = true;
                 known.state.up = parent.up;
                 known.state.mtu = raised.mtu;
             }
             LinkState::Down | LinkState::Absent => {
+                known.raised = false;
                 known.state.up = false;
                 // As Linux does.
                 known
@@ -142,8 +159,7 @@ impl Lab {
     pub(super) fn order_link(&mut self, id: HostId, order: LinkOrder) {
         let now = self.now;
         let host = self.at_mut(id);
-        let takes: Duration = ms(1);
-        let at = host.kernel.done_at(now, takes);
+        let at = host.kernel.done_at(now, host.kernel.link_takes);
         let generation = host.generation;
         self.at_time(at, id, Coming::Interface(generation, order));
     }

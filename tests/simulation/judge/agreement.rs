@@ -3,6 +3,7 @@
 use super::*;
 use crate::cast::speak_alike;
 use crate::kit::link;
+use crate::virtual_mac::is_up;
 
 /// Of those that move together it is enough that one hears, and is heard.
 pub(super) fn hears(sim: &Sim, from: &Able<'_>, to: &Able<'_>) -> bool {
@@ -13,6 +14,13 @@ pub(super) fn hears(sim: &Sim, from: &Able<'_>, to: &Able<'_>) -> bool {
         return one_way(&from.face(), &to.face());
     }
     pairs(from, to).any(|(from, to)| one_way(&from, &to) && one_way(&to, &from))
+}
+
+/// Whatever becomes of their mates, both ways.
+pub(super) fn hears_itself(sim: &Sim, one: &Able<'_>, other: &Able<'_>) -> bool {
+    let (one, other) = (one.face(), other.face());
+    let one_way = |from, to| may_be_heard(sim, from, to) && trust::is_certain(sim, from, to);
+    one_way(&one, &other) && one_way(&other, &one)
 }
 
 /// Where it is not certain that what arrives is believed.
@@ -107,6 +115,7 @@ pub(super) fn agreement(sim: &Sim, group: usize) {
         }
         if let ([active], true) = (actives.as_slice(), certain) {
             linked::can_show(sim, &able, &union, active);
+            linked::leaves_in_time(sim, members(), active, &name);
         }
         for one in members() {
             priority_is_right(sim, one);
@@ -166,6 +175,12 @@ fn is_the_right_one(sim: &Sim, able: &[Able<'_>], part: &[usize], name: &str) {
 
 fn holds_what_it_should(sim: &Sim, one: &Able<'_>, name: &str) {
     let host = &sim.lab.at(one.host).name;
+    let virtually = one.settings.virtual_mac;
+    if virtually && is_up(&sim.lab, one.host, one.settings) != one.active {
+        let state = if one.active { "Active" } else { "not Active" };
+        let text = format!("{name}: {host} is {state}, unlike its virtual interface");
+        sim.lab.fail(&text);
+    }
     for address in &one.settings.addresses {
         let address = address.network.addr();
         let there = sim.lab.at(one.host).kernel.holds(address).is_some();
@@ -215,6 +230,7 @@ pub(super) fn outsiders(sim: &Sim, group: usize) {
             let state = seen.and_then(|seen| seen.state(instance));
             let mut all = settings.addresses.iter();
             let has = all.any(|address| host.kernel.holds(address.network.addr()).is_some());
+            let has = has || is_up(&sim.lab, id, settings);
             let kept = linked::may_keep(sim, group, id);
             if (state == Some(StateName::Active) || has) && !kept {
                 let name = &host.name;

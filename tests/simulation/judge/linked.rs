@@ -5,7 +5,7 @@
 
 use vipward::agent::settings::OnAllFail;
 
-use super::agreement::{is_whole, parts};
+use super::agreement::{hears_itself, is_whole, parts};
 use super::*;
 use crate::cluster::witness;
 use crate::kit::link;
@@ -94,6 +94,28 @@ pub(super) fn can_show(sim: &Sim, able: &[Able<'_>], union: &[Vec<usize>], activ
     }
 }
 
+/// One that a check warns of does not stay while another node can take over.
+pub(super) fn leaves_in_time<'a>(
+    sim: &Sim,
+    mut all: impl Iterator<Item = &'a Able<'a>>,
+    active: &Able<'_>,
+    name: &str,
+) {
+    if !active.warned || !is_node(sim, active.host) {
+        return;
+    }
+    let (from, here) = (active.host, &sim.lab.at(active.host).name);
+    let other = all.find(|one| {
+        let heard = tells(sim, from, one.host) && tells(sim, one.host, from);
+        one.host != from && !one.warned && heard
+    });
+    if let Some(other) = other {
+        let other = &sim.lab.at(other.host).name;
+        let text = format!("{name}: {here} stays Active although it is warned, and {other} is not");
+        sim.lab.fail(&text);
+    }
+}
+
 /// Everybody shows the others as they are, and nothing stays on display that
 /// is over.
 pub(super) fn pictures_are_right(sim: &Sim, able: &[Able<'_>], union: &[Vec<usize>]) {
@@ -115,7 +137,10 @@ pub(super) fn pictures_are_right(sim: &Sim, able: &[Able<'_>], union: &[Vec<usiz
         let mut shown = shown
             .map(|obstacle| obstacle.code)
             .filter(|code| stale(code));
-        if let Some(code) = shown.next().filter(|_| whole) {
+        // Of those that move together each has a segment of its own.
+        let heard =
+            || members().all(|other| other.host == one.host || hears_itself(sim, one, other));
+        if let Some(code) = shown.next().filter(|_| whole && heard()) {
             sim.lab.fail(&format!("{name} still shows {code}"));
         }
         for other in members().filter(|other| other.host != one.host && is_node(sim, other.host)) {
@@ -180,7 +205,7 @@ pub(super) fn may_keep(sim: &Sim, group: usize, host: HostId) -> bool {
             && here.agent.is_some()
             && !fate.absent.contains(&group)
             && known.is_some_and(|state| state.up)
-            && !is_well(fate, settings)
+            && !sim.is_well(host, settings)
             && settings.on_all_fail == OnAllFail::Keep
     };
     let mut nodes = cluster.nodes.iter().map(|node| HostId(*node));

@@ -75,7 +75,8 @@ fn leaves(part: &Part<'_>, input: &Input, packet: Option<&Packet>) {
     // One that stops, and loses while it waits for a successor, is no Active.
     let ours = source(part.settings, part.lab.at(part.host).number);
     let beats = |packet: &Packet| (packet.priority, packet.source) > (part.priority, ours);
-    let handed_over = part.stage.released.is_some() || packet.is_some_and(beats);
+    // Row 12 rather than 9, whoever of its mates lost.
+    let handed_over = part.stage.released.is_some() || packet.is_some_and(beats) || part.lost;
     if part.was == StateName::Active && (takes_no_part || stopped) && !handed_over {
         let ledger = &part.lab.at(part.host).ledger;
         let up = ledger.interface(part.settings.interface);
@@ -136,7 +137,7 @@ fn learned(part: &Part<'_>, packet: &Packet) -> Duration {
 fn heard(watch: &mut Watch, part: &Part<'_>, packet: &Packet, priority: u8) {
     let losing = packet.priority < priority;
     let preempt = match part.settings.preempt {
-        _ if watch.left_to.is_some() => Preempt::Never,
+        _ if watch.left_to.is_some() || watch.warned => Preempt::Never,
         _ if priority == 255 => Preempt::Immediately,
         preempt => preempt,
     };

@@ -13,6 +13,7 @@ use vipward::agent::values::{InstanceName, NodeName};
 use super::*;
 use crate::kit::link;
 use crate::operators::is_kept;
+use crate::virtual_mac::is_up;
 
 /// For the answer to each message.
 pub const REPLY: Duration = Duration::from_millis(300);
@@ -205,6 +206,7 @@ fn say(
             if !yields.contains(&(word.node, word.serial)) {
                 part.fail("takes over, and nobody lets go for it");
             }
+            has_broken(part, word.node);
             watch.moving = begin(Role::Taking { taken: false });
         }
         Step::Taken if known => {
@@ -229,7 +231,8 @@ fn say(
         Step::BreakOff { .. } | Step::Refuse { .. } if known => watch.moving = None,
         Step::Offer { .. } => {
             stage.offered = true;
-            watch.offered = Some(word.serial);
+            // One that is warned offers it without an order.
+            watch.offered = (!part.is_warned).then_some(word.serial);
         }
         Step::Request { .. }
         | Step::Yield { .. }
@@ -238,6 +241,16 @@ fn say(
         | Step::Accept { .. }
         | Step::BreakOff { .. }
         | Step::Refuse { .. } => {}
+    }
+}
+
+/// Break before make: two hosts with one hardware address would confuse the
+/// switches.
+fn has_broken(part: &Part<'_>, incumbent: &NodeName) {
+    let mut all = (0..part.lab.hosts.len()).map(HostId);
+    let incumbent = all.find(|id| link::node(*id) == *incumbent);
+    if incumbent.is_some_and(|id| is_up(part.lab, id, part.settings)) {
+        part.fail("takes over while the other still has the virtual hardware address");
     }
 }
 

@@ -2,6 +2,8 @@
 //! another host, and the parting advertisement of one that lost.
 
 use super::*;
+use crate::kit::virtual_mac::place;
+use crate::virtual_mac::is_up;
 
 /// From a losing advertisement to the last of the announcements it causes.
 const REAFFIRMED_WITHIN: Duration = Duration::from_secs(1);
@@ -38,7 +40,11 @@ pub(super) fn announcements(watch: &mut Watch, part: &Part<'_>) {
         let mut same = places.filter(|(_, known)| known.network.addr() == *address);
         same.any(|(place, known)| {
             let index = host.ledger.index_of(part.id, place, (part.settings, known));
-            host.kernel.holds(*address).is_some() && !host.ledger.is_pending(part.id, index)
+            let shaken = part.settings.virtual_mac
+                && (host.ledger.links.is_pending(part.id)
+                    || !is_up(part.lab, part.host, part.settings));
+            let waits = host.ledger.is_pending(part.id, index) || shaken;
+            host.kernel.holds(*address).is_some() && !waits
         })
     });
 }
@@ -55,13 +61,16 @@ pub(super) fn partings(watch: &mut Watch, part: &Part<'_>) {
     // One that somebody else deleted is there until the agent hears of it.
     let mut all = part.settings.addresses.iter();
     let remains = all.any(|address| {
-        let known = host.ledger.interface(address.interface);
+        let known = host.ledger.interface(place(part.settings, address));
         let known = known.into_iter().flat_map(|state| &state.addresses);
         let wanted = address.network.addr();
         host.kernel.holds(wanted).is_some()
             || known.map(|own| own.network.addr()).any(|own| own == wanted)
     });
-    if !remains && !host.ledger.waits(part.id) {
+    // What carries them is lowered first, too.
+    let carries =
+        host.ledger.links.is_pending(part.id) || is_up(part.lab, part.host, part.settings);
+    if !remains && !carries && !host.ledger.waits(part.id) {
         part.fail("all addresses are gone, and no parting advertisement");
     }
 }

@@ -61,7 +61,7 @@ pub(super) struct Member {
     hears: bool,
     /// When the Active that it heard resigned.
     resigned: Option<Instant>,
-    /// It heard somebody in this turn, or could not send.
+    /// It heard somebody in this turn, was told of one, or could not send.
     has_cause: bool,
     has_hook: bool,
     /// It resigned for a drain and kept everything, and nobody came.
@@ -112,6 +112,7 @@ pub(super) fn member(
     part: &Part<'_>,
     input: &Input,
     packet: Option<&Packet>,
+    told: bool,
 ) -> Member {
     // Put together with others, it may have to follow them at once.
     let reloaded = matches!(input, Input::Reload(_));
@@ -143,6 +144,7 @@ pub(super) fn member(
             .is_some_and(|at| alive(&at)),
         resigned: resigned.max(resigns.then_some(part.now)),
         has_cause: packet.is_some()
+            || told
             || part.unsent
             || part.is_mute()
             || reloaded
@@ -175,9 +177,11 @@ impl Together {
             hooked.passed = true;
             hooked.pause = None;
         }
-        if matches!(input, Input::Wake) {
-            hooked.running.take_if(|running| running.until <= part.now);
-        }
+        let given_up = matches!(input, Input::Wake)
+            && hooked
+                .running
+                .take_if(|running| running.until <= part.now)
+                .is_some();
         if matches!(input, Input::Reload(_)) {
             hooked.paused_until = None;
         }
@@ -193,7 +197,9 @@ impl Together {
             }
         }
         hooked.started(part);
-        hooked.releases(part, input);
+        if !given_up {
+            hooked.releases(part, input);
+        }
         retried
     }
 
@@ -258,9 +264,12 @@ impl Together {
 }
 
 impl Hooked {
-    /// A planned release waits for its hook.
+    /// A planned release waits for its hook: for as long as that may take from
+    /// the order on, be it that another run was not answered for meanwhile, and
+    /// is given up now.
     fn releases(&self, part: &Part<'_>, input: &Input) {
-        let resigns = part.was == StateName::Active && part.is == StateName::Initialize;
+        let resigns =
+            part.was == StateName::Active && part.is == StateName::Initialize && !part.lost;
         let waits = |running: &Running| running.hook == HookKind::BeforeRelease;
         let at_once = matches!(input, Input::StopNow);
         if resigns && !at_once && self.running.as_ref().is_some_and(waits) {

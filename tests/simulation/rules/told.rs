@@ -158,6 +158,25 @@ impl Told {
     }
 }
 
+impl Told {
+    /// What it was told may make it give way: of an Active that wins, or that
+    /// a working segment was shown.
+    pub fn moves(&self, part: &Part<'_>, lesson: Option<&Lesson>) -> bool {
+        part.is_node()
+            && (lesson.is_some_and(|lesson| lesson.claimed_over) || self.winner(part).is_some())
+    }
+
+    fn winner<'a>(&'a self, part: &'a Part<'_>) -> Option<&'a InstanceNews> {
+        let number = part.lab.at(part.host).number;
+        let ours = (part.priority, source(part.settings, number));
+        let mut told = self.actives(part);
+        told.find(|news| {
+            let theirs = news.source.map(|source| (news.priority, source));
+            theirs.is_some_and(|theirs| theirs > ours)
+        })
+    }
+}
+
 /// Until when a Backup may wait that has just been told of an Active: until
 /// that is stale, and a look that began just before is over.
 pub(super) fn held_until(part: &Part<'_>, interval: Duration) -> Instant {
@@ -178,6 +197,10 @@ pub(super) fn learn(watch: &mut Watch, part: &Part<'_>, told: &Told, lesson: Opt
     if left.is_some() && left == watch.active {
         let hasty = !told.knows_better(part, left);
         watch.left.get_or_insert((part.now, hasty));
+        // As good as priority 0 for its mates.
+        watch.resigned_at = Some(part.now);
+        watch.respected = None;
+        watch.incumbent = None;
         watch.preempt_unsure = true;
     }
 }
@@ -185,17 +208,11 @@ pub(super) fn learn(watch: &mut Watch, part: &Part<'_>, told: &Told, lesson: Opt
 /// One that lets go because of what it was told, and nothing it heard: another
 /// is Active by what that one says, and wins, or shows a segment that works.
 pub(super) fn gave_way(watch: &mut Watch, part: &Part<'_>, told: &Told, lesson: Option<&Lesson>) {
-    let number = part.lab.at(part.host).number;
-    let ours = (part.priority, source(part.settings, number));
     if lesson.is_some_and(|lesson| lesson.claimed_over) {
         watch.active = None;
         return;
     }
-    let mut winners = told.actives(part).filter(|news| {
-        let theirs = news.source.map(|source| (news.priority, source));
-        theirs.is_some_and(|theirs| theirs > ours)
-    });
-    let Some(winner) = winners.next() else {
+    let Some(winner) = told.winner(part) else {
         if !part.is_mute() && !part.unsent {
             part.fail("gave way, and was told of nobody that wins");
         }
