@@ -130,3 +130,28 @@ fn members_that_a_reload_takes_away_leave_together() {
     assert!(owns(&lab, b));
     assert_eq!(first(&lab, b, INSIDE), first(&lab, b, OUTSIDE));
 }
+
+/// One whose segment is dead gives way to a node that shows that its own
+/// works: its group goes with it, and stays away.
+#[test]
+fn one_that_lost_its_segment_takes_all_along() {
+    let mut lab = Lab::new();
+    let a = gateway(&mut lab, 150, |_| {});
+    let b = gateway(&mut lab, 100, |_| {});
+    lab.connect(1);
+    for (name, address) in [("eth0", "192.0.2.254"), ("eth1", "198.51.100.254")] {
+        lab.witness(interface(name), ip(address));
+        for host in [a, b] {
+            lab.at_mut(host).kernel.gateway(name, ip(address));
+        }
+    }
+    lab.start_all();
+    lab.run(secs(20));
+    assert!(owns(&lab, a));
+    lab.mark();
+    lab.isolate(a);
+    lab.run(secs(20));
+    assert!(owns(&lab, b));
+    assert_eq!(states(&lab, a), [BACKUP, BACKUP]);
+    assert_eq!(changes(&lab, a), 2, "{:?}", lab.transitions(a));
+}

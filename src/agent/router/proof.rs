@@ -351,6 +351,10 @@ impl VirtualRouter {
             self.active_router = None;
             let interval = self.own_interval();
             self.become_backup(turn, Reason::SegmentLost, interval, None);
+            if let State::Backup(backup) = &mut self.state {
+                // Its mates go with it, and do not bring it back.
+                backup.better_heard_at = Some(turn.now);
+            }
             self.refresh(turn);
         }
     }

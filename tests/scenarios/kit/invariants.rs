@@ -38,7 +38,8 @@ pub struct Ledger {
     interfaces: BTreeMap<InterfaceName, Option<InterfaceState>>,
     /// Lost mastership and has not sent its parting advertisement.
     parting: BTreeSet<InstanceId>,
-    /// Who resigned, and may say so once more when nothing of it is left.
+    /// Who resigned, or was overtaken by its successor while it was being
+    /// drained, and may say so once more when nothing of it is left.
     farewell: BTreeSet<InstanceId>,
     /// Until when a resigning instance may keep its addresses.
     resigning: BTreeMap<InstanceId, Instant>,
@@ -422,7 +423,8 @@ pub fn after_turn(lab: &mut Lab, turn: &Turn, input: &Input, actions: &[Action])
         if is != Some(StateName::Backup) {
             ledger.parting.remove(&instance);
         }
-        if was == Some(StateName::Active) && is == Some(StateName::Initialize) {
+        let out = matches!(is, Some(StateName::Initialize | StateName::Drained));
+        if was == Some(StateName::Active) && out {
             ledger.farewell.insert(instance);
         }
         let times = (settings.advert_interval.as_duration(), settings.down_after);
