@@ -67,10 +67,10 @@ pub const MUTATIONS: &[Mutation] = &[
         "            Part::Taking { source, .. } => source.is_none() || *source == active || true,",
     ),
     fault(
-        "a virtual interface that is still up makes room",
+        "addresses that are still there make room",
         MOVING,
-        "(self.holdings.are_gone() && self.link.is_quiet())",
-        "self.holdings.are_gone()",
+        "!self.has_let_go() || self.holdings.are_gone()",
+        "!self.has_let_go() || self.moving.drained.is_none()",
     ),
     fault(
         "one that is warned stays",

@@ -162,7 +162,7 @@ impl VirtualRouter {
 
     /// What has to be gone before the successor begins is gone.
     pub fn makes_room(&self) -> bool {
-        !self.has_let_go() || (self.holdings.are_gone() && self.link.is_quiet())
+        !self.has_let_go() || self.holdings.are_gone()
     }
 
     /// The successor advertises.

@@ -13,7 +13,6 @@ use vipward::agent::values::{InstanceName, NodeName};
 use super::*;
 use crate::kit::link;
 use crate::operators::is_kept;
-use crate::virtual_mac::is_up;
 
 /// For the answer to each message.
 pub const REPLY: Duration = Duration::from_millis(300);
@@ -244,13 +243,18 @@ fn say(
     }
 }
 
-/// Break before make: two hosts with one hardware address would confuse the
-/// switches.
+/// Break before make: two hosts that speak by one hardware address would
+/// confuse the switches, and without its addresses none does.
 fn has_broken(part: &Part<'_>, incumbent: &NodeName) {
     let mut all = (0..part.lab.hosts.len()).map(HostId);
     let incumbent = all.find(|id| link::node(*id) == *incumbent);
-    if incumbent.is_some_and(|id| is_up(part.lab, id, part.settings)) {
-        part.fail("takes over while the other still has the virtual hardware address");
+    let mut addresses = part.settings.addresses.iter();
+    let kernel = incumbent.map(|id| &part.lab.at(id).kernel);
+    let held = kernel.is_some_and(|kernel| {
+        addresses.any(|address| kernel.holds(address.network.addr()).is_some())
+    });
+    if part.settings.virtual_mac && held {
+        part.fail("takes over while the other still has the addresses of the virtual MAC");
     }
 }
 
