@@ -65,6 +65,9 @@ pub struct PathStatus {
     pub last_heard: Option<Instant>,
     /// Why the last message could not be sent, if it could not.
     pub error: Option<String>,
+    /// The node says that it hears us by this path; `None` while it says
+    /// nothing, or is of a version that does not tell.
+    pub heard_there: Option<bool>,
 }
 
 /// Something that a node told about itself.

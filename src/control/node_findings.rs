@@ -20,7 +20,10 @@ pub(super) fn problems(document: &Document) -> Vec<Row> {
         .collect();
     for node in &document.nodes {
         match node.reachable {
-            true => rows.extend(paths_down(node)),
+            true => {
+                rows.extend(paths_down(node));
+                rows.extend(one_way(node));
+            }
             false => rows.push(unreachable(node)),
         }
     }
@@ -92,6 +95,21 @@ fn paths_down(node: &Node) -> Option<Row> {
             node.name
         );
         Row::new("path down", text)
+    })
+}
+
+/// Heard here, and we not there.
+fn one_way(node: &Node) -> Option<Row> {
+    let one_way = node.paths.iter().filter(|path| path.is_one_way());
+    let addresses: Vec<&str> = one_way.map(|path| path.address.as_str()).collect();
+    (!addresses.is_empty()).then(|| {
+        let text = format!(
+            "{name} does not hear this node by {}, which this node hears it by: something on the \
+             way to {name}, or its firewall, lets the peer link pass in one direction only",
+            words::list(&addresses, SHOWN),
+            name = node.name,
+        );
+        Row::new("one way", text)
     })
 }
 

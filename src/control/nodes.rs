@@ -47,6 +47,10 @@ pub struct Path {
     pub last_heard_age_ms: Option<u64>,
     /// Why the last message could not be sent; null when it could.
     pub error: Option<String>,
+    /// The node says that it hears this one by this path; null while it says
+    /// nothing, and where an older agent answers.
+    #[serde(default)]
+    pub heard_there: Option<bool>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,6 +158,7 @@ impl Node {
                     reachable: path.reachable,
                     last_heard_age_ms: path.last_heard.map(age),
                     error: path.error.clone(),
+                    heard_there: path.heard_there,
                 })
                 .collect(),
             instances: Vec::new(),
@@ -174,6 +179,13 @@ impl Node {
             out.last_known = node.instances.iter().map(last).collect();
         }
         out
+    }
+}
+
+impl Path {
+    /// The node is heard by it and says that it does not hear us by it.
+    pub fn is_one_way(&self) -> bool {
+        self.reachable && self.heard_there == Some(false)
     }
 }
 

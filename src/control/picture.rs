@@ -210,7 +210,11 @@ fn ago(age_ms: Option<u64>) -> String {
 /// One on a line.
 fn paths(node: &Node, colour: Colour) -> String {
     let path = |path: &super::nodes::Path| {
-        let state = if path.reachable { "up" } else { "down" };
+        let state = match (path.reachable, path.is_one_way()) {
+            (false, _) => "down",
+            (true, true) => "one way",
+            (true, false) => "up",
+        };
         format!("{} {}", path.address, marked(state, colour))
     };
     let lines: Vec<String> = node.paths.iter().map(path).collect();

@@ -76,6 +76,7 @@ fn path(address: &str, reachable: bool, age_ms: Option<u64>, error: Option<&str>
         reachable,
         last_heard: age_ms.map(ago),
         error: error.map(str::to_owned),
+        heard_there: None,
     }
 }
 
@@ -145,7 +146,10 @@ fn lb2() -> NodeStatus {
         last_heard: Some(ago(80)),
         program: "0.1.0".to_owned(),
         paths: vec![
-            path("192.0.2.2", true, Some(80), None),
+            PathStatus {
+                heard_there: Some(false),
+                ..path("192.0.2.2", true, Some(80), None)
+            },
             path(
                 "10.0.0.2",
                 false,

@@ -363,6 +363,7 @@ fn link_messages() -> Vec<Seed> {
         pace: Duration::from_secs(1),
         clock_ms: 7,
         echo_ms: 5,
+        heard_paths: Some(1),
         program: "1.2.3".to_owned(),
         news: Some(News {
             after: 9,

@@ -245,16 +245,20 @@ pub fn message(sizes: Sizes) -> impl Strategy<Value = Message> {
     });
     let program = text(Sizes { text: 20, ..sizes });
     let numbers = (number(), number(), number(), number());
-    (numbers, span(), program, news, vec(word(), 0..3)).prop_map(
-        |((revision, known, clock_ms, echo_ms), pace, program, news, words)| Message {
-            revision,
-            known,
-            pace,
-            clock_ms,
-            echo_ms,
-            program,
-            news,
-            words,
+    let times = (span(), option::of(0..=u32::MAX));
+    (numbers, times, program, news, vec(word(), 0..3)).prop_map(
+        |((revision, known, clock_ms, echo_ms), (pace, heard_paths), program, news, words)| {
+            Message {
+                revision,
+                known,
+                pace,
+                clock_ms,
+                echo_ms,
+                heard_paths,
+                program,
+                news,
+                words,
+            }
         },
     )
 }

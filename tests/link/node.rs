@@ -124,6 +124,7 @@ pub fn message(number: u64) -> Message {
         pace: std::time::Duration::from_secs(1),
         clock_ms: 7,
         echo_ms: 5,
+        heard_paths: Some(1),
         program: "1.2.3".to_owned(),
         news: Some(News {
             after: 0,
@@ -139,6 +140,7 @@ pub fn bare(number: u64) -> Message {
         known: 0,
         clock_ms: 0,
         echo_ms: 0,
+        heard_paths: None,
         news: None,
         words: Vec::new(),
         ..message(number)

@@ -59,6 +59,7 @@ fn message(number: u64) -> Message {
         pace: Duration::from_secs(1),
         clock_ms: 7,
         echo_ms: 5,
+        heard_paths: Some(1),
         program: "1.2.3".to_owned(),
         news: None,
         words: Vec::new(),

@@ -209,6 +209,7 @@ impl Link {
             pace: self.pace,
             clock_ms: self.clock_ms(now),
             echo_ms: peer.clock_ms(),
+            heard_paths: Some(peer.heard_paths(now)),
             program: self.program.clone(),
             news,
             words,

@@ -51,6 +51,9 @@ pub struct Message {
     /// session; 0: none. So the receiver knows that this was written after it
     /// said that, whatever held it up on the way.
     pub echo_ms: u64,
+    /// By which paths the sender hears the receiver, bit n for path n; `None`
+    /// from a program that does not tell. For people: nothing is decided by it.
+    pub heard_paths: Option<u32>,
     /// Of the sender's program.
     pub program: String,
     pub news: Option<News>,

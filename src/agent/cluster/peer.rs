@@ -38,6 +38,8 @@ pub(in crate::agent) struct Peer {
     affirmed_at: Option<Instant>,
     /// The newest of its clock that we heard; it wants it back.
     clock_ms: u64,
+    /// The paths by which it says that it hears us.
+    heard_there: Option<u32>,
     instances: BTreeMap<InstanceName, Kept<InstanceNews>>,
     checks: BTreeMap<CheckName, Kept<CheckNews>>,
     pub(super) sending: Sending,
@@ -100,6 +102,7 @@ impl Peer {
             known: 0,
             affirmed_at: None,
             clock_ms: 0,
+            heard_there: None,
             instances: BTreeMap::new(),
             checks: BTreeMap::new(),
             sending: Sending::default(),
@@ -117,6 +120,7 @@ impl Peer {
             .eq(addresses.iter().copied())
         {
             self.paths = addresses.iter().copied().map(Path::new).collect();
+            self.heard_there = None;
         }
     }
 
@@ -144,6 +148,7 @@ impl Peer {
             path.error = None;
         }
         self.pace = message.pace.clamp(Duration::from_millis(1), PACE_MAX);
+        self.heard_there = message.heard_paths;
         self.clock_ms = self.clock_ms.max(message.clock_ms);
         self.sending.acknowledged = self.sending.acknowledged.max(message.known);
         self.sending.sent = self.sending.sent.max(self.sending.acknowledged);
@@ -283,6 +288,13 @@ impl Peer {
         self.clock_ms
     }
 
+    /// The paths by which it was heard within its patience, bit n for path n.
+    pub(super) fn heard_paths(&self, now: Instant) -> u32 {
+        let paths = self.paths.iter().zip(0_u32..);
+        let heard = paths.filter(|(path, _)| path.is_heard(now, self.patience()));
+        heard.fold(0, |paths, (_, index)| paths | bit(index))
+    }
+
     pub(super) fn set_error(&mut self, path: PathIndex, error: String) {
         if let Some(path) = self.paths.get_mut(usize::from(path.0)) {
             path.error = Some(error);
@@ -325,6 +337,7 @@ impl Peer {
     pub(super) fn status(&self, name: &NodeName, now: Instant) -> NodeStatus {
         let known = |told_at| self.known_at(told_at);
         let patience = self.patience();
+        let told = self.heard_there.filter(|_| self.reachable);
         NodeStatus {
             name: name.clone(),
             reachable: self.reachable,
@@ -333,7 +346,11 @@ impl Peer {
             paths: self
                 .paths
                 .iter()
-                .map(|path| path.status(now, patience))
+                .zip(0_u32..)
+                .map(|(path, index)| PathStatus {
+                    heard_there: told.map(|paths| bit(index) & paths != 0),
+                    ..path.status(now, patience)
+                })
                 .collect(),
             instances: self
                 .instances
@@ -376,6 +393,11 @@ fn keep<K: Ord, T>(
     }
 }
 
+/// Nothing for paths beyond the 32nd.
+fn bit(index: u32) -> u32 {
+    1_u32.checked_shl(index).unwrap_or(0)
+}
+
 impl Path {
     fn new(address: IpAddr) -> Self {
         Self {
@@ -385,12 +407,17 @@ impl Path {
         }
     }
 
+    fn is_heard(&self, now: Instant, patience: Duration) -> bool {
+        self.last_heard.is_some_and(|at| now.since(at) <= patience)
+    }
+
     fn status(&self, now: Instant, patience: Duration) -> PathStatus {
         PathStatus {
             address: self.address,
-            reachable: self.last_heard.is_some_and(|at| now.since(at) <= patience),
+            reachable: self.is_heard(now, patience),
             last_heard: self.last_heard,
             error: self.error.clone(),
+            heard_there: None,
         }
     }
 }

@@ -286,6 +286,7 @@ fn bare(message: &Message) -> Message {
         pace: message.pace,
         clock_ms: 0,
         echo_ms: 0,
+        heard_paths: None,
         program: message.program.clone(),
         news: None,
         words: Vec::new(),

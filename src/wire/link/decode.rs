@@ -71,6 +71,7 @@ fn whole(input: &mut Decoder<'_>) -> Found<Message> {
         words: fields.or_default(|input| known(input, word))?,
         clock_ms: fields.or_default(number)?,
         echo_ms: fields.or_default(number)?,
+        heard_paths: fields.or_default(|input| option(input, |input| Ok(input.u32()?)))?,
     };
     fields.end()?;
     Ok(message)

@@ -55,7 +55,7 @@ pub fn encode(message: &Message) -> Result<Vec<u8>, TooLong> {
 }
 
 fn whole(out: &mut Out, message: &Message) -> Done {
-    out.array(8)?.u64(message.revision)?.u64(message.known)?;
+    out.array(9)?.u64(message.revision)?.u64(message.known)?;
     span(out, message.pace)?;
     out.str(&cut(&message.program))?;
     match &message.news {
@@ -63,7 +63,10 @@ fn whole(out: &mut Out, message: &Message) -> Done {
         Some(news) => self::news(out, news)?,
     }
     list(out, &message.words, word)?;
-    out.u64(message.clock_ms)?.u64(message.echo_ms)?.ok()
+    out.u64(message.clock_ms)?.u64(message.echo_ms)?;
+    option(out, message.heard_paths.as_ref(), |out, paths| {
+        out.u32(*paths)?.ok()
+    })
 }
 
 fn news(out: &mut Out, news: &News) -> Done {
