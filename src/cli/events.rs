@@ -130,7 +130,7 @@ fn follow(
                     after = 0;
                 }
             }
-            Err(error @ (ClientError::Forbidden { .. } | ClientError::NotASocket(_))) => {
+            Err(error @ (ClientError::Forbidden { .. } | ClientError::NotOurs { .. })) => {
                 return Ok(agent::no_answer(&error));
             }
             Err(error) => {

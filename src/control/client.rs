@@ -44,11 +44,6 @@ pub enum ClientError {
         .0.display()
     )]
     Dead(PathBuf),
-    #[error(
-        "{} is no socket; an agent's is control.sock in its runtime directory (--socket, --runtime-dir)",
-        .0.display()
-    )]
-    NotASocket(PathBuf),
     #[error("no permission to ask the agent at {}: {who} may", .socket.display())]
     Forbidden { socket: PathBuf, who: String },
     #[error(
@@ -56,6 +51,11 @@ pub enum ClientError {
         .socket.display(), .timeout.as_millis()
     )]
     Silent { socket: PathBuf, timeout: Duration },
+    #[error(
+        "{} is not the control socket of a vipward agent: {reason}. That one is control.sock in its runtime directory, /run/vipward unless told otherwise (--socket, --runtime-dir)",
+        .socket.display()
+    )]
+    NotOurs { socket: PathBuf, reason: String },
     #[error("the agent at {} refused: {reason}", .socket.display())]
     Refused { socket: PathBuf, reason: String },
     #[error(
@@ -82,6 +82,11 @@ pub fn fetch_status_text(socket: &Path, timeout: Duration) -> Result<String, Cli
     let (status, body) = ask(socket, &Method::GET, "/status", timeout, timeout)?;
     if status == StatusCode::OK {
         String::from_utf8(body.into()).map_err(|error| garbled(socket, &error))
+    } else if error_text(&body, printable_line).is_none() {
+        Err(not_ours(
+            socket,
+            &format!("whoever listens there answers HTTP {status}"),
+        ))
     } else {
         Err(refused(socket, status, &body))
     }
@@ -265,9 +270,11 @@ fn ask(
 
 /// Reads what [`fetch_status_text`] brought from `socket`.
 pub fn parse_status(socket: &Path, text: &str) -> Result<Document, ClientError> {
-    serde_json::from_str(text)
-        .and_then(|value| serde_json::from_value(printable(&value)))
-        .map_err(|error| garbled(socket, &error))
+    let value: Value = serde_json::from_str(text).map_err(|error| garbled(socket, &error))?;
+    if value.get("instances").is_none() {
+        return Err(not_ours(socket, &"whoever listens there answers no status"));
+    }
+    serde_json::from_value(printable(&value)).map_err(|error| garbled(socket, &error))
 }
 
 enum Attempt {
@@ -286,8 +293,9 @@ async fn exchange(
         .map_err(|error| not_connected(socket, error))?;
     // One client too many is answered before it asked, which breaks off the
     // exchange at whatever point it has reached.
-    let broken_off = |error: hyper::Error| {
-        Attempt::Later(garbled(socket, &format!("it was broken off ({error})")))
+    let broken_off = |error: hyper::Error| match error.is_parse() {
+        true => Attempt::Final(not_ours(socket, &"whoever listens there speaks no HTTP")),
+        false => Attempt::Later(garbled(socket, &format!("it was broken off ({error})"))),
     };
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
@@ -341,8 +349,10 @@ fn not_connected(socket: &Path, source: io::Error) -> Attempt {
     };
     match source.kind() {
         ErrorKind::NotFound => Attempt::Final(ClientError::Absent(path)),
-        ErrorKind::ConnectionRefused if !is_socket(socket) => {
-            Attempt::Final(ClientError::NotASocket(path))
+        _ if !is_socket(socket) => Attempt::Final(not_ours(socket, &"it is no socket")),
+        // A socket of another type.
+        _ if source.raw_os_error() == Some(nix::libc::EPROTOTYPE) => {
+            Attempt::Final(not_ours(socket, &"it is a socket of another type"))
         }
         ErrorKind::ConnectionRefused => Attempt::Final(ClientError::Dead(path)),
         ErrorKind::PermissionDenied => Attempt::Final(ClientError::Forbidden {
@@ -355,8 +365,17 @@ fn not_connected(socket: &Path, source: io::Error) -> Attempt {
     }
 }
 
+/// What cannot be looked at may be one.
 fn is_socket(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|found| found.file_type().is_socket())
+    let found = fs::metadata(path);
+    found.map_or(true, |found| found.file_type().is_socket())
+}
+
+fn not_ours(socket: &Path, reason: &impl ToString) -> ClientError {
+    ClientError::NotOurs {
+        socket: socket.to_owned(),
+        reason: reason.to_string(),
+    }
 }
 
 /// Who may connect, in words, as far as the file system says.

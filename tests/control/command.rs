@@ -122,7 +122,7 @@ fn an_answer_that_is_no_status_is_refused() {
             .unwrap();
     });
     let refused = fetch_status(&path, PATIENCE).unwrap_err();
-    assert!(matches!(refused, ClientError::Garbled { .. }), "{refused}");
+    assert!(matches!(refused, ClientError::NotOurs { .. }), "{refused}");
     odd.join().unwrap();
 }
 

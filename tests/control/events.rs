@@ -214,7 +214,7 @@ fn a_socket_that_is_not_ours_is_told_in_a_sentence() {
         }
     });
     for (socket, word) in [
-        (path("file"), "is no socket; an agent's is control.sock"),
+        (path("file"), "it is no socket. That one is control.sock"),
         (path("none"), "no agent runs here"),
         (path("other"), "If that is no agent's socket, name one"),
     ] {
