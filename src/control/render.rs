@@ -176,12 +176,20 @@ fn severity(state: &str) -> u8 {
 
 fn instances(document: &Document, now: Timestamp, colour: Colour) -> String {
     let mut table = plain_table();
-    table.set_header(["INSTANCE", "STATE", "FOR", "PRIO", "ACTIVE ROUTER", "HELD"]);
+    table.set_header([
+        "INSTANCE",
+        "STATE",
+        "FOR, WHY",
+        "PRIO",
+        "ACTIVE ROUTER",
+        "HELD",
+    ]);
     for instance in &document.instances {
+        let span = words::span(instance.since.age(now));
         table.add_row([
             instance.name.clone(),
             marked(&instance.state, colour),
-            words::span(instance.since.age(now)),
+            format!("{span}\n{}", instance.reason),
             instance.priority.effective.to_string(),
             active_router(document, instance, false),
             held(instance),
