@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const ROOMS: [&str; 8] = [
-    "agent", "wire", "config", "net", "control", "daemon", "runner", "cli",
+const ROOMS: [&str; 9] = [
+    "agent", "wire", "config", "net", "control", "daemon", "runner", "doctor", "cli",
 ];
 
 fn root() -> PathBuf {
@@ -117,4 +117,42 @@ fn every_file_in_the_tables_exists() {
         }
     }
     assert!(checked > 10, "only {checked} paths were found");
+}
+
+/// What stands behind `Finding::error(` and the like, or is chosen for it.
+fn codes_of_findings() -> BTreeSet<String> {
+    let mut sources = Vec::new();
+    for file in fs::read_dir(root().join("src/doctor/judge")).expect("the judges") {
+        let path = file.expect("an entry").path();
+        if path.is_file() {
+            sources.push(fs::read_to_string(path).expect("a source file"));
+        }
+    }
+    let mut codes = BTreeSet::new();
+    for source in &sources {
+        for kind in ["error", "warning", "note"] {
+            for (_, behind) in source
+                .match_indices(&format!("Finding::{kind}("))
+                .map(|(at, word)| (at, source[at + word.len()..].trim_start()))
+            {
+                let quoted = behind
+                    .strip_prefix('"')
+                    .and_then(|text| text.split_once('"'));
+                codes.extend(quoted.map(|(code, _)| code.to_owned()));
+            }
+        }
+    }
+    codes
+}
+
+#[test]
+fn every_finding_is_in_the_document() {
+    let text = fs::read_to_string(root().join("docs/doctor.md")).expect("the document");
+    let codes = codes_of_findings();
+    assert!(codes.len() > 40, "only {codes:?}");
+    let missing = codes
+        .iter()
+        .filter(|code| !text.contains(&format!("`{code}`")));
+    let missing: Vec<&String> = missing.collect();
+    assert!(missing.is_empty(), "not in docs/doctor.md: {missing:?}");
 }

@@ -11,6 +11,7 @@ mod cleanup;
 mod completions;
 mod configured;
 mod demo;
+mod doctor;
 mod events;
 mod guardian;
 mod import;
@@ -52,6 +53,8 @@ enum Command {
     Status(status::Args),
     /// Show what happened, when and why.
     Events(events::Args),
+    /// Find what would keep failover from working on this host and pair.
+    Doctor(doctor::Args),
     /// Move an instance to another node without losing a packet.
     Handover(moves::Handover),
     /// Give addresses up and stay out, also across restarts.
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Reload(args) => reload::run(args),
         Command::Status(args) => status::run(args),
         Command::Events(args) => events::run(args),
+        Command::Doctor(args) => doctor::run(args),
         Command::Handover(args) => moves::handover(args),
         Command::Drain(args) => moves::drain(args),
         Command::Undrain(args) => moves::undrain(args),

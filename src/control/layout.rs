@@ -27,7 +27,7 @@ pub(super) fn pairs(rows: &[Row]) -> String {
     table.trim_fmt()
 }
 
-pub(super) fn wrapped(text: &str) -> String {
+pub(crate) fn wrapped(text: &str) -> String {
     let mut table = plain_table();
     table.add_row([text]);
     if let Some(column) = table.column_mut(0) {
@@ -36,7 +36,7 @@ pub(super) fn wrapped(text: &str) -> String {
     table.trim_fmt()
 }
 
-pub(super) fn plain_table() -> Table {
+pub(crate) fn plain_table() -> Table {
     let mut table = Table::new();
     table
         .load_style(NOTHING)
@@ -55,18 +55,18 @@ pub(super) const MARKS: [(char, &str); 4] = [
     ('\u{2064}', "\x1b[0m"),
 ];
 
-pub(super) fn marked(state: &str, colour: Colour) -> String {
+pub(crate) fn marked(state: &str, colour: Colour) -> String {
     let [good, waiting, bad, end] = MARKS.map(|(mark, _)| mark);
     let mark = match (colour, state) {
-        (Colour::Off, _) | (_, "backup" | "this node") => return state.to_owned(),
-        (Colour::On, "active" | "up" | "reachable") => good,
-        (Colour::On, "fault" | "down" | "unreachable" | "nobody") => bad,
+        (Colour::Off, _) | (_, "backup" | "this node" | "note") => return state.to_owned(),
+        (Colour::On, "active" | "up" | "reachable" | "works") => good,
+        (Colour::On, "fault" | "down" | "unreachable" | "nobody" | "error" | "fails") => bad,
         (Colour::On, _) => waiting,
     };
     format!("{mark}{state}{end}")
 }
 
-pub(super) fn paint(text: &str) -> String {
+pub(crate) fn paint(text: &str) -> String {
     MARKS.iter().fold(text.to_owned(), |text, (mark, code)| {
         text.replace(*mark, code)
     })

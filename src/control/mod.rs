@@ -12,7 +12,8 @@ pub mod events;
 mod findings;
 mod groups;
 mod http;
-mod layout;
+
+pub(crate) mod layout;
 pub mod listener;
 pub mod lock;
 mod metrics;

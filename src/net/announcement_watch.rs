@@ -119,7 +119,7 @@ impl Icmp6Filter {
 // from the header that the socket's user sees first.
 pub(super) const LOAD_BYTE: u16 = 0x30;
 const LOAD_HALF: u16 = 0x28;
-const LOAD_WORD: u16 = 0x20;
+pub(super) const LOAD_WORD: u16 = 0x20;
 const MOVE_TO_X: u16 = 0x07;
 const MOVE_FROM_X: u16 = 0x87;
 pub(super) const EQUALS: u16 = 0x15;

@@ -19,4 +19,6 @@ pub mod pidfd;
 pub mod poller;
 pub mod rights;
 pub mod socket;
+pub mod time_sync;
 pub mod timer;
+pub mod wiretap;

@@ -96,7 +96,8 @@ fn lock(how: MlockAllFlags) -> io::Result<()> {
     )?)
 }
 
-fn may_lock() -> io::Result<()> {
+/// Whether [`lock_memory`] would be permitted; nothing is changed.
+pub fn may_lock() -> io::Result<()> {
     let may_lock = caps::has_cap(None, CapSet::Effective, Capability::CAP_IPC_LOCK);
     if may_lock.unwrap_or(false) {
         return Ok(());

@@ -68,7 +68,7 @@ fn plain(priority: u8, _: IpAddr) -> Router {
 }
 
 /// A key file of this lab, of these bytes.
-fn key(lab: &Lab, byte: u8) -> PathBuf {
+pub fn key(lab: &Lab, byte: u8) -> PathBuf {
     let path = lab.directory.path().join(format!("key-{byte}"));
     std::fs::write(&path, [byte; 32]).expect("a key file");
     let mode = std::fs::Permissions::from_mode(0o600);

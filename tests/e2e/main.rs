@@ -14,6 +14,7 @@ mod agent_awaited_hooks;
 mod agent_checks;
 mod agent_cleanup;
 mod agent_control;
+mod agent_doctor;
 mod agent_events;
 mod agent_failure;
 mod agent_files;
@@ -108,6 +109,7 @@ fn main() -> ExitCode {
     trials.extend(agent_cleanup::trials());
     trials.extend(agent_control::trials());
     trials.extend(agent_events::trials());
+    trials.extend(agent_doctor::trials());
     trials.extend(agent_failure::trials());
     trials.extend(agent_files::trials());
     trials.extend(agent_hooks::trials());

@@ -11,6 +11,7 @@ mod batch;
 mod gateways;
 mod guard;
 mod host;
+mod inspect;
 mod linger;
 mod links;
 mod monitor;
@@ -27,6 +28,7 @@ mod snapshot;
 pub(in crate::net) mod socket;
 
 pub use host::{Cleaner, HostAddress, Survey};
+pub use inspect::{Inspected, Inspector, Way};
 pub use links::LINK_GROUP;
 pub use monitor::Monitor;
 pub use orders::{Keep, Netlink};

@@ -1,0 +1,306 @@
+//! Which paths to the peers work, in which direction, and how that is known.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::super::facts::{Agent, Echo, Facts, Subject};
+use super::super::finding::{Direction, Finding, Path};
+use super::firewall::{is_eaten, meant_for};
+use crate::control::document::{Instance, Node};
+use crate::control::nodes::NodeInstance;
+use crate::control::words;
+
+/// An obstacle of a node that is told of an Active, and does not hear it.
+pub(super) const UNHEARD: &str = "split-heartbeat-path";
+
+/// A peer of an instance.
+struct Peer<'a> {
+    address: IpAddr,
+    node: Option<&'a Node>,
+    told: Option<&'a NodeInstance>,
+}
+
+pub(super) fn paths(facts: &Facts) -> Vec<Path> {
+    let mut paths = Vec::new();
+    for subject in &facts.subjects {
+        for peer in peers(facts, subject) {
+            paths.push(Path {
+                carries: "vrrp",
+                instance: subject.name.clone(),
+                node: peer.node.map(|node| node.name.clone()),
+                address: peer.address.to_string(),
+                from_peer: adverts_from(facts, subject, &peer),
+                to_peer: adverts_to(facts, subject, &peer),
+            });
+        }
+    }
+    paths.extend(link(facts));
+    paths.extend(echoes(facts));
+    paths
+}
+
+/// Those that are configured, told of, or were heard.
+fn peers<'a>(facts: &'a Facts, subject: &Subject) -> Vec<Peer<'a>> {
+    let nodes = facts
+        .answers()
+        .map_or(&[][..], |answers| &answers.after.nodes);
+    let told = |node: &'a Node| {
+        let told = node.instance(&subject.name)?;
+        let source = told.source.as_deref()?.parse::<IpAddr>().ok()?;
+        Some((source, node, told))
+    };
+    let told: Vec<_> = nodes.iter().filter_map(told).collect();
+    let heard = meant_for(facts, subject).map(|speaker| speaker.source);
+    let active = facts
+        .told(subject)
+        .and_then(|told| told.active_router.as_ref());
+    let active = active.filter(|router| router.node.as_ref() != Some(&facts.node));
+    let active = active.and_then(|router| router.address.parse().ok());
+    let mut addresses: Vec<IpAddr> = subject.peers.clone();
+    let found = told
+        .iter()
+        .map(|(source, ..)| *source)
+        .chain(heard)
+        .chain(active);
+    for address in found {
+        if !addresses.contains(&address) && !facts.is_own(address) {
+            addresses.push(address);
+        }
+    }
+    let peer = |address: IpAddr| {
+        let told = told.iter().find(|(source, ..)| *source == address);
+        let by_address = || {
+            nodes
+                .iter()
+                .find(|node| node.has_address(&address.to_string()))
+        };
+        Peer {
+            address,
+            node: told.map(|(_, node, _)| *node).or_else(by_address),
+            told: told.map(|(.., told)| *told),
+        }
+    };
+    addresses.into_iter().map(peer).collect()
+}
+
+/// Not older than an election takes.
+fn is_fresh(here: &Instance, told: &NodeInstance) -> bool {
+    told.known_age_ms <= here.active_down_interval_ms.max(2_000)
+}
+
+fn adverts_from(facts: &Facts, subject: &Subject, peer: &Peer) -> Direction {
+    let mut heard = meant_for(facts, subject).filter(|speaker| speaker.source == peer.address);
+    if let Some(speaker) = heard.next() {
+        return match (is_eaten(speaker), speaker.delivered) {
+            (true, _) => Direction::fails(format!(
+                "{} arrived at {} and were dropped there",
+                speaker.on_wire, subject.interface
+            )),
+            (false, 0) => Direction::unknown("too few were heard"),
+            (false, delivered) => Direction::works(format!("{delivered} heard")),
+        };
+    }
+    let here = facts.told(subject);
+    let router = here.and_then(|here| here.active_router.as_ref());
+    let heard = router.filter(|router| router.address == peer.address.to_string());
+    if let (Some(here), Some(router)) = (here, heard)
+        && router.last_advert_age_ms <= here.active_down_interval_ms
+    {
+        let age = words::span(Duration::from_millis(router.last_advert_age_ms));
+        return Direction::works(format!("heard {age} ago"));
+    }
+    match (here, peer.told) {
+        (Some(here), Some(told)) if told.state == "active" && is_fresh(here, told) => {
+            Direction::fails("it says that it is Active, and is not heard")
+        }
+        (_, Some(told)) => Direction::unknown(format!("it is {}, and silent", told.state)),
+        (_, None) if facts.hearing.is_err() => Direction::unknown("nobody listened"),
+        (_, None) => Direction::unknown("nothing heard; a Backup is silent"),
+    }
+}
+
+fn adverts_to(facts: &Facts, subject: &Subject, peer: &Peer) -> Direction {
+    let Some(here) = facts.told(subject) else {
+        return Direction::unknown(match &facts.agent {
+            Agent::Answers(_) => "the agent does not have the instance",
+            Agent::Absent(_) | Agent::Mute(_) | Agent::Forbidden(_) => "no agent speaks here",
+        });
+    };
+    if here.state != "active" {
+        return Direction::unknown(format!("this node is {}, and silent", here.state));
+    }
+    let Some(told) = peer.told.filter(|told| is_fresh(here, told)) else {
+        return Direction::unknown("run `vipward doctor` there: it says");
+    };
+    if told
+        .obstacles
+        .iter()
+        .any(|obstacle| obstacle.code == UNHEARD)
+    {
+        return Direction::fails("it says that none arrives");
+    }
+    let whom = told.active_router.as_ref();
+    let ours = whom.is_some_and(|router| {
+        let node = router.node.as_ref();
+        node == Some(&facts.node)
+            || router
+                .address
+                .parse()
+                .is_ok_and(|address| facts.is_own(address))
+    });
+    match (ours, told.state.as_str()) {
+        (true, _) => Direction::works("it takes this node for the Active"),
+        (false, "active") => Direction::fails("it is Active itself, and does not hear this node"),
+        (false, "backup") => Direction::fails("it knows of no Active"),
+        (false, state) => Direction::unknown(format!("it is {state}, and does not listen")),
+    }
+}
+
+fn link(facts: &Facts) -> Vec<Path> {
+    let nodes = facts
+        .answers()
+        .map_or(&[][..], |answers| &answers.after.nodes);
+    let mut paths = Vec::new();
+    for node in nodes {
+        for path in &node.paths {
+            let from_peer = match (path.reachable, path.last_heard_age_ms) {
+                (true, _) => Direction::works("heard"),
+                (false, Some(age)) => Direction::fails(format!(
+                    "silent for {}",
+                    words::span(Duration::from_millis(age))
+                )),
+                (false, None) => Direction::fails("never heard"),
+            };
+            let to_peer = match (path.heard_there, &path.error) {
+                (Some(true), _) => Direction::works("it says that it hears this node"),
+                (Some(false), _) => Direction::fails("it says that it does not hear this node"),
+                (None, Some(error)) => Direction::fails(format!("cannot be sent: {error}")),
+                (None, None) => Direction::unknown("it tells nothing"),
+            };
+            paths.push(Path {
+                carries: "peer-link",
+                instance: String::new(),
+                node: Some(node.name.clone()),
+                address: path.address.clone(),
+                from_peer,
+                to_peer,
+            });
+        }
+    }
+    paths
+}
+
+/// What an echo shows is both ways, of another protocol.
+fn echoes(facts: &Facts) -> Vec<Path> {
+    let nodes = facts
+        .answers()
+        .map_or(&[][..], |answers| &answers.after.nodes);
+    let all = facts.echoes.iter().map(|(address, echo)| {
+        let direction = match echo {
+            Echo::Answered => Direction::works("answers ping"),
+            Echo::Silent => Direction::unknown("no answer to ping"),
+            Echo::Failed(error) => Direction::unknown(error.clone()),
+        };
+        let node = nodes
+            .iter()
+            .find(|node| node.has_address(&address.to_string()));
+        Path {
+            carries: "echo",
+            instance: String::new(),
+            node: node.map(|node| node.name.clone()),
+            address: address.to_string(),
+            from_peer: direction.clone(),
+            to_peer: direction,
+        }
+    });
+    all.collect()
+}
+
+/// The peer link has findings of its own, and so has what is dropped here.
+pub(super) fn judge(facts: &Facts, paths: &[Path]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for path in paths {
+        let whose = match &path.node {
+            Some(node) => format!("{node} ({})", path.address),
+            None => path.address.clone(),
+        };
+        if path.carries == "vrrp" {
+            findings.extend(closed(facts, path, &whose));
+        }
+        if path.carries == "echo"
+            && let Some(echo) = path
+                .address
+                .parse()
+                .ok()
+                .and_then(|at| facts.echoes.get(&at))
+        {
+            findings.extend(unanswered(path, &whose, echo, paths));
+        }
+    }
+    findings
+}
+
+fn closed(facts: &Facts, path: &Path, whose: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let name = &path.instance;
+    let subject = facts.subjects.iter().find(|subject| subject.name == *name);
+    let dropped_here = subject.is_some_and(|subject| {
+        let mut heard = meant_for(facts, subject);
+        heard.any(|speaker| speaker.source.to_string() == path.address && is_eaten(speaker))
+    });
+    let interface = subject
+        .map(|subject| subject.interface.to_string())
+        .unwrap_or_default();
+    if path.from_peer.works == Some(false) && !dropped_here {
+        let what = format!(
+            "the advertisements of {whose} do not arrive: {}",
+            path.from_peer.text
+        );
+        findings.push(
+            Finding::error("adverts-do-not-arrive", name, what)
+                .why("both hosts may become Active; the peer link alone keeps them apart")
+                .run(format!("tcpdump -ni {interface} proto 112"))
+                .advise(format!(
+                    "nothing came to {interface}: let IP protocol 112 leave there ({whose}) and \
+                     pass between; a switch with IGMP snooping may need a querier"
+                )),
+        );
+    }
+    if path.to_peer.works == Some(false) {
+        let what = format!(
+            "this node's advertisements do not reach {whose}: {}",
+            path.to_peer.text
+        );
+        findings.push(
+            Finding::error("adverts-not-heard-there", name, what)
+                .why("both hosts may become Active; the peer link alone keeps them apart")
+                .run(format!("tcpdump -ni {interface} proto 112"))
+                .advise(format!(
+                    "if they leave here, run `vipward doctor` on {whose}: it says whether they \
+                     arrive and are dropped there"
+                )),
+        );
+    }
+    findings
+}
+
+/// A ping that fails is no proof: many hosts refuse it.
+fn unanswered(path: &Path, whose: &str, echo: &Echo, paths: &[Path]) -> Option<Finding> {
+    let same = |other: &&Path| other.carries != "echo" && other.address == path.address;
+    let works = paths
+        .iter()
+        .filter(same)
+        .any(|other| other.from_peer.works == Some(true) || other.to_peer.works == Some(true));
+    let what = match echo {
+        Echo::Answered => return None,
+        _ if works => return None,
+        Echo::Silent => format!("{whose} does not answer ping, and nothing else was heard of it"),
+        Echo::Failed(error) => format!("{whose} could not be asked for an echo: {error}"),
+    };
+    Some(
+        Finding::warning("peer-silent", "host", what)
+            .why("it may be off, or not reachable from here; a host that refuses ping looks the same")
+            .run(format!("ip route get {}", path.address))
+            .run(format!("ip neighbour show {}", path.address)),
+    )
+}
