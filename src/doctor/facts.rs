@@ -43,6 +43,7 @@ pub struct Configuration {
     pub path: PathBuf,
     /// As `validate` shows them.
     pub faults: Option<String>,
+    /// Nothing where it could not be read as a whole.
     pub digest: Option<String>,
 }
 

@@ -133,6 +133,7 @@ pub struct Path {
     pub instance: String,
     /// Null where only the address is known.
     pub node: Option<String>,
+    /// Empty where no peer is known.
     pub address: String,
     pub from_peer: Direction,
     pub to_peer: Direction,

@@ -125,7 +125,17 @@ impl Report {
             let _ = writeln!(text, "\n{}", section(finding, colour));
         }
         if self.errors + self.warnings == 0 {
-            text.push_str("\nNothing was found that would keep failover from working.\n");
+            let mut end = "Nothing was found that would keep failover from working.".to_owned();
+            let unknown =
+                |path: &Path| path.from_peer.works.is_none() || path.to_peer.works.is_none();
+            if self
+                .paths
+                .iter()
+                .any(|path| path.carries == "vrrp" && unknown(path))
+            {
+                end.push_str(" What is unknown above the other node can tell: run it there, too.");
+            }
+            let _ = writeln!(text, "\n{}", wrapped(&end));
         }
         paint(&text)
     }
@@ -161,6 +171,7 @@ impl Report {
             };
             let peer = match &path.node {
                 Some(node) => format!("{node}\n{}", path.address),
+                None if path.address.is_empty() => "nobody known".to_owned(),
                 None => path.address.clone(),
             };
             let [from, to] = [&path.from_peer, &path.to_peer].map(|way| direction(way, colour));
@@ -321,10 +332,10 @@ fn examined(facts: &Facts) -> Vec<String> {
     let path = facts.configuration.path.display();
     let count = words::count(facts.subjects.len(), "instance", "instances");
     let mut examined = vec![
-        match (facts.configuration.faults.is_some(), facts.answers()) {
-            (false, _) => format!("{path} ({count})"),
-            (true, Some(_)) => format!("what the agent says of its {count}"),
-            (true, None) => "no instance".to_owned(),
+        match (facts.configuration.digest.is_some(), facts.answers()) {
+            (true, _) => format!("{path} ({count})"),
+            (false, Some(_)) => format!("what the agent says of its {count}"),
+            (false, None) => "no instance".to_owned(),
         },
     ];
     examined.push(match &facts.agent {
@@ -345,8 +356,10 @@ fn examined(facts: &Facts) -> Vec<String> {
         false => "the firewall's rules".to_owned(),
     });
     examined.push(match &facts.hearing {
-        Ok(hearing) => format!("{} of listening", words::span(hearing.span)),
-        Err(_) => "nothing by listening".to_owned(),
+        Ok(hearing) if !hearing.span.is_zero() => {
+            format!("{} of listening", words::span(hearing.span))
+        }
+        Ok(_) | Err(_) => "nothing by listening".to_owned(),
     });
     if !facts.echoes.is_empty() {
         let peers = words::count(facts.echoes.len(), "peer address", "peer addresses");

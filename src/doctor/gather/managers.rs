@@ -329,7 +329,7 @@ mod tests {
         ];
         let found = manager(&files).unwrap();
         let written = PathBuf::from("/etc/netplan/50-cloud-init.yaml");
-        assert_eq!(found.netplan, [written.clone()]);
+        assert_eq!(found.netplan, std::slice::from_ref(&written));
         assert_eq!(found.cloud_init, Some(written));
         let off = (
             "etc/cloud/cloud.cfg.d/99.cfg",

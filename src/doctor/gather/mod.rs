@@ -10,6 +10,8 @@ mod listen;
 pub mod managers;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -22,6 +24,7 @@ use crate::agent::settings::ClusterSettings;
 use crate::agent::values::InterfaceName;
 use crate::config::{self, Loaded, Style};
 use crate::control::document::Document;
+use crate::control::words;
 use crate::net::kernel::Inspector;
 use crate::net::time_sync;
 use managers::Files;
@@ -79,10 +82,9 @@ pub fn facts(wish: &Wish, tell: &dyn Fn(&str)) -> Result<Facts, Refused> {
     let managers = managers_of(&interfaces);
 
     let span = span(wish, &subjects);
-    tell(&format!(
-        "listening for {} ...",
-        crate::control::words::span(span)
-    ));
+    if !span.is_zero() {
+        tell(&format!("listening for {} ...", words::span(span)));
+    }
     let asked = peers(&subjects, link.as_ref(), before, &interfaces);
     let (hearing, echoes, firewall) = thread::scope(|scope| {
         let echoes = scope.spawn(|| echo::ask(&asked, span.max(Duration::from_secs(1))));
@@ -127,6 +129,14 @@ fn configuration(wish: &Wish, before: Option<&Document>) -> (Configuration, Opti
     let told = before.map(|document| PathBuf::from(&document.config.path));
     let path = wish.config.clone().or(told);
     let path = path.unwrap_or_else(|| PathBuf::from(config::DEFAULT_PATH));
+    // Whoever may not read it has the agent's word for what it says.
+    if before.is_some() && is_kept_from_us(&path) {
+        let configuration = Configuration {
+            path,
+            ..Configuration::default()
+        };
+        return (configuration, None);
+    }
     let loaded = config::load(&path);
     // Keys are read as the agent does; who may not is told so by that.
     let judged = match loaded {
@@ -149,10 +159,19 @@ fn configuration(wish: &Wish, before: Option<&Document>) -> (Configuration, Opti
             let configuration = Configuration {
                 path,
                 faults: Some(faults.render(wish.style)),
-                digest: None,
+                digest: loaded.as_ref().map(|loaded| loaded.digest.clone()),
             };
             (configuration, loaded)
         }
+    }
+}
+
+fn is_kept_from_us(path: &Path) -> bool {
+    let denied = |error: std::io::Error| error.kind() == ErrorKind::PermissionDenied;
+    match path.metadata() {
+        Err(error) => denied(error),
+        // Opening a pipe would wait for a writer.
+        Ok(found) => found.is_file() && File::open(path).is_err_and(denied),
     }
 }
 
@@ -195,7 +214,7 @@ fn only(
         .map(|known| (strsim::damerau_levenshtein(known, name), known))
         .min_by_key(|(distance, _)| *distance)
         .filter(|(distance, known)| distance * 2 <= known.chars().count());
-    let all = crate::control::words::list(&known, 10);
+    let all = words::list(&known, 10);
     let missing = format!("there is no instance `{name}` in {path}");
     Err(Refused(match nearest {
         Some((_, nearest)) => format!("{missing}; did you mean `{nearest}`? It has: {all}"),
@@ -207,8 +226,11 @@ fn only(
 }
 
 fn span(wish: &Wish, subjects: &[Subject]) -> Duration {
-    let longest = subjects.iter().map(|subject| subject.interval).max();
-    let by_interval = longest.unwrap_or_default() * 5 / 2;
+    let Some(longest) = subjects.iter().map(|subject| subject.interval).max() else {
+        // Nobody to listen for.
+        return Duration::ZERO;
+    };
+    let by_interval = longest * 5 / 2;
     let default = by_interval.min(LISTEN_BY_INTERVAL_MAX).max(LISTEN);
     wish.listen.unwrap_or(default).min(LISTEN_MAX)
 }

@@ -16,10 +16,13 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
         Agent::Answers(answers) => findings.extend(reload(facts, answers)),
         Agent::Absent(why) => findings.push(
             Finding::warning("no-agent", "host", why.clone())
-                .why(
-                    "this host takes no part until an agent runs; the host was examined from the \
-                     configuration file",
-                )
+                .why(match facts.subjects.is_empty() {
+                    true => "this host takes no part until an agent runs",
+                    false => {
+                        "this host takes no part until an agent runs; it was examined from the \
+                         configuration file"
+                    }
+                })
                 .run("systemctl enable --now vipward"),
         ),
         Agent::Mute(why) => findings.push(
@@ -76,7 +79,10 @@ fn reload(facts: &Facts, answers: &Answers) -> Option<Finding> {
         let what = format!("{} was changed after the agent read it", loaded.path);
         Finding::warning("not-reloaded", "host", what)
             .why("the running agent follows the older one, and its next start the newer one")
-            .run("vipward validate && vipward reload")
+            .run(format!(
+                "vipward validate {} && vipward reload",
+                loaded.path
+            ))
     })
 }
 

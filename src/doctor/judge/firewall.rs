@@ -201,7 +201,8 @@ fn unsent(facts: &Facts, subject: &Subject, fate: &Fate) -> Option<Finding> {
     let patient = hearing.span >= subject.interval * 2;
     let heard = facts.speakers(subject).any(|speaker| speaker.outgoing);
     let deaf = hearing.deaf.contains_key(&subject.interface);
-    if !(active(&answers.before) && active(&answers.after)) || !patient || heard || deaf {
+    let all_along = active(&answers.before) && active(&answers.after) && patient;
+    if !all_along || heard || deaf {
         return None;
     }
     let rule = suspect(fate);

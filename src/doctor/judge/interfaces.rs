@@ -114,11 +114,12 @@ fn source(subject: &Subject, interface: &Interface) -> Option<Finding> {
         true => own.any(|own| usable(own.network.addr()) && !own.tentative),
         false => own.any(|own| !own.tentative),
     };
-    let owner = interface
-        .state
-        .addresses
-        .iter()
-        .any(|own| !own.ours && Family::of(own.network.addr()) == subject.family);
+    // Priority 255 stands for an interface whose own address is the virtual one.
+    let owner = interface.state.addresses.iter().any(|own| {
+        !own.ours
+            && Family::of(own.network.addr()) == subject.family
+            && subject.is_virtual(own.network.addr())
+    });
     (!found && !owner).then(|| {
         let kind = match subject.family {
             Family::Ipv4 => "",
@@ -136,7 +137,7 @@ fn source(subject: &Subject, interface: &Interface) -> Option<Finding> {
 fn group(facts: &Facts, subject: &Subject, interface: &Interface) -> Option<Finding> {
     let told = facts.told(subject)?;
     let listens = matches!(told.state.as_str(), "active" | "backup");
-    let configured = facts.configuration.faults.is_none();
+    let configured = facts.configuration.digest.is_some();
     let groups: &BTreeSet<Family> = interface.groups.as_ref()?;
     let member = groups.contains(&subject.family);
     (listens && configured && subject.peers.is_empty() && !member).then(|| {

@@ -23,7 +23,11 @@ struct Peer<'a> {
 pub(super) fn paths(facts: &Facts) -> Vec<Path> {
     let mut paths = Vec::new();
     for subject in &facts.subjects {
-        for peer in peers(facts, subject) {
+        let peers = peers(facts, subject);
+        if peers.is_empty() {
+            paths.push(nobody(subject));
+        }
+        for peer in peers {
             paths.push(Path {
                 carries: "vrrp",
                 instance: subject.name.clone(),
@@ -37,6 +41,18 @@ pub(super) fn paths(facts: &Facts) -> Vec<Path> {
     paths.extend(link(facts));
     paths.extend(echoes(facts));
     paths
+}
+
+/// Backups are silent: whether there are any is not known from here.
+fn nobody(subject: &Subject) -> Path {
+    Path {
+        carries: "vrrp",
+        instance: subject.name.clone(),
+        node: None,
+        address: String::new(),
+        from_peer: Direction::unknown("nothing was heard; a Backup is silent"),
+        to_peer: Direction::unknown("run `vipward doctor` on the other node: it says"),
+    }
 }
 
 /// Those that are configured, told of, or were heard.
@@ -201,19 +217,27 @@ fn echoes(facts: &Facts) -> Vec<Path> {
             Echo::Silent => Direction::unknown("no answer to ping"),
             Echo::Failed(error) => Direction::unknown(error.clone()),
         };
-        let node = nodes
+        let told = nodes
             .iter()
             .find(|node| node.has_address(&address.to_string()));
+        let told = told.map(|node| node.name.clone());
         Path {
             carries: "echo",
             instance: String::new(),
-            node: node.map(|node| node.name.clone()),
+            node: told.or_else(|| configured(facts, *address)),
             address: address.to_string(),
             from_peer: direction.clone(),
             to_peer: direction,
         }
     });
     all.collect()
+}
+
+/// Whose address it is by the configuration.
+fn configured(facts: &Facts, address: IpAddr) -> Option<String> {
+    let nodes = facts.link.as_ref()?.nodes.iter();
+    let mut owners = nodes.filter(|(_, addresses)| addresses.contains(&address));
+    owners.next().map(|(name, _)| name.to_string())
 }
 
 /// The peer link has findings of its own, and so has what is dropped here.

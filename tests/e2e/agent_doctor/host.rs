@@ -129,7 +129,7 @@ pub fn without_agent() {
     let finding = report.is_warning("no-agent");
     let text = finding.to_string();
     assert!(
-        text.contains("examined from the configuration file"),
+        text.contains("it was examined from the configuration file"),
         "{text}"
     );
     assert_eq!(report.json["agent"]["answers"], false);
