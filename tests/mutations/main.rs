@@ -6,6 +6,7 @@
 //! prints which layer caught which; one that none catches is a failure.
 
 mod authentication;
+mod doctor;
 mod groups;
 mod link;
 mod list;
@@ -37,8 +38,9 @@ const SEEDS: &str = "1000";
 fn mutations() -> impl Iterator<Item = &'static Mutation> {
     let all = list::MUTATIONS.iter().chain(authentication::MUTATIONS);
     let all = all.chain(groups::MUTATIONS).chain(link::MUTATIONS);
-    let all = all.chain(metrics::MUTATIONS);
-    all.chain(moves::MUTATIONS).chain(routes::MUTATIONS)
+    let all = let all = all.chain(metrics::MUTATIONS);
+    all.chain(moves::MUTATIONS).chain(routes::MUTATIONS);
+    all.chain(doctor::MUTATIONS)
 }
 
 /// For one layer; a fault may make it run for ever.

@@ -431,3 +431,43 @@ impl<T: Clone> Kept<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_told_apart_in_both_directions() {
+        let addresses = ["192.0.2.2", "10.0.0.2"].map(|text| text.parse().unwrap());
+        let mut peer = Peer::new(&addresses);
+        let start = Instant::from_nanos(1_000_000_000);
+        let heard_there = |peer: &Peer, now| {
+            let status = peer.status(&NodeName::new("lb2"), now);
+            let paths = status.paths.into_iter();
+            paths.map(|path| path.heard_there).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (peer.heard_paths(start), heard_there(&peer, start)),
+            (0, vec![None; 2])
+        );
+        let message = |heard_paths| Message {
+            revision: 0,
+            known: 0,
+            pace: Duration::from_millis(100),
+            clock_ms: 1,
+            echo_ms: 0,
+            heard_paths,
+            program: String::new(),
+            news: None,
+            words: Vec::new(),
+        };
+        peer.hear(start, 1, PathIndex(1), 7, message(Some(0b01)));
+        assert_eq!(peer.heard_paths(start), 0b10);
+        assert_eq!(heard_there(&peer, start), [Some(true), Some(false)]);
+        peer.hear(start, 1, PathIndex(0), 7, message(None));
+        assert_eq!(peer.heard_paths(start), 0b11);
+        assert_eq!(heard_there(&peer, start), [None; 2]);
+        let late = start + peer.patience() * 2;
+        assert_eq!(peer.heard_paths(late), 0);
+    }
+}

@@ -465,18 +465,6 @@ fn the_file_to_change_is_named() {
 }
 
 #[test]
-fn exit_codes_follow_the_worst() {
-    let code = |facts: &Facts| Report::new(facts, judge(facts)).exit_code();
-    assert_eq!(code(&facts()), 1);
-    assert_eq!(code(&on_eth0(|found| found.carrier = false)), 2);
-    let mut document = sample::document();
-    document.instances.clear();
-    document.checks.clear();
-    document.groups.clear();
-    assert_eq!(code(&told::told(document)), 0);
-}
-
-#[test]
 fn what_people_read() {
     let mut facts = managed(networkd(Keep::Nothing));
     let hearing = facts.hearing.as_mut().unwrap();

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use rstest::rstest;
 
 use super::super::super::facts::*;
+use super::super::super::report::Report;
 use super::super::judge;
-use super::with;
+use super::{facts, on_eth0, with};
 use crate::control::document::Document;
 use crate::control::sample;
 
@@ -177,4 +178,16 @@ fn both_directions_of_a_path_where_nodes_tell_each_other() {
     );
     let closed = path("peer-link", "10.0.0.2");
     assert_eq!(closed.from_peer.works, Some(false));
+}
+
+#[test]
+fn exit_codes_follow_the_worst() {
+    let code = |facts: &Facts| Report::new(facts, judge(facts)).exit_code();
+    assert_eq!(code(&facts()), 1);
+    assert_eq!(code(&on_eth0(|found| found.carrier = false)), 2);
+    let mut document = sample::document();
+    document.instances.clear();
+    document.checks.clear();
+    document.groups.clear();
+    assert_eq!(code(&told(document)), 0);
 }
