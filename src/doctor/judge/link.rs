@@ -127,7 +127,13 @@ fn successors(facts: &Facts, subject: &Subject) -> Vec<Finding> {
             false => Finding::warning("unable-successor", name, what)
                 .why("another node can; when that one fails, too, nobody is left"),
         };
-        finding.advise(format!("on {}: `vipward doctor`", node.name))
+        let drained = node
+            .instance(name)
+            .is_some_and(|told| told.state == "drained");
+        match drained {
+            true => finding.run(format!("vipward undrain {name} --node {}", node.name)),
+            false => finding.advise(format!("on {}: `vipward doctor`", node.name)),
+        }
     };
     unable.iter().map(finding).collect()
 }

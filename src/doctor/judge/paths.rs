@@ -310,19 +310,21 @@ fn closed(facts: &Facts, path: &Path, whose: &str) -> Vec<Finding> {
 
 /// A ping that fails is no proof: many hosts refuse it.
 fn unanswered(path: &Path, whose: &str, echo: &Echo, paths: &[Path]) -> Option<Finding> {
-    let same = |other: &&Path| other.carries != "echo" && other.address == path.address;
-    let works = paths
-        .iter()
-        .filter(same)
-        .any(|other| other.from_peer.works == Some(true) || other.to_peer.works == Some(true));
+    // The peer link has findings of its own.
+    let told = |other: &Path| {
+        let works = [&other.from_peer, &other.to_peer].map(|way| way.works);
+        other.carries == "peer-link" || (other.carries == "vrrp" && works.contains(&Some(true)))
+    };
+    let mut same = paths.iter().filter(|other| other.address == path.address);
+    let told = same.any(told);
     let what = match echo {
         Echo::Answered => return None,
-        _ if works => return None,
+        _ if told => return None,
         Echo::Silent => format!("{whose} does not answer ping, and nothing else was heard of it"),
         Echo::Failed(error) => format!("{whose} could not be asked for an echo: {error}"),
     };
     Some(
-        Finding::warning("peer-silent", "host", what)
+        Finding::warning("peer-silent", path.node.as_deref().unwrap_or("host"), what)
             .why("it may be off, or not reachable from here; a host that refuses ping looks the same")
             .run(format!("ip route get {}", path.address))
             .run(format!("ip neighbour show {}", path.address)),

@@ -181,6 +181,24 @@ fn both_directions_of_a_path_where_nodes_tell_each_other() {
 }
 
 #[test]
+fn a_peer_that_answers_nothing_is_told_unless_something_is_heard_of_it() {
+    let silent = |change: fn(&mut Facts)| {
+        let facts = with(|facts| {
+            facts.subjects[0].peers = vec!["192.0.2.2".parse().unwrap()];
+            facts.echoes = [("192.0.2.2".parse().unwrap(), Echo::Silent)].into();
+            change(facts);
+        });
+        all_codes(&facts).contains(&("host".to_owned(), "peer-silent"))
+    };
+    assert!(silent(|facts| facts.hearing = Ok(Hearing::default())));
+    let heard = |facts: &mut Facts| {
+        let speaker = &mut facts.hearing.as_mut().unwrap().speakers[0];
+        speaker.destination = "192.0.2.1".parse().unwrap();
+    };
+    assert!(!silent(heard));
+}
+
+#[test]
 fn exit_codes_follow_the_worst() {
     let code = |facts: &Facts| Report::new(facts, judge(facts)).exit_code();
     assert_eq!(code(&facts()), 1);
