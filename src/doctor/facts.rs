@@ -291,6 +291,8 @@ pub struct Speaker {
     pub sealed: bool,
     /// How far the sender's clock is ahead of ours, by what it signed.
     pub clock_ahead_ms: Option<i64>,
+    /// When the last one came, since the listening began.
+    pub last_at: Duration,
     /// So many crossed the wire.
     pub on_wire: u32,
     /// So many reached a program of this host.

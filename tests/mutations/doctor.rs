@@ -39,8 +39,8 @@ pub const MUTATIONS: &[Mutation] = &[
     fault(
         "the last word of a hand-over is a second Active",
         SEGMENT,
-        "if speaker.on_wire >= STEADY && speaker.priority > 0 {",
-        "if speaker.on_wire > 0 && speaker.priority > 0 {",
+        "if speaker.on_wire >= STEADY && speaker.priority > 0 && goes_on(facts, speaker) {",
+        "if speaker.on_wire > 0 && speaker.priority > 0 && goes_on(facts, speaker) {",
     ),
     fault(
         "whoever is reachable could take over",

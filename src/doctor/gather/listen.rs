@@ -76,8 +76,7 @@ pub fn listen(
         return Err(first.unwrap_or_default());
     }
     let mut known = Known::new();
-    let until = Instant::now() + span;
-    if let Err(errno) = hear(&ears, until, &mut known) {
+    if let Err(errno) = hear(&ears, span, &mut known) {
         return Err(format!("nobody could wait for packets: {}", errno.desc()));
     }
     hearing.speakers = known.into_values().collect();
@@ -100,10 +99,11 @@ fn open(subjects: &[Subject], name: InterfaceName, index: u32) -> Result<Vec<Ear
     Ok(ears)
 }
 
-fn hear(ears: &[Ear], until: Instant, known: &mut Known) -> Result<(), Errno> {
+fn hear(ears: &[Ear], span: Duration, known: &mut Known) -> Result<(), Errno> {
     let mut buffer = vec![0; PACKET_BYTES];
+    let began = Instant::now();
     loop {
-        let left = until.saturating_duration_since(Instant::now());
+        let left = span.saturating_sub(began.elapsed());
         if left.is_zero() {
             return Ok(());
         }
@@ -119,7 +119,7 @@ fn hear(ears: &[Ear], until: Instant, known: &mut Known) -> Result<(), Errno> {
         }
         for ear in ears {
             for _ in 0..BURST_MAX {
-                if !one(ear, &mut buffer, known) {
+                if !one(ear, &mut buffer, began.elapsed(), known) {
                     break;
                 }
             }
@@ -128,11 +128,11 @@ fn hear(ears: &[Ear], until: Instant, known: &mut Known) -> Result<(), Errno> {
 }
 
 /// Returns whether there was a packet.
-fn one(ear: &Ear, buffer: &mut [u8], known: &mut Known) -> bool {
+fn one(ear: &Ear, buffer: &mut [u8], at: Duration, known: &mut Known) -> bool {
     match ear {
         Ear::Wire(wiretap) => match wiretap.recv(buffer) {
             Ok(Some(tapped)) => {
-                if let Some(speaker) = note(known, &tapped.heard, tapped.outgoing) {
+                if let Some(speaker) = note(known, &tapped.heard, at, tapped.outgoing) {
                     speaker.on_wire = speaker.on_wire.saturating_add(1);
                 }
                 true
@@ -141,7 +141,7 @@ fn one(ear: &Ear, buffer: &mut [u8], known: &mut Known) -> bool {
         },
         Ear::Program(socket) => match socket.recv(buffer) {
             Ok(Some(heard)) => {
-                if let Some(speaker) = note(known, &heard, false) {
+                if let Some(speaker) = note(known, &heard, at, false) {
                     speaker.delivered = speaker.delivered.saturating_add(1);
                 }
                 true
@@ -151,7 +151,12 @@ fn one(ear: &Ear, buffer: &mut [u8], known: &mut Known) -> bool {
     }
 }
 
-fn note<'k>(known: &'k mut Known, heard: &Heard<'_>, outgoing: bool) -> Option<&'k mut Speaker> {
+fn note<'k>(
+    known: &'k mut Known,
+    heard: &Heard<'_>,
+    at: Duration,
+    outgoing: bool,
+) -> Option<&'k mut Speaker> {
     let message = heard.message.as_ref().ok()?;
     let key = (
         heard.interface,
@@ -177,9 +182,11 @@ fn note<'k>(known: &'k mut Known, heard: &Heard<'_>, outgoing: bool) -> Option<&
         checksum_sound: true,
         sealed: false,
         clock_ahead_ms: None,
+        last_at: at,
         on_wire: 0,
         delivered: 0,
     });
+    speaker.last_at = at;
     speaker.priority = message.priority;
     speaker.hop_limit = heard.hop_limit;
     speaker.interval = match message.timing {

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::super::facts::{Facts, Speaker, Subject};
 use super::super::finding::Finding;
 use super::SHOWN;
 use crate::control::words;
+
+/// For intervals that are shorter than a busy host's delays.
+const LEAST_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Advertisements that make a speaker, not the last word of a hand-over.
 pub(super) const STEADY: u32 = 2;
@@ -200,12 +204,20 @@ fn differing(facts: &Facts, subject: &Subject, speaker: &Speaker) -> Option<Find
     })
 }
 
+/// It was not relieved while this command listened.
+fn goes_on(facts: &Facts, speaker: &Speaker) -> bool {
+    let span = facts.hearing.as_ref().map(|hearing| hearing.span);
+    let silent = span.unwrap_or_default().saturating_sub(speaker.last_at);
+    let patience = speaker.interval.unwrap_or_default() * 2;
+    silent <= patience.max(LEAST_PATIENCE)
+}
+
 /// More than one that goes on speaking.
 fn several_active(facts: &Facts) -> Vec<Finding> {
     let all = facts.subjects.iter().filter_map(|subject| {
         let mut sources = BTreeSet::new();
         for speaker in facts.speakers(subject) {
-            if speaker.on_wire >= STEADY && speaker.priority > 0 {
+            if speaker.on_wire >= STEADY && speaker.priority > 0 && goes_on(facts, speaker) {
                 sources.insert(speaker.source);
             }
         }

@@ -83,6 +83,7 @@ fn peer() -> Speaker {
         checksum_sound: true,
         sealed: false,
         clock_ahead_ms: None,
+        last_at: Duration::from_millis(2_800),
         on_wire: 3,
         delivered: 3,
     }
@@ -296,7 +297,11 @@ fn others_on_the_segment() {
         ..peer()
     });
     assert_eq!(codes(&both), error("two-active"));
-    // The last word of a hand-over is no second Active.
+    // Neither one that was relieved meanwhile is a second Active, nor the last
+    // word of a hand-over.
+    both.hearing.as_mut().unwrap().speakers[1].last_at = Duration::from_millis(900);
+    assert_eq!(codes(&both), []);
+    both.hearing.as_mut().unwrap().speakers[1].last_at = Duration::from_millis(2_900);
     both.hearing.as_mut().unwrap().speakers[1].on_wire = 1;
     assert_eq!(codes(&both), []);
 }
