@@ -38,9 +38,8 @@ const SEEDS: &str = "1000";
 fn mutations() -> impl Iterator<Item = &'static Mutation> {
     let all = list::MUTATIONS.iter().chain(authentication::MUTATIONS);
     let all = all.chain(groups::MUTATIONS).chain(link::MUTATIONS);
-    let all = let all = all.chain(metrics::MUTATIONS);
-    all.chain(moves::MUTATIONS).chain(routes::MUTATIONS);
-    all.chain(doctor::MUTATIONS)
+    let all = all.chain(metrics::MUTATIONS).chain(moves::MUTATIONS);
+    all.chain(routes::MUTATIONS).chain(doctor::MUTATIONS)
 }
 
 /// For one layer; a fault may make it run for ever.
