@@ -49,6 +49,7 @@ mod lab_itself;
 mod migration;
 #[path = "../control/promtool.rs"]
 mod promtool;
+mod readme;
 mod rollout;
 mod spacing;
 
@@ -133,6 +134,7 @@ fn main() -> ExitCode {
     trials.extend(keepalived::trials());
     trials.extend(frr::trials());
     trials.extend(migration::trials());
+    trials.extend(readme::trials());
     trials.extend(rollout::trials());
     trials.extend(spacing::trials());
     libtest_mimic::run(&arguments, trials).exit_code()

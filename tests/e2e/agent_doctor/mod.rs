@@ -127,7 +127,7 @@ impl Report {
 
 /// The program looks for nft in fixed places; one that was unpacked is put
 /// into one of them, in this suite's own mount namespace.
-fn provide_nft() {
+pub fn provide_nft() {
     static DONE: OnceLock<()> = OnceLock::new();
     DONE.get_or_init(|| {
         let nft = tools::nft().expect("asked for when the trial began");
