@@ -140,7 +140,7 @@ fn obstacles(now: &Instance) -> Option<Finding> {
         .obstacles
         .iter()
         // Advertisements that do not arrive are told with the paths.
-        .filter(|obstacle| obstacle.code != paths::UNHEARD)
+        .filter(|obstacle| paths::is_in_the_way(&obstacle.code))
         .map(|obstacle| format!("{}: {}", obstacle.source, obstacle.text))
         .collect();
     if texts.is_empty() {

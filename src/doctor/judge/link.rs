@@ -144,7 +144,9 @@ fn unable(node: &Node, name: &str) -> Option<String> {
         return Some("it does not have the instance".to_owned());
     };
     let obstacles = told.obstacles.iter();
-    let obstacles = obstacles.filter(|obstacle| obstacle.code != super::paths::UNHEARD);
+    // One that is warned of is better than nobody.
+    let obstacles = obstacles
+        .filter(|told| super::paths::is_in_the_way(&told.code) && told.code != "early-warning");
     let texts: Vec<String> = obstacles
         .map(|obstacle| format!("{}: {}", obstacle.source, obstacle.text))
         .collect();

@@ -12,6 +12,14 @@ use crate::control::words;
 
 /// An obstacle of a node that is told of an Active, and does not hear it.
 pub(super) const UNHEARD: &str = "split-heartbeat-path";
+/// Of one that was handed over, or is being moved: it takes over all the same
+/// when the other is lost.
+const MOVED: [&str; 2] = ["yielded", "moving"];
+
+/// Whether an obstacle is one of which nothing else tells.
+pub(super) fn is_in_the_way(code: &str) -> bool {
+    code != UNHEARD && !MOVED.contains(&code)
+}
 
 /// A peer of an instance.
 struct Peer<'a> {

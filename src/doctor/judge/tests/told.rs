@@ -137,6 +137,23 @@ fn an_agent_without_real_time_is_seen() {
 }
 
 #[test]
+fn one_that_was_handed_over_stands_by() {
+    let mut document = sample::cluster();
+    for instance in document
+        .nodes
+        .iter_mut()
+        .flat_map(|node| &mut node.instances)
+    {
+        for obstacle in &mut instance.obstacles {
+            obstacle.code = "yielded".to_owned();
+        }
+    }
+    let found = all_codes(&told(document));
+    let unable = |name: &str| found.contains(&(name.to_owned(), "no-successor"));
+    assert!(unable("api") && !unable("mail"), "{found:#?}");
+}
+
+#[test]
 fn who_could_not_take_over_is_told() {
     let found = all_codes(&told(sample::cluster()));
     let unable = |name: &str| found.contains(&(name.to_owned(), "no-successor"));
