@@ -15,7 +15,7 @@ pub const MUTATIONS: &[Mutation] = &[
     ),
     fault(
         "a transition is counted under no reason",
-        "src/agent/status.rs",
+        "src/agent/status/counters.rs",
         "if let Some(value) = self.reasons.get_mut(reason as usize) {",
         "if let Some(value) = self.reasons.get_mut(reason as usize + 99) {",
     ),
