@@ -18,6 +18,18 @@ pub(super) struct Obstacles {
     list: Vec<(Obstacle, Gravity)>,
     /// Something was not reported yet, so nothing can be said.
     waiting: bool,
+    /// Some mate is in fault, and not by failing checks alone.
+    mates_fail_otherwise: bool,
+}
+
+/// A mate that is in fault by itself, since when, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::agent) struct MateInFault {
+    pub mate: InstanceName,
+    pub since: Instant,
+    pub text: String,
+    /// By failing checks, and nothing else.
+    pub by_checks: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +73,13 @@ impl Obstacles {
             .collect()
     }
 
-    /// In fault, and by failing checks alone.
+    /// In fault, and by failing checks alone, its mates as well.
     pub fn only_checks(&self) -> bool {
+        self.own_only_checks() && !self.mates_fail_otherwise
+    }
+
+    /// The same, whatever its mates are in fault by.
+    pub fn own_only_checks(&self) -> bool {
         let mut blocking = self.list.iter().filter(|(_, g)| *g == Gravity::Blocks);
         self.block() && !self.waiting && blocking.all(|(o, _)| o.code == "check-failed")
     }
@@ -88,8 +105,12 @@ impl Obstacles {
     }
 
     /// What stands in the way of mates stands in ours.
-    pub fn share(&mut self, mates: &[(InstanceName, Instant, String)]) {
-        for (mate, since, text) in mates {
+    pub fn share(&mut self, mates: &[MateInFault]) {
+        self.mates_fail_otherwise = mates.iter().any(|mate| !mate.by_checks);
+        for MateInFault {
+            mate, since, text, ..
+        } in mates
+        {
             let obstacle = Obstacle {
                 code: "group-member",
                 source: format!("instance {mate}"),

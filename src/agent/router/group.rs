@@ -18,9 +18,6 @@ pub(in crate::agent) struct Bond {
     pub weights: Vec<CheckUse>,
 }
 
-/// A mate that is in fault by itself, and why.
-pub(in crate::agent) type MateInFault = (InstanceName, Instant, String);
-
 /// Why Actives of a group give way.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::agent) struct Cause {
@@ -45,7 +42,12 @@ impl VirtualRouter {
     /// By what it has of its own, and since when.
     pub fn own_fault(&self) -> Option<MateInFault> {
         let (since, text) = self.obstacles.own()?;
-        Some((self.settings.name.clone(), since, text))
+        Some(MateInFault {
+            mate: self.settings.name.clone(),
+            since,
+            text,
+            by_checks: self.obstacles.own_only_checks(),
+        })
     }
 
     /// What a mate's fault means is seen in the next look at the host.

@@ -44,6 +44,8 @@ struct Running {
 #[derive(Debug, Default)]
 pub struct Together {
     hooks: BTreeMap<(HostId, InstanceId), Hooked>,
+    /// When each host was told to stop.
+    stops: BTreeMap<HostId, Instant>,
 }
 
 /// What a turn was to one of those that decide together.
@@ -157,6 +159,7 @@ pub(super) fn member(
 impl Together {
     pub fn forget(&mut self, host: HostId) {
         self.hooks.retain(|(of, _), _| *of != host);
+        self.stops.remove(&host);
     }
 
     /// It decides alone.
@@ -167,6 +170,10 @@ impl Together {
     /// What was begun, how it ended, and what came of a failure. Returns until
     /// when something may be tried again because of it.
     pub(super) fn hooks(&mut self, part: &Part<'_>, input: &Input) -> Option<Instant> {
+        if matches!(input, Input::Stop) {
+            self.stops.entry(part.host).or_insert(part.now);
+        }
+        let stopped = self.stops.get(&part.host).copied();
         let hooked = self.hooks.entry((part.host, part.id)).or_default();
         if let Input::Done { job, result } = input
             && let Some(running) = hooked.running.take_if(|running| running.job == *job)
@@ -197,7 +204,10 @@ impl Together {
             }
         }
         hooked.started(part);
-        if !given_up {
+        let longest = part.settings.hooks.get(&HookKind::BeforeRelease);
+        let longest = longest.copied().unwrap_or_default() + ANSWER_MARGIN;
+        let over = stopped.is_some_and(|at| at + longest <= part.now);
+        if !given_up && !over {
             hooked.releases(part, input);
         }
         retried
@@ -265,8 +275,8 @@ impl Together {
 
 impl Hooked {
     /// A planned release waits for its hook: for as long as that may take from
-    /// the order on, be it that another run was not answered for meanwhile, and
-    /// is given up now.
+    /// the order on (a stop may take as long as `before_release` may), be it
+    /// that another run kept it from beginning at once.
     fn releases(&self, part: &Part<'_>, input: &Input) {
         let resigns =
             part.was == StateName::Active && part.is == StateName::Initialize && !part.lost;
