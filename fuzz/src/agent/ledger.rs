@@ -41,7 +41,7 @@ struct Known {
     left: Option<Instant>,
     /// Was 255 at some time: may have found its address on the host.
     owner: bool,
-    /// Lost, and owes its parting advertisement.
+    /// Was Active, and owes its parting advertisement, or its farewell.
     parts: bool,
 }
 
@@ -265,7 +265,7 @@ impl Ledger {
             let before = self.instances.get(&id);
             let state = shown.map(|(state, _)| state);
             let was = before.and_then(|before| before.state);
-            let lost = was == Some(StateName::Active) && state == Some(StateName::Backup);
+            let left = was == Some(StateName::Active);
             let owed = before.is_some_and(|before| before.parts);
             let known = Known {
                 settings: match before.filter(|before| *before.settings == *settings) {
@@ -279,7 +279,7 @@ impl Ledger {
                     _ => before.and_then(|before| before.left).or(Some(now)),
                 },
                 owner: settings.priority.is_owner() || before.is_some_and(|b| b.owner),
-                parts: state == Some(StateName::Backup) && (lost || owed),
+                parts: state != Some(StateName::Active) && (left || owed),
             };
             (id, known)
         });
@@ -308,7 +308,7 @@ impl Ledger {
         let was = self.instances.get(&id).and_then(|known| known.state);
         let is = after.get(&id);
         let state = is.and_then(|known| known.state);
-        let (active, backup) = (Some(StateName::Active), Some(StateName::Backup));
+        let active = Some(StateName::Active);
         if priority == 0 {
             assert!(
                 was == active && state != active,
@@ -318,12 +318,9 @@ impl Ledger {
             let own = is.map(|known| known.priority);
             assert_eq!(own, Some(priority), "an Active's priority");
         } else {
-            let lost_now = was == active && state == backup;
-            let owed = self.instances.get_mut(&id).is_some_and(|known| known.parts);
-            // Its last, in the very turn in which its release begins.
-            let resigns = was == active && state != backup;
-            let may = lost_now || owed || resigns;
-            assert!(may, "{id:?} advertises in {state:?}");
+            let owed = self.instances.get(&id).is_some_and(|known| known.parts);
+            // Perhaps in the very turn in which its release begins.
+            assert!(was == active || owed, "{id:?} advertises in {state:?}");
         }
     }
 
