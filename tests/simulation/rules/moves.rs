@@ -244,16 +244,23 @@ fn say(
 }
 
 /// Break before make: two hosts that speak by one hardware address would
-/// confuse the switches, and without its addresses none does.
+/// confuse the switches, and without its addresses none does. An incumbent that
+/// has broken off, and whose word comes late, is judged by the election.
 fn has_broken(part: &Part<'_>, incumbent: &NodeName) {
     let mut all = (0..part.lab.hosts.len()).map(HostId);
     let incumbent = all.find(|id| link::node(*id) == *incumbent);
+    let Some(host) = incumbent.map(|id| part.lab.at(id)) else {
+        return;
+    };
     let mut addresses = part.settings.addresses.iter();
-    let kernel = incumbent.map(|id| &part.lab.at(id).kernel);
-    let held = kernel.is_some_and(|kernel| {
-        addresses.any(|address| kernel.holds(address.network.addr()).is_some())
-    });
-    if part.settings.virtual_mac && held {
+    let held = addresses.any(|address| host.kernel.holds(address.network.addr()).is_some());
+    let yields = || {
+        let instances = host.agent.as_ref().map(|agent| agent.status().instances);
+        let mut same = instances.into_iter().flatten();
+        let one = same.find(|one| one.name == part.settings.name);
+        one.is_some_and(|one| one.obstacles.iter().any(|o| o.code == "moving"))
+    };
+    if part.settings.virtual_mac && held && yields() {
         part.fail("takes over while the other still has the addresses of the virtual MAC");
     }
 }
@@ -477,13 +484,14 @@ pub(super) fn lets_other_speak(
     part.sent.is_empty()
 }
 
-/// Nobody waits for a word beyond its time.
+/// Nobody waits for a word beyond its time. A word that is repeated makes it
+/// wait for another.
 pub(super) fn overdue(lab: &Lab, watch: &Watch, host: HostId, now: Instant) {
     let Some(moving) = &watch.moving else {
         return;
     };
     let here = lab.at(host);
-    if now > moving.until + here.clock.late_max + ROUNDING {
+    if now > moving.until + here.clock.late_max + ROUNDING + REPLY {
         let (host, node, role) = (&here.name, &moving.node, moving.role);
         lab.fail(&format!("{host}: still in a move with {node}: {role:?}"));
     }
