@@ -9,11 +9,13 @@ pub const TESTS: &[Test] = &[("service::the_life_of_a_pair", the_life_of_a_pair)
 fn the_life_of_a_pair() {
     let pair = serving("");
     let (lb1, lb2) = (&pair.lb1, &pair.lb2);
+    wait_until("lb2 to hear lb1", LONG, || {
+        lb2.sh("vipward status").contains("192.0.2.1")
+    });
     // `status` on both, as people read it.
     let (first, second) = (lb1.sh("vipward status"), lb2.sh("vipward status"));
     assert!(first.contains("1 instance: 1 active"), "{first}");
     assert!(second.contains("1 instance: 1 backup"), "{second}");
-    assert!(second.contains("192.0.2.1"), "{second}");
     lb1.sh("vipward status --is active");
     assert_eq!(
         lb2.try_sh("vipward status --is active").status.code(),
