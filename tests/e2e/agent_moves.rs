@@ -13,7 +13,7 @@ use crate::agent_link::{Pair, acquainted};
 use crate::lab::agent::Agent;
 use crate::lab::config::Router;
 use crate::lab::prober::Prober;
-use crate::lab::{Host, LONG, Lab, ms};
+use crate::lab::{Host, LONG, Lab, ms, wait_until};
 use crate::{Needs, trial};
 
 /// Of a planned move that is repeated, 3 or `VIPWARD_MOVES`; between two of them
@@ -119,6 +119,17 @@ impl Client {
             host.mac("eth0").to_string(),
             "the client is misled"
         );
+    }
+
+    /// Before it has to: a successor that announces before its kernel answers
+    /// leaves the client to whom it asks next.
+    #[track_caller]
+    fn comes_to_know(&self, host: &Host, gone: Instant) {
+        let mac = host.mac("eth0").to_string();
+        wait_until("the client's entry to be right", LONG, || {
+            self.host.neighbour(self.address).as_deref() == Some(&*mac)
+        });
+        println!("    the client knew after {:?}", gone.elapsed());
     }
 
     /// What is lost was lost while `host` was still deaf to what it had
@@ -307,8 +318,12 @@ fn to_keepalived(way: Way, v6: bool) {
         let left = Instant::now();
         leaves(way, &mut first);
         b.watch.wait(left, address, true, LONG);
-        a.watch.wait(left, address, false, LONG);
-        client.knows(&b);
+        let gone = a.watch.wait(left, address, false, LONG);
+        if v6 {
+            client.comes_to_know(&b, gone);
+        } else {
+            client.knows(&b);
+        }
         sleep(PAUSE);
         host = match v6 {
             // keepalived announces an IPv6 address when the kernel acknowledges

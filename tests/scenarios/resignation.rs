@@ -81,6 +81,23 @@ fn it_is_relieved_by_the_successors_announcement(
     assert!(lab.is_finished(a));
 }
 
+/// What is announced may be read before what was advertised first.
+#[test]
+fn it_says_farewell_also_to_whom_it_has_not_heard() {
+    let (mut lab, a, _) = active(Way::V3, 100);
+    lab.mark();
+    lab.stop(a);
+    lab.run(ms(100));
+    let stranger = MacAddress([2, 0, 0, 0, 9, 9]);
+    lab.feed(a, Input::announcement("eth0", WEB, stranger));
+    lab.run(ms(50));
+    let removed = lab.removed(a);
+    assert_eq!(removed.len(), 1);
+    assert!(removed[0].1.lingers, "what clients still send is taken");
+    let priorities: Vec<u8> = lab.sent(a).iter().map(|(_, priority)| *priority).collect();
+    assert_eq!(priorities, [0, 1], "so that it announces again");
+}
+
 #[test]
 fn it_is_relieved_50_ms_after_the_successors_advert() {
     let (mut lab, a, b) = active(Way::V3, 100);

@@ -137,7 +137,7 @@ impl VirtualRouter {
                 self.moving.leaving = None;
                 self.claim(turn, Reason::Returned);
             } else {
-                self.relieved(turn);
+                self.relieved(turn, false);
             }
             return;
         }

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Of a Backup, the least that RFC 9568 allows.
+const LOWEST: u8 = 1;
+
 impl VirtualRouter {
     /// The service fails everywhere: better degraded than nowhere.
     pub(super) fn stays_degraded(&self, turn: &Turn<'_>) -> bool {
@@ -44,16 +47,19 @@ impl VirtualRouter {
         self.mend(turn);
     }
 
-    /// A resigning router is done.
-    pub(super) fn relieved(&mut self, turn: &mut Turn<'_>) {
+    /// A resigning router is done. `claimed`: by another host that announced
+    /// what it holds, perhaps before its advertisement was read.
+    pub(super) fn relieved(&mut self, turn: &mut Turn<'_>, claimed: bool) {
         let from = self.state_name();
         let source = self.source;
         let ours = source.map(|source| (self.priority.get(), source));
         let successor = self.active_router.as_ref().filter(|_| !self.retired);
-        self.farewell = successor
-            .zip(ours)
-            .and_then(|(router, ours)| losing_priority((router.priority, router.address), ours));
-        if successor.is_some() {
+        self.farewell = match successor.zip(ours) {
+            Some((router, ours)) => losing_priority((router.priority, router.address), ours),
+            // Whoever it is wins against the lowest.
+            None => (claimed && !self.retired).then_some(LOWEST),
+        };
+        if successor.is_some() || claimed {
             self.linger();
         }
         let state = State::Initialize(Initialize::default());

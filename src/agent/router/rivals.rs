@@ -73,7 +73,7 @@ impl VirtualRouter {
             holding.is_present() && !self.taken_over.contains(&address)
         });
         if !remains {
-            self.relieved(turn);
+            self.relieved(turn, true);
         }
     }
 
