@@ -75,15 +75,19 @@ fn told(pair: &Pair) {
                 "guardian",
                 "status=9/KILL",
                 "active -> fault",
-                "new configuration applied",
+                "the new configuration was applied",
             ][..],
         ),
         (lb2, &["backup -> active", "active -> backup"][..]),
     ] {
-        let journal = machine.sh("journalctl --no-pager -u vipward -u vipward-runner");
-        for line in story {
-            assert!(journal.contains(line), "{line} is not in:\n{journal}");
-        }
+        // What was said a moment ago may be on its way there.
+        wait("the whole story in the journal", LONG, || {
+            let journal = machine.sh("journalctl --no-pager -u vipward -u vipward-runner");
+            match story.iter().find(|line| !journal.contains(**line)) {
+                Some(missing) => Err(format!("{missing} is not in:\n{journal}")),
+                None => Ok(()),
+            }
+        });
     }
     for machine in [lb1, lb2] {
         let journal = machine.journal();
