@@ -172,7 +172,6 @@ fn every_part_has_a_name_and_every_column_a_label() {
         "groups",
         "checks",
         "events",
-        "events",
         "noted",
     ] {
         assert!(

@@ -171,7 +171,7 @@ fn split(text: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Fate, Packet};
+    use super::super::Fate;
     use super::*;
     use rstest::rstest;
 
@@ -180,16 +180,7 @@ mod tests {
             "# Generated\n*nat\n:PREROUTING DROP [0:0]\nCOMMIT\n*filter\n:INPUT {policy} [0:0]\n\
              :FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n:ours - [0:0]\n{rules}\nCOMMIT\n"
         );
-        from_iptables_save(&text, Family::Ipv4).fate(&Packet {
-            hook: Hook::Incoming,
-            family: Family::Ipv4,
-            protocol: 112,
-            interface: "eth0".to_owned(),
-            source: "192.0.2.2".parse().ok(),
-            destination: "224.0.0.18".parse().ok(),
-            destination_port: None,
-            answers: false,
-        })
+        from_iptables_save(&text, Family::Ipv4).fate(&crate::doctor::rules::tests::vrrp())
     }
 
     #[rstest]

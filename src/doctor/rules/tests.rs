@@ -21,7 +21,8 @@ fn chain(name: &str, drops: Option<bool>, rules: Vec<Rule>) -> Chain {
     }
 }
 
-fn vrrp() -> Packet {
+/// An advertisement that comes in.
+pub(super) fn vrrp() -> Packet {
     Packet {
         hook: Hook::Incoming,
         family: Family::Ipv4,

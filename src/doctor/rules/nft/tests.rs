@@ -1,5 +1,6 @@
-use super::super::{Fate, Packet};
+use super::super::Fate;
 use super::*;
+use crate::doctor::rules::tests::vrrp;
 use rstest::rstest;
 
 /// A table with a chain for each direction and these rules in the first.
@@ -22,19 +23,6 @@ fn rule(chain: &str, expressions: &str) -> String {
         r#"{{"rule": {{"family": "inet", "table": "filter", "chain": "{chain}", "handle": 9,
                        "expr": [{expressions}]}}}}"#
     )
-}
-
-fn vrrp() -> Packet {
-    Packet {
-        hook: Hook::Incoming,
-        family: Family::Ipv4,
-        protocol: 112,
-        interface: "eth0".to_owned(),
-        source: "192.0.2.2".parse().ok(),
-        destination: "224.0.0.18".parse().ok(),
-        destination_port: None,
-        answers: false,
-    }
 }
 
 fn matching(left: &str, op: &str, right: &str) -> String {
