@@ -19,7 +19,7 @@ pub struct RuntimeLock {
 }
 
 /// How long a dead agent's guardian may take over what it has to do.
-const GUARDIAN_LONGEST: Duration = Duration::from_secs(1);
+const GUARDIAN_LONGEST: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(2);
 
 #[derive(Debug, Error)]
@@ -53,7 +53,7 @@ impl LockError {
 impl RuntimeLock {
     /// Takes the lock, and makes the directory (0755) where it is missing.
     /// Waits for nobody but the guardian of an agent that is dead already,
-    /// and for that a second at most.
+    /// and for that three seconds at most.
     pub fn take(runtime_dir: &Path) -> Result<Self, LockError> {
         let failed = |path: &Path, source| LockError::Io {
             path: path.to_owned(),

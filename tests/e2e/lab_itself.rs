@@ -88,7 +88,8 @@ fn cut_is_felt() {
     a.wait_carrier("eth0", true);
     prober.wait_answered(LONG);
     let report = prober.stop();
-    assert!(report.lost >= 600, "{report:?}");
+    // A prober that stood still asked less often, and lost less.
+    assert!(report.lost >= 10, "{report:?}");
     assert_span("the longest gap", report.longest_gap, ms(500), ms(700));
 }
 

@@ -1,5 +1,6 @@
 //! Groups: what their hooks are told, and what a reload makes of them.
 
+use rstest::rstest;
 use vipward::agent::jobs::{HookKind, HookOwner, Job, JobResult, Task, Verdict};
 use vipward::agent::settings::Settings;
 use vipward::agent::values::Vrid;
@@ -7,6 +8,7 @@ use vipward::agent::values::Vrid;
 use crate::groups::*;
 use crate::kit::groups::group;
 use crate::kit::host::Input;
+use crate::kit::moves::handover;
 use crate::kit::*;
 
 fn told(job: &Job) -> Option<(HookKind, &'static str)> {
@@ -115,6 +117,28 @@ fn what_is_apart_comes_together() {
     lab.run(secs(10));
     assert!(owns(&lab, a));
     assert_eq!(states(&lab, b), [BACKUP, BACKUP]);
+}
+
+/// One host has the group, the other does not yet: a move of either member is
+/// refused at once, under the name by which it was asked for.
+#[rstest]
+#[case::the_first("inside")]
+#[case::the_second("outside")]
+fn a_move_by_a_node_without_the_group_is_refused_at_once(#[case] name: &str) {
+    let mut lab = Lab::new();
+    let a = lab.host(vec![inside(150), outside(150)]);
+    gateway(&mut lab, 100, |_| {});
+    lab.connect(1);
+    lab.start_all();
+    lab.run(secs(20));
+    assert_eq!(states(&lab, a), [ACTIVE, ACTIVE]);
+    let ticket = lab.order_at(a, handover(name, None));
+    lab.run(ms(100));
+    let why = "its group has other members there";
+    let text = format!("{name} was not handed over to B: {why}; it stays here");
+    let answer = lab.answer(a, ticket).map(|(_, answer)| answer);
+    assert_eq!(answer, Some(Err(text)));
+    assert!(owns(&lab, a));
 }
 
 #[test]

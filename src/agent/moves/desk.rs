@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::incumbent::{Outgoing, Purpose, say};
+use super::incumbent::{Outgoing, Purpose};
 use super::step::Step;
 use super::successor::Incoming;
 use super::unit::{self, Members};
@@ -17,6 +17,25 @@ use crate::agent::router::VirtualRouter;
 use crate::agent::time::Instant;
 use crate::agent::values::{InstanceId, InstanceName, NodeName};
 use crate::agent::world::Turn;
+
+/// Who said something of a planned move, and under which name: an answer bears
+/// the same, whatever that instance is part of here.
+struct Asked<'a> {
+    node: &'a NodeName,
+    instance: InstanceName,
+    serial: u64,
+}
+
+impl Asked<'_> {
+    fn answer(&self, turn: &mut Turn<'_>, step: Step) {
+        let word = Word::Move {
+            instance: self.instance.clone(),
+            serial: self.serial,
+            step,
+        };
+        turn.say(self.node, word);
+    }
+}
 
 impl Agent {
     /// Lets the members of a group, or one instance, act together, and draws
@@ -70,15 +89,17 @@ impl Agent {
         node: &NodeName,
         (instance, serial, step): (InstanceName, u64, Step),
     ) {
-        let Some(unit) = self.by_name.get(&instance).map(|id| self.groups.unit(*id)) else {
-            let why = format!("there is no instance {instance} there");
-            let step = Step::Refuse { why };
-            let word = Word::Move {
-                instance,
-                serial,
-                step,
-            };
-            Turn::new(now, &self.world, &mut self.errands, actions).say(node, word);
+        let unit = self.by_name.get(&instance);
+        let unit = unit.map(|id| self.groups.unit(*id));
+        let asked = Asked {
+            node,
+            instance,
+            serial,
+        };
+        let Some(unit) = unit else {
+            let why = format!("there is no instance {} there", asked.instance);
+            let mut turn = Turn::new(now, &self.world, &mut self.errands, actions);
+            asked.answer(&mut turn, Step::Refuse { why });
             return;
         };
         let before = (self.moves.exchanges.get(&unit))
@@ -92,14 +113,13 @@ impl Agent {
             return;
         }
         match step {
-            Step::Offer { members } => self.on_offer(now, actions, node, (unit, serial, members)),
-            Step::Request { members } => {
-                self.on_request(now, actions, node, (unit, serial, members));
-            }
-            Step::Yield { members } => self.on_yield(now, actions, node, (unit, serial, members)),
+            Step::Offer { members } => self.on_offer(now, actions, unit, (asked, members)),
+            Step::Request { members } => self.on_request(now, actions, unit, (asked, members)),
+            Step::Yield { members } => self.on_yield(now, actions, unit, (asked, members)),
             Step::Working { .. } | Step::Taken => {
                 let why = "the exchange is over there".to_owned();
-                self.say_step(now, actions, node, (unit, serial), Step::BreakOff { why });
+                let mut turn = Turn::new(now, &self.world, &mut self.errands, actions);
+                asked.answer(&mut turn, Step::BreakOff { why });
             }
             Step::Accept { .. } | Step::Refuse { .. } | Step::Released | Step::BreakOff { .. } => {}
         }
@@ -121,26 +141,13 @@ impl Agent {
         self.moves.touched.insert(unit);
     }
 
-    fn say_step(
-        &mut self,
-        now: Instant,
-        actions: &mut Vec<Action>,
-        node: &NodeName,
-        (unit, serial): (InstanceId, u64),
-        step: Step,
-    ) {
-        self.with_unit(now, actions, unit, |turn, members| {
-            say(turn, members, node, serial, step);
-        });
-    }
-
     /// Asked whether we would take it: whoever says yes promises nothing.
     fn on_offer(
         &mut self,
         now: Instant,
         actions: &mut Vec<Action>,
-        node: &NodeName,
-        (unit, serial, theirs): (InstanceId, u64, u64),
+        unit: InstanceId,
+        (asked, theirs): (Asked<'_>, u64),
     ) {
         let busy = self.moves.exchanges.get(&unit);
         let busy = busy.is_some_and(|exchange| match exchange {
@@ -149,10 +156,10 @@ impl Agent {
         });
         self.with_unit(now, actions, unit, |turn, members| {
             let busy = busy.then(|| "it is being moved there already".to_owned());
-            let declined = busy.or_else(|| unit::declines(turn, members, node, theirs));
+            let declined = busy.or_else(|| unit::declines(turn, members, asked.node, theirs));
             let hooks = unit::hook_time(members, HookKind::BeforeActive);
             let step = declined.map_or(Step::Accept { hooks }, |why| Step::Refuse { why });
-            say(turn, members, node, serial, step);
+            asked.answer(turn, step);
         });
     }
 
@@ -161,13 +168,13 @@ impl Agent {
         &mut self,
         now: Instant,
         actions: &mut Vec<Action>,
-        node: &NodeName,
-        (unit, serial, theirs): (InstanceId, u64, u64),
+        unit: InstanceId,
+        (asked, theirs): (Asked<'_>, u64),
     ) {
         let stopping = self.stopping;
         let repeated = match self.moves.exchanges.get(&unit) {
             Some(Exchange::Outgoing(outgoing)) => {
-                outgoing.purpose == Purpose::Request && outgoing.node == *node
+                outgoing.purpose == Purpose::Request && outgoing.node == *asked.node
             }
             Some(Exchange::Incoming(_)) | None => false,
         };
@@ -184,12 +191,12 @@ impl Agent {
             };
             if let Some(why) = why {
                 let why = why.to_owned();
-                say(turn, members, node, serial, Step::Refuse { why });
+                asked.answer(turn, Step::Refuse { why });
                 return None;
             }
             let hooks = unit::hook_time(members, HookKind::BeforeRelease);
-            say(turn, members, node, serial, Step::Accept { hooks });
-            (!repeated).then(|| Outgoing::comply(turn, members, node.clone()))
+            asked.answer(turn, Step::Accept { hooks });
+            (!repeated).then(|| Outgoing::comply(turn, members, asked.node.clone()))
         });
         if let Some(Some(outgoing)) = outgoing {
             self.begin_exchange(unit, Exchange::Outgoing(outgoing));
@@ -202,23 +209,28 @@ impl Agent {
         &mut self,
         now: Instant,
         actions: &mut Vec<Action>,
-        node: &NodeName,
-        (unit, serial, theirs): (InstanceId, u64, u64),
+        unit: InstanceId,
+        (asked, theirs): (Asked<'_>, u64),
     ) {
         let busy = match self.moves.exchanges.get(&unit) {
             // We asked for it, or what we knew of it is out of date.
-            Some(exchange @ Exchange::Incoming(_)) => exchange.node() != node,
+            Some(exchange @ Exchange::Incoming(_)) => exchange.node() != asked.node,
             Some(Exchange::Outgoing(_)) => true,
             None => false,
         };
         let incoming = self.with_unit(now, actions, unit, |turn, members| {
             let busy = busy.then(|| "it is being moved there already".to_owned());
-            let declined = busy.or_else(|| unit::declines(turn, members, node, theirs));
+            let declined = busy.or_else(|| unit::declines(turn, members, asked.node, theirs));
             if let Some(why) = declined {
-                say(turn, members, node, serial, Step::Refuse { why });
+                asked.answer(turn, Step::Refuse { why });
                 return None;
             }
-            Some(Incoming::take(turn, members, node.clone(), serial))
+            Some(Incoming::take(
+                turn,
+                members,
+                asked.node.clone(),
+                asked.serial,
+            ))
         });
         if let Some(Some(incoming)) = incoming {
             self.begin_exchange(unit, Exchange::Incoming(incoming));

@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::agent::{Agent, program};
-use super::{Host, ms, wait_until};
+use super::{Host, LONG, wait_until};
 
 /// The children of `parent` that live and whose name ends so.
 pub fn children(parent: u32, name: &str) -> Vec<u32> {
@@ -45,7 +45,7 @@ impl Agent {
     #[track_caller]
     pub fn guardian(&self, before: Option<u32>) -> u32 {
         let mut found = None;
-        wait_until("a guardian", ms(3000), || {
+        wait_until("a guardian", LONG, || {
             let all = children(self.process.pid(), "(vip-guardian");
             assert!(all.len() <= 1, "{all:?} are on guard at once");
             found = all.first().copied().filter(|pid| Some(*pid) != before);
@@ -62,7 +62,7 @@ impl Agent {
         signal(guardian, Signal::SIGKILL);
         let now = Instant::now();
         self.process.kill();
-        wait_until("the guardian's end", ms(3000), || !lives(guardian));
+        wait_until("the guardian's end", LONG, || !lives(guardian));
         now
     }
 }
