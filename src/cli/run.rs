@@ -30,6 +30,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let base = daemon::Base::new()?;
     // Keys come into this memory, and a core would be a file with them in it.
     crate::net::child::no_core().context("cannot forgo core dumps")?;
     let read = config::load(&args.config);
@@ -46,6 +47,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let runtime_dir = directory(args.runtime_dir, "RUNTIME_DIRECTORY", "/run/vipward");
     daemon::run(daemon::Options {
+        base,
         loaded,
         keys,
         runner_dir: args.runner_dir.unwrap_or_else(|| runtime_dir.clone()),

@@ -68,7 +68,31 @@ const RESULTS: usize = 4096;
 /// Requests that may wait for the loop; more are refused by the server.
 const REQUESTS: usize = 16;
 
+/// What the loop will run in. Signals wait in it from the very beginning: one
+/// that comes before the loop does not end this process.
+pub struct Base {
+    runtime: tokio::runtime::Runtime,
+    signals: Signals,
+}
+
+impl Base {
+    /// # Errors
+    ///
+    /// No runtime could be had, or no signal handler.
+    pub fn new() -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start the runtime")?;
+        let inside = runtime.enter();
+        let signals = Signals::new().context("cannot listen for signals")?;
+        drop(inside);
+        Ok(Self { runtime, signals })
+    }
+}
+
 pub struct Options {
+    pub base: Base,
     pub loaded: Loaded,
     pub keys: Keys,
     /// Holds the lock and the control socket.
@@ -88,6 +112,7 @@ pub struct Configuration {
 /// Runs the agent until it is told to stop.
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     let Options {
+        base: Base { runtime, signals },
         loaded,
         keys,
         runtime_dir,
@@ -112,10 +137,6 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     for warning in &loaded.warnings {
         tracing::warn!("configuration: {warning}");
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
     let ledger = Ledger::new(memory);
     let new = Configuration { loaded, keys };
     let keeper = Keeper::start(&state_dir).context("cannot start the state's keeper")?;
@@ -123,7 +144,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         .context("cannot start what takes events down")?;
     let events = history.events();
     let serving = serve(
-        new,
+        (new, signals),
         (&runtime_dir, runner_dir),
         keeper,
         (ledger, Arc::clone(&record)),
@@ -191,7 +212,7 @@ fn locked(record: &Mutex<Record>) -> std::sync::MutexGuard<'_, Record> {
 }
 
 async fn serve(
-    new: Configuration,
+    (new, signals): (Configuration, Signals),
     (runtime_dir, runner_dir): (&Path, PathBuf),
     keeper: Keeper,
     (mut ledger, record): (Ledger, Arc<Mutex<Record>>),
@@ -199,7 +220,6 @@ async fn serve(
 ) -> anyhow::Result<Ending> {
     let Configuration { mut loaded, keys } = new;
     let identity = identity(&loaded);
-    let signals = Signals::new().context("cannot listen for signals")?;
     let cluster = loaded.settings.cluster.clone();
     note_fingerprints(&mut loaded.settings, &keys);
     let mut agent = Agent::new(loaded.settings, timer::now());

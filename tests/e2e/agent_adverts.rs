@@ -99,7 +99,7 @@ fn losing() {
     let late = (next - last).saturating_sub(ms(1000));
     assert!(next - last + ms(2) >= ms(1000), "{:?}", next - last);
     assert!(
-        late < ms(300) + stall::worst_since(last),
+        late < ms(300) + stall::processor_since(last),
         "moved: {:?}",
         next - last
     );

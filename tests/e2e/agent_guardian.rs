@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 
 use crate::lab::agent::Agent;
 use crate::lab::config::{Router, yaml};
-use crate::lab::guardian::{lives, signal};
+use crate::lab::guardian::{catches, lives, signal};
 use crate::lab::prober::Prober;
 use crate::lab::{Host, LONG, Lab, assert_span, ms, vip, wait_until};
 use crate::{Needs, trial};
@@ -36,7 +36,7 @@ pub fn trials() -> Vec<Trial> {
             move || speaks_and_removes(router),
         )
     });
-    let others: [(&str, fn()); 7] = [
+    let others: [(&str, fn()); 8] = [
         ("agent_guardian_killed_is_replaced", replaced),
         ("agent_guardian_is_deaf_to_signals", deaf),
         ("agent_guardian_waits_while_the_agent_is_stopped", stopped),
@@ -47,6 +47,7 @@ pub fn trials() -> Vec<Trial> {
             two_hundred,
         ),
         ("agent_guardian_keeps_the_lock_until_it_is_done", lock),
+        ("agent_guardian_is_waited_for_and_signals_wait_too", early),
     ];
     let others = others.map(|(name, run)| trial(name, Needs::Nothing, run));
     killed.into_iter().chain(others).collect()
@@ -305,4 +306,25 @@ fn lock() {
     let cleaned = a.cleanup(&agent);
     assert_eq!(crate::lab::guardian::said(&cleaned), "nothing was left\n");
     assert!(!a.has(vip()), "{:?} after it", woken.elapsed());
+}
+
+/// A start that has to wait: a reload asked for meanwhile comes after it.
+fn early() {
+    let lab = Lab::new();
+    let a = lab.host("a");
+    let router = Router::new(200);
+    let mut dead = active(&lab, &a, &router);
+    let guardian = dead.guardian(None);
+    signal(guardian, Signal::SIGSTOP);
+    dead.process.kill();
+    let agent = lab.agent(&a, &[router]);
+    wait_until("it to listen for SIGHUP", LONG, || {
+        catches(agent.process.pid(), Signal::SIGHUP)
+    });
+    agent.signal(Signal::SIGHUP);
+    signal(guardian, Signal::SIGCONT);
+    agent.wait_state("web", "active", LONG);
+    wait_until("the reload", LONG, || {
+        agent.process.log().contains("reloaded, asked by a signal")
+    });
 }

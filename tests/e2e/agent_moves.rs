@@ -13,7 +13,7 @@ use crate::agent_link::{Pair, acquainted};
 use crate::lab::agent::Agent;
 use crate::lab::config::Router;
 use crate::lab::prober::Prober;
-use crate::lab::{Host, LONG, Lab, ms, wait_until};
+use crate::lab::{Host, LONG, Lab, assert_span, ms, wait_until};
 use crate::{Needs, trial};
 
 /// Of a planned move that is repeated, 3 or `VIPWARD_MOVES`; between two of them
@@ -105,20 +105,18 @@ impl Client {
     }
 
     /// 50 ms after a move its entry names this host, unless it has none just
-    /// now.
+    /// now; later only as far as the machine is.
     #[track_caller]
     fn knows(&self, host: &Host) {
+        let began = Instant::now();
         sleep(ms(50));
-        let named = || loop {
-            if let Some(named) = self.host.neighbour(self.address) {
-                return named;
-            }
-        };
-        assert_eq!(
-            named(),
-            host.mac("eth0").to_string(),
-            "the client is misled"
-        );
+        let mac = host.mac("eth0").to_string();
+        wait_until("the client's entry to be right", LONG, || {
+            self.host.neighbour(self.address).as_deref() == Some(&*mac)
+        });
+        let took = began.elapsed();
+        println!("    the client's entry was right after {took:.1?}");
+        assert_span("the client's entry", took, ms(0), ms(50));
     }
 
     /// Before it has to: a successor that announces before its kernel answers

@@ -40,7 +40,7 @@ fn hundred_scripts() {
     assert_eq!(peer.state("web"), "backup");
     assert_eq!(b.watch.times(peer.started, vip()), []);
     assert!(lab.observer.adverts(began, "b").is_empty());
-    let limit = ms(300) + stall::worst_since(began);
+    let limit = ms(300) + stall::processor_since(began);
     assert!(spacing.count() > 20 && spacing.max() < limit, "{spacing}");
     // With real-time scheduling nine of ten are as they are at rest.
     if !agent.process.log().contains("no real-time scheduling") {

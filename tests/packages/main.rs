@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         missing = provide().err();
         if missing.is_none() {
             isolation::enter();
+            lab::stall::start_meter();
         }
     }
     arguments.test_threads.get_or_insert(SIDE_BY_SIDE);

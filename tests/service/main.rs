@@ -30,6 +30,7 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     if !arguments.list {
         isolation::enter();
+        lab::stall::start_meter();
     }
     arguments.test_threads.get_or_insert(SIDE_BY_SIDE);
     let trials = [

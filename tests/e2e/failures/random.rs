@@ -17,7 +17,7 @@ use super::{LATE_EXPIRY, SOON};
 use crate::lab::agent::Agent;
 use crate::lab::config::Router;
 use crate::lab::fault::Frozen;
-use crate::lab::guardian::{said, signal};
+use crate::lab::guardian::{catches, said, signal};
 use crate::lab::outage::Outage;
 use crate::lab::{Host, LONG, Lab, assert_span, ms, tools, vip, vip6, wait_until};
 use crate::{Needs, trial};
@@ -207,6 +207,10 @@ impl Site {
                 self.start_again(lab);
             }
             Fault::Reload => {
+                // Nobody sends it to a program that has just been executed.
+                wait_until("it to listen for SIGHUP", LONG, || {
+                    catches(self.agent.process.pid(), Signal::SIGHUP)
+                });
                 self.agent.signal(Signal::SIGHUP);
                 last();
             }

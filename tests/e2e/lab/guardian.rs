@@ -35,6 +35,14 @@ pub fn lives(pid: u32) -> bool {
         .is_some_and(|(_, tail)| !tail.trim_start().starts_with('Z'))
 }
 
+/// The process has a handler for it.
+pub fn catches(pid: u32, signal: Signal) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    caught.is_some_and(|mask| mask >> (signal as i32 - 1) & 1 == 1)
+}
+
 pub fn signal(pid: u32, signal: Signal) {
     let pid = i32::try_from(pid).expect("a process id");
     kill(Pid::from_raw(pid), signal).unwrap_or_else(|error| panic!("{signal} to {pid}: {error}"));
