@@ -2,7 +2,6 @@
 //! thousand times a second, and resolves the address anew a hundred times a
 //! second, has every probe answered.
 
-use std::net::IpAddr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -11,9 +10,9 @@ use nix::sys::signal::Signal;
 
 use crate::agent_link::{Pair, acquainted};
 use crate::lab::agent::Agent;
+use crate::lab::client::Client;
 use crate::lab::config::Router;
-use crate::lab::prober::Prober;
-use crate::lab::{Host, LONG, Lab, assert_span, ms, wait_until};
+use crate::lab::{Host, LONG, Lab, ms};
 use crate::{Needs, trial};
 
 /// Of a planned move that is repeated, 3 or `VIPWARD_MOVES`; between two of them
@@ -80,95 +79,6 @@ fn router(priority: u8, v6: bool, count: usize) -> Router {
     let mut router = Router::new(priority);
     router.v6 = v6;
     router.addresses(&addresses)
-}
-
-/// Everything was answered, and the client knows who answers now.
-struct Client {
-    host: Host,
-    address: IpAddr,
-    prober: Prober,
-}
-
-impl Client {
-    fn start(lab: &Lab, address: IpAddr) -> Self {
-        Self::on(lab.host("client"), address)
-    }
-
-    fn on(host: Host, address: IpAddr) -> Self {
-        let prober = Prober::start_resolving(&host, address);
-        prober.wait_answered(LONG);
-        Self {
-            host,
-            address,
-            prober,
-        }
-    }
-
-    /// 50 ms after a move its entry names this host, unless it has none just
-    /// now; later only as far as the machine is.
-    #[track_caller]
-    fn knows(&self, host: &Host) {
-        let began = Instant::now();
-        sleep(ms(50));
-        let mac = host.mac("eth0").to_string();
-        wait_until("the client's entry to be right", LONG, || {
-            self.host.neighbour(self.address).as_deref() == Some(&*mac)
-        });
-        let took = began.elapsed();
-        println!("    the client's entry was right after {took:.1?}");
-        assert_span("the client's entry", took, ms(0), ms(50));
-    }
-
-    /// Before it has to: a successor that announces before its kernel answers
-    /// leaves the client to whom it asks next.
-    #[track_caller]
-    fn comes_to_know(&self, host: &Host, gone: Instant) {
-        let mac = host.mac("eth0").to_string();
-        wait_until("the client's entry to be right", LONG, || {
-            self.host.neighbour(self.address).as_deref() == Some(&*mac)
-        });
-        println!("    the client knew after {:?}", gone.elapsed());
-    }
-
-    /// What is lost was lost while `host` was still deaf to what it had
-    /// announced.
-    #[track_caller]
-    fn lost_no_more_than_its_successor(self, lab: &Lab, host: &Host, since: Instant) -> Host {
-        let announced = lab.observer.wait(since, "an announcement", LONG, |frame| {
-            frame.host == host.name && frame.announces() == Some(self.address)
-        });
-        let hears = host.watch.wait(since, self.address, true, LONG);
-        let deaf = hears.saturating_duration_since(announced.at);
-        let report = self.prober.stop();
-        println!(
-            "    deaf for {deaf:?} after its announcement, {} lost",
-            report.lost
-        );
-        let lost = Duration::from_millis(u64::try_from(report.lost).expect("few"));
-        assert!(lost <= deaf + ms(20), "deaf for {deaf:?}: {report:?}");
-        let first = report.first_lost_at.unwrap_or(announced.at);
-        assert!(
-            first + ms(20) >= announced.at,
-            "before it announced: {report:?}"
-        );
-        self.host
-    }
-
-    #[track_caller]
-    fn lost_nothing(self, lab: &Lab, hosts: [&Host; 2]) -> Host {
-        let report = self.prober.stop();
-        assert!(report.sent > 1_000 && report.resolved > 50, "{report:?}");
-        if let Some(at) = report.first_lost_at {
-            let wire = lab.observer.around(at, ms(25));
-            let near = |host: &&Host| {
-                let times = host.watch.times(at - ms(25), self.address);
-                format!("{}: {times:?}", host.name)
-            };
-            let held: Vec<String> = hosts.iter().map(near).collect();
-            panic!("{report:?}\n{held:?}, the first was lost at {at:?}\n{wire}");
-        }
-        self.host
-    }
 }
 
 #[track_caller]

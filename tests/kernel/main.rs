@@ -29,6 +29,7 @@ mod reachable;
 mod renewals;
 mod routing;
 mod routing_monitor;
+mod routing_rules;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
     let tests = tests.chain(gateways::tests()).chain(links::tests());
     let tests = tests.chain(routing::tests()).chain(linger::tests());
     let tests = tests.chain(routing_monitor::tests());
+    let tests = tests.chain(routing_rules::tests());
     let trials = tests
         .map(|(name, body)| {
             let obstacle = obstacle.clone();

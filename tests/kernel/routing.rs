@@ -21,10 +21,8 @@ pub fn tests() -> Vec<Test> {
         ("routing::ipv4_route_comes_and_goes", ipv4_route),
         ("routing::ipv6_route_comes_and_goes", ipv6_route),
         ("routing::forms_of_a_route", forms_of_a_route),
-        ("routing::rules_come_and_go", rules),
         ("routing::what_is_absent_is_removed", absent),
         ("routing::routes_of_others_stay", others_stay),
-        ("routing::rules_of_others_stay", rules_of_others_stay),
         ("routing::source_must_be_there", source_must_be_there),
         ("routing::kernel_words", kernel_words),
         ("routing::order_with_addresses_is_kept", order_is_kept),
@@ -233,56 +231,6 @@ fn forms_of_a_route() {
     }
 }
 
-fn rules() {
-    stage();
-    let before = (ip("rule show"), ip("-6 rule show"));
-    let mut orders = Orders::start();
-    let mut whole = rule("192.0.2.0/24", 100_000, 500);
-    whole.to = Some("203.0.113.0/24".parse().unwrap());
-    whole.iif = Some("eth0".parse().unwrap());
-    whole.oif = Some("nowhere".parse().unwrap());
-    whole.fwmark = Some(7);
-    let mut marked = rule("192.0.2.10/32", 254, 30_000);
-    marked.from = None;
-    marked.fwmark = Some(u32::MAX);
-    let all = [
-        rule("192.0.2.10/32", 100, 30_000),
-        whole,
-        marked,
-        rule("2001:db8::10/128", 100, 30_000),
-    ]
-    .map(RoutingItem::Rule);
-    for item in &all {
-        assert_eq!(add(&mut orders, item.clone()), Ok(Effect::Done), "{item}");
-        assert_eq!(
-            add(&mut orders, item.clone()),
-            Ok(Effect::Already),
-            "{item}"
-        );
-    }
-    let listed = ip("rule show");
-    let line = "from 192.0.2.10 lookup 100 proto 118";
-    assert!(listed.contains(line), "{listed}");
-    let listed = ip("-6 rule show");
-    assert!(
-        listed.contains("from 2001:db8::10 lookup 100 proto 118"),
-        "{listed}"
-    );
-    for item in all {
-        assert_eq!(
-            remove(&mut orders, item.clone()),
-            Ok(Effect::Done),
-            "{item}"
-        );
-        assert_eq!(
-            remove(&mut orders, item.clone()),
-            Ok(Effect::Already),
-            "{item}"
-        );
-    }
-    assert_eq!((ip("rule show"), ip("-6 rule show")), before);
-}
-
 /// Nothing of it is there: neither the route, nor its table, nor its link.
 fn absent() {
     stage();
@@ -342,25 +290,6 @@ fn others_stay() {
     assert_eq!(add(&mut orders, beside.clone()), Ok(Effect::Done));
     assert_eq!(remove(&mut orders, beside), Ok(Effect::Done));
     assert_eq!((ip("route show"), ip("-6 route show")), before);
-}
-
-fn rules_of_others_stay() {
-    stage();
-    ip("rule add from 192.0.2.10 lookup 100 priority 30000");
-    ip("rule add from 192.0.2.10 iif eth0 lookup 100 priority 30000 proto static");
-    let before = ip("rule show");
-    let mut orders = Orders::start();
-    let item = RoutingItem::Rule(rule("192.0.2.10/32", 100, 30_000));
-    assert_eq!(remove(&mut orders, item.clone()), Ok(Effect::Already));
-    // The kernel keeps ours beside one of the same words, and knows which.
-    match add(&mut orders, item.clone()) {
-        Ok(effect) => {
-            assert_eq!(effect, Effect::Done);
-            assert_eq!(remove(&mut orders, item), Ok(Effect::Done));
-        }
-        Err(error) => assert!(error.contains("another program's"), "{error}"),
-    }
-    assert_eq!(ip("rule show"), before);
 }
 
 fn source_must_be_there() {

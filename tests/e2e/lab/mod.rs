@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 pub mod agent;
+pub mod client;
 pub mod cluster;
 pub mod config;
 pub mod fault;

@@ -38,7 +38,8 @@ pub struct ProbeReport {
     #[allow(dead_code, reason = "read in the message of a failure")]
     pub target: IpAddr,
     pub sent: usize,
-    /// Never answered within a second.
+    /// Never answered within a second, of those after the first answered one:
+    /// an address that has just come may not be reachable yet.
     pub lost: usize,
     /// The longest time between two probes that were answered with none
     /// answered in between; `OWN_STALL`s of the prober are in it.
@@ -259,7 +260,11 @@ impl Probing {
             .filter(|(_, answer)| answer.is_some())
             .map(|(sent, _)| *sent)
             .collect();
-        let lost = self.probes.len() - answered.len();
+        let began = self.probes.iter();
+        let began = began.skip_while(|(_, answer)| answer.is_none() && !answered.is_empty());
+        let unanswered = began.filter(|(_, answer)| answer.is_none());
+        let unanswered: Vec<Instant> = unanswered.map(|(sent, _)| *sent).collect();
+        let lost = unanswered.len();
         answered.push(end);
         let mut longest_gap = Duration::ZERO;
         let mut longest_gap_at = start;
@@ -273,10 +278,9 @@ impl Probing {
         }
         let answers = self.probes.iter();
         let answers = answers.filter_map(|(sent, answer)| Some((*sent, (*answer)?)));
-        let mut unanswered = self.probes.iter().filter(|(_, answer)| answer.is_none());
         ProbeReport {
             target: self.target,
-            first_lost_at: unanswered.next().map(|(sent, _)| *sent),
+            first_lost_at: unanswered.first().copied(),
             sent: self.probes.len(),
             resolved: self.resolved,
             lost,
