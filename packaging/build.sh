@@ -59,7 +59,7 @@ put() { install -D -m "$1" "$2" "$tree/$3"; }
 third_party() {
     local registry=${CARGO_HOME:-$HOME/.cargo}/registry/src name crate text sum
     cargo tree --locked --offline -e normal --prefix none -f '{p} {l}' |
-        sed -E 's/ \((proc-macro|\*)\)//g' | grep -v '^vipward ' | sort -u >"$work/crates"
+        sed -E 's/ \((proc-macro|\*)\)//g' | grep -vE '^vipward(-core)? ' | sort -u >"$work/crates"
     printf 'The program contains these crates:\n\n'
     cat "$work/crates"
     mkdir "$work/texts"

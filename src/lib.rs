@@ -5,7 +5,8 @@
 
 #![deny(unsafe_code)]
 
-pub mod agent;
+pub use vipward_core::{agent, wire};
+
 pub mod cli;
 pub mod config;
 pub mod control;
@@ -13,4 +14,3 @@ pub mod daemon;
 pub mod doctor;
 pub mod net;
 pub mod runner;
-pub mod wire;

@@ -13,6 +13,17 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// Where a room's sources are, or a file below one: in the core's crate, or in
+/// this one.
+fn source(path: &str) -> PathBuf {
+    let core = root().join("core/src").join(path);
+    if core.exists() {
+        core
+    } else {
+        root().join("src").join(path)
+    }
+}
+
 /// What stands between backticks in the document.
 fn quoted() -> BTreeSet<String> {
     let text = fs::read_to_string(root().join("docs/architecture.md")).expect("the document");
@@ -42,9 +53,10 @@ fn sources_below(directory: &Path, found: &mut Vec<String>) {
 /// The sources of `agent::router::X`: the deepest folder or file that its
 /// leading lower-case segments name.
 fn sources_of(segments: &[&str]) -> Vec<String> {
-    let mut place = root().join("src");
+    let (room, rest) = segments.split_first().expect("a room");
+    let mut place = source(room);
     let mut found = Vec::new();
-    for segment in segments {
+    for segment in rest {
         let file = place.join(format!("{segment}.rs"));
         let folder = place.join(segment);
         if file.is_file() {
@@ -91,7 +103,7 @@ fn every_name_in_the_walks_exists() {
         }
         let sources = sources_of(&segments);
         for (position, name) in rest.iter().enumerate() {
-            let place = root().join("src").join(segments[..=position + 1].join("/"));
+            let place = source(room).join(rest[..=position].join("/"));
             let is_module = place.is_dir() || place.with_extension("rs").is_file();
             if !is_module && !sources.iter().any(|source| defines(source, name)) {
                 missing.push(format!("{word}: {name} is not defined there"));
@@ -110,7 +122,7 @@ fn every_name_in_the_walks_exists() {
 fn every_file_in_the_tables_exists() {
     let mut checked = 0;
     for word in quoted() {
-        let path = root().join("src").join(&word);
+        let path = source(&word);
         if word.ends_with(".rs") || word.ends_with('/') {
             assert!(path.exists(), "{word} does not exist");
             checked += 1;

@@ -3,9 +3,9 @@
 
 use crate::list::{Mutation, fault};
 
-const ADVERTS: &str = "src/agent/router/adverts.rs";
-const AGENT: &str = "src/agent/mod.rs";
-const AUTHENTICATION: &str = "src/agent/authentication.rs";
+const ADVERTS: &str = "core/src/agent/router/adverts.rs";
+const AGENT: &str = "core/src/agent/mod.rs";
+const AUTHENTICATION: &str = "core/src/agent/authentication.rs";
 const SIGNING: &str = "src/daemon/signing/mod.rs";
 const CEILING: &str = "src/daemon/signing/ceiling.rs";
 

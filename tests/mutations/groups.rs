@@ -2,12 +2,12 @@
 
 use crate::list::{Mutation, fault};
 
-const HEALTH: &str = "src/agent/router/health.rs";
-const SENDING: &str = "src/agent/router/sending.rs";
-const HOOKS: &str = "src/agent/hooks.rs";
-const GROUPS: &str = "src/agent/groups.rs";
-const MEMBER: &str = "src/agent/router/group.rs";
-const AWAITING: &str = "src/agent/router/awaiting.rs";
+const HEALTH: &str = "core/src/agent/router/health.rs";
+const SENDING: &str = "core/src/agent/router/sending.rs";
+const HOOKS: &str = "core/src/agent/hooks.rs";
+const GROUPS: &str = "core/src/agent/groups.rs";
+const MEMBER: &str = "core/src/agent/router/group.rs";
+const AWAITING: &str = "core/src/agent/router/awaiting.rs";
 
 pub const MUTATIONS: &[Mutation] = &[
     // Groups.

@@ -2,13 +2,13 @@
 
 use crate::list::{Mutation, fault};
 
-const ADVERTS: &str = "src/agent/router/adverts.rs";
-const HASTE: &str = "src/agent/router/haste.rs";
-const NODES: &str = "src/agent/router/nodes.rs";
-const PEER: &str = "src/agent/cluster/peer.rs";
-const PROOF: &str = "src/agent/router/proof.rs";
-const RIVALS: &str = "src/agent/router/rivals.rs";
-const TIMERS: &str = "src/agent/router/timers.rs";
+const ADVERTS: &str = "core/src/agent/router/adverts.rs";
+const HASTE: &str = "core/src/agent/router/haste.rs";
+const NODES: &str = "core/src/agent/router/nodes.rs";
+const PEER: &str = "core/src/agent/cluster/peer.rs";
+const PROOF: &str = "core/src/agent/router/proof.rs";
+const RIVALS: &str = "core/src/agent/router/rivals.rs";
+const TIMERS: &str = "core/src/agent/router/timers.rs";
 
 pub const MUTATIONS: &[Mutation] = &[
     fault(

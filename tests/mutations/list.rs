@@ -24,29 +24,29 @@ pub const fn fault(
     }
 }
 
-const ELECTION: &str = "src/agent/election.rs";
-const ADVERTS: &str = "src/agent/router/adverts.rs";
-const LEAVING: &str = "src/agent/router/leaving.rs";
-const ROUTER: &str = "src/agent/router/mod.rs";
-const TIMERS: &str = "src/agent/router/timers.rs";
-const ADDRESSES: &str = "src/agent/router/addresses.rs";
-const RIVALS: &str = "src/agent/router/rivals.rs";
-const HEALTH: &str = "src/agent/router/health.rs";
-const RELOAD: &str = "src/agent/router/reload.rs";
-const SENDING: &str = "src/agent/router/sending.rs";
-const HOLDINGS: &str = "src/agent/holdings/holding.rs";
-const LEASES: &str = "src/agent/holdings/leases.rs";
-const ORDER: &str = "src/agent/holdings/order.rs";
-const LADDER: &str = "src/agent/ladder.rs";
-const CHECKS: &str = "src/agent/checks/check.rs";
-const COMBINATION: &str = "src/agent/checks/combination.rs";
-const HOOKS: &str = "src/agent/hooks.rs";
-const ANNOUNCER: &str = "src/agent/announcer.rs";
-const SCHEDULE: &str = "src/agent/schedule.rs";
-const OBSTACLES: &str = "src/agent/obstacles.rs";
-const ADVERTISEMENT: &str = "src/wire/advertisement.rs";
-const ANNOUNCEMENT: &str = "src/wire/announcement.rs";
-const CHECKSUM: &str = "src/wire/checksum.rs";
+const ELECTION: &str = "core/src/agent/election.rs";
+const ADVERTS: &str = "core/src/agent/router/adverts.rs";
+const LEAVING: &str = "core/src/agent/router/leaving.rs";
+const ROUTER: &str = "core/src/agent/router/mod.rs";
+const TIMERS: &str = "core/src/agent/router/timers.rs";
+const ADDRESSES: &str = "core/src/agent/router/addresses.rs";
+const RIVALS: &str = "core/src/agent/router/rivals.rs";
+const HEALTH: &str = "core/src/agent/router/health.rs";
+const RELOAD: &str = "core/src/agent/router/reload.rs";
+const SENDING: &str = "core/src/agent/router/sending.rs";
+const HOLDINGS: &str = "core/src/agent/holdings/holding.rs";
+const LEASES: &str = "core/src/agent/holdings/leases.rs";
+const ORDER: &str = "core/src/agent/holdings/order.rs";
+const LADDER: &str = "core/src/agent/ladder.rs";
+const CHECKS: &str = "core/src/agent/checks/check.rs";
+const COMBINATION: &str = "core/src/agent/checks/combination.rs";
+const HOOKS: &str = "core/src/agent/hooks.rs";
+const ANNOUNCER: &str = "core/src/agent/announcer.rs";
+const SCHEDULE: &str = "core/src/agent/schedule.rs";
+const OBSTACLES: &str = "core/src/agent/obstacles.rs";
+const ADVERTISEMENT: &str = "core/src/wire/advertisement.rs";
+const ANNOUNCEMENT: &str = "core/src/wire/announcement.rs";
+const CHECKSUM: &str = "core/src/wire/checksum.rs";
 
 pub const MUTATIONS: &[Mutation] = &[
     // The arithmetic.

@@ -9,31 +9,31 @@ const PAGE: &str = "src/control/page/mod.rs";
 pub const MUTATIONS: &[Mutation] = &[
     fault(
         "lateness of advertisements not noted",
-        "src/agent/router/timers.rs",
+        "core/src/agent/router/timers.rs",
         "            self.counters.lateness.note(late);\n",
         "",
     ),
     fault(
         "a transition is counted under no reason",
-        "src/agent/status/counters.rs",
+        "core/src/agent/status/counters.rs",
         "if let Some(value) = self.reasons.get_mut(reason as usize) {",
         "if let Some(value) = self.reasons.get_mut(reason as usize + 99) {",
     ),
     fault(
         "announcements not counted",
-        "src/agent/router/addresses.rs",
+        "core/src/agent/router/addresses.rs",
         "                self.counters.announcements += 1;\n",
         "",
     ),
     fault(
         "a check's successes are counted as failures",
-        "src/agent/checks/check.rs",
+        "core/src/agent/checks/check.rs",
         "self.tally.note(result.duration, !passed);",
         "self.tally.note(result.duration, passed);",
     ),
     fault(
         "a bound of a histogram does not include itself",
-        "src/agent/tally.rs",
+        "core/src/agent/tally.rs",
         "duration <= *bound",
         "duration < *bound",
     ),

@@ -2,14 +2,14 @@
 
 use crate::list::{Mutation, fault};
 
-const INCUMBENT: &str = "src/agent/moves/incumbent.rs";
-const SUCCESSOR: &str = "src/agent/moves/successor.rs";
-const TASK: &str = "src/agent/moves/task.rs";
-const DRAIN: &str = "src/agent/moves/drain.rs";
-const KEEPING: &str = "src/agent/moves/keeping.rs";
-const DESK: &str = "src/agent/moves/desk.rs";
-const MOVING: &str = "src/agent/router/moving.rs";
-const DRAINING: &str = "src/agent/router/draining.rs";
+const INCUMBENT: &str = "core/src/agent/moves/incumbent.rs";
+const SUCCESSOR: &str = "core/src/agent/moves/successor.rs";
+const TASK: &str = "core/src/agent/moves/task.rs";
+const DRAIN: &str = "core/src/agent/moves/drain.rs";
+const KEEPING: &str = "core/src/agent/moves/keeping.rs";
+const DESK: &str = "core/src/agent/moves/desk.rs";
+const MOVING: &str = "core/src/agent/router/moving.rs";
+const DRAINING: &str = "core/src/agent/router/draining.rs";
 
 pub const MUTATIONS: &[Mutation] = &[
     fault(
@@ -123,7 +123,7 @@ pub const MUTATIONS: &[Mutation] = &[
     ),
     fault(
         "a stop while nobody has come yet is forgotten",
-        "src/agent/router/leaving.rs",
+        "core/src/agent/router/leaving.rs",
         "            State::Resigning(_) if planned => self.stay_out(turn.now),",
         "            State::Resigning(_) if planned => {}",
     ),

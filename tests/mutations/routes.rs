@@ -2,10 +2,10 @@
 
 use crate::list::{Mutation, fault};
 
-const ADDRESSES: &str = "src/agent/router/addresses.rs";
-const ROUTES: &str = "src/agent/routing/account.rs";
-const ROUTE: &str = "src/agent/routing/entry.rs";
-const OBSTACLES: &str = "src/agent/obstacles.rs";
+const ADDRESSES: &str = "core/src/agent/router/addresses.rs";
+const ROUTES: &str = "core/src/agent/routing/account.rs";
+const ROUTE: &str = "core/src/agent/routing/entry.rs";
+const OBSTACLES: &str = "core/src/agent/obstacles.rs";
 
 pub const MUTATIONS: &[Mutation] = &[
     fault(

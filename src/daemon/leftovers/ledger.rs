@@ -8,10 +8,10 @@ use super::memory::Memory;
 use super::{BYTES_MAX, FORMAT, Left, LeftSeal};
 use crate::agent::Agent;
 use crate::agent::custody::Custody;
+use crate::agent::numbers::Numbers;
 use crate::agent::settings::{AntiReplay, Authentication};
 use crate::agent::values::{InstanceId, InstanceName};
 use crate::config::{Keys, Secret};
-use crate::daemon::signing::Numbers;
 
 pub struct Ledger {
     /// Each as JSON.

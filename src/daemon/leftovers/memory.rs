@@ -24,8 +24,8 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use zeroize::Zeroizing;
 
 use super::BYTES_MAX;
+pub use crate::agent::numbers::Numbers;
 use crate::agent::seal::Sequence;
-pub use crate::daemon::signing::Numbers;
 
 const MAGIC: u64 = u64::from_be_bytes(*b"vipward1");
 const HEADER_BYTES: usize = 40;

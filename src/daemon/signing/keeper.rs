@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::ceiling::Reach;
 use super::clock;
 use crate::agent::authentication::Mark;
+use crate::agent::numbers::ceiling::Reach;
 use crate::agent::seal::Sequence;
 use crate::agent::values::InstanceName;
 use crate::daemon::whole_file;
@@ -266,7 +266,7 @@ fn read<T: DeserializeOwned>(directory: &Path, name: &str) -> Result<Option<T>, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::signing::ceiling::AHEAD;
+    use crate::agent::numbers::ceiling::AHEAD;
 
     fn wait(what: impl Fn() -> bool) {
         let begun = Instant::now();

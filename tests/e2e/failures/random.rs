@@ -22,7 +22,7 @@ use crate::lab::outage::Outage;
 use crate::lab::{Host, LONG, Lab, assert_span, ms, tools, vip, vip6, wait_until};
 use crate::{Needs, trial};
 
-#[path = "../../simulation/dice.rs"]
+#[path = "../../../core/tests/simulation/dice.rs"]
 #[allow(dead_code, reason = "the simulation throws more of them")]
 mod dice;
 

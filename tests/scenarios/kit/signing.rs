@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use vipward::agent::Agent;
 use vipward::agent::authentication::Mark;
+use vipward::agent::numbers::Numbers;
+use vipward::agent::numbers::ceiling::Reach;
 use vipward::agent::seal::{KIND_HMAC, Sequence};
 use vipward::agent::settings::{Authentication, HmacSettings, InstanceSettings};
 use vipward::agent::time::Instant;
 use vipward::agent::values::InstanceName;
-use vipward::daemon::signing::Numbers;
-use vipward::daemon::signing::ceiling::Reach;
 
 use super::wire::Sealed;
 use super::{HostId, Lab, START};

@@ -19,6 +19,7 @@ mod hooks;
 pub mod jobs;
 pub mod ladder;
 pub mod moves;
+pub mod numbers;
 mod obstacles;
 mod quiet;
 mod reload;

@@ -10,6 +10,9 @@
 //! - `SIMULATION_CYCLES`: disturbed phases in each run
 //! - `SIMULATION_SECONDS`: as many seeds as fit into this time
 
+// The kit, which the scenarios have too, knows it by this name.
+extern crate vipward_core as vipward;
+
 mod attack;
 mod auth;
 mod bounds;
@@ -23,7 +26,7 @@ mod judge;
 mod keepalived;
 // The stories use it too, each of them not all of it.
 #[allow(dead_code, unused_imports)]
-#[path = "../scenarios/kit/mod.rs"]
+#[path = "../../../tests/scenarios/kit/mod.rs"]
 mod kit;
 mod operators;
 mod plan;

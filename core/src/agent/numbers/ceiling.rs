@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::agent::seal::Sequence;
 
 /// How far ahead of the clock the ceiling is written.
-pub(super) const AHEAD: Duration = Duration::from_mins(10);
+pub const AHEAD: Duration = Duration::from_mins(10);
 /// And of our numbers where these are ahead of the clock, growing by one
 /// each: worth four thousand million advertisements, and no second ten minutes
 /// for each restart.

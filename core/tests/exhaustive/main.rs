@@ -4,11 +4,14 @@
 //!
 //! `EXHAUSTIVE_EVENTS` sets the bound of every check instead of its own.
 
+// The kit, which the scenarios have too, knows it by this name.
+extern crate vipward_core as vipward;
+
 mod calm;
 mod canon;
 // The stories use it too, each of them not all of it.
 #[allow(dead_code, unused_imports)]
-#[path = "../scenarios/kit/mod.rs"]
+#[path = "../../../tests/scenarios/kit/mod.rs"]
 mod kit;
 mod model;
 mod node;
