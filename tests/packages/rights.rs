@@ -97,7 +97,7 @@ fn by_hand() {
     edit(lb1, 150, "");
     lb1.sh("vipward run >/root/by-hand.log 2>&1 </dev/null & echo $! >/root/pid");
     lb1.wait_active();
-    lb1.sh("vipward drain && vipward undrain");
+    lb1.sh("vipward drain --force && vipward undrain");
     lb1.wait_active();
     lb1.sh("kill -9 $(pidof vipward)");
     let others =

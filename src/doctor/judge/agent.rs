@@ -23,7 +23,8 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
                          configuration file"
                     }
                 })
-                .run("systemctl enable --now vipward"),
+                // Which says so where the file is still the example.
+                .run("vipward configured && systemctl enable --now vipward"),
         ),
         Agent::Mute(why) => findings.push(
             Finding::error("agent-silent", "host", why.clone())

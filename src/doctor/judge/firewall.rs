@@ -385,9 +385,11 @@ fn unread(facts: &Facts) -> Option<Finding> {
             "the firewall's rules could not be read: {}",
             unread.join("; ")
         );
-        Finding::note("firewall-unread", "host", what)
-            .why("what they drop shows only where somebody speaks while this command listens")
-            .run("nft list ruleset")
-            .run("iptables-save")
+        let finding = Finding::note("firewall-unread", "host", what)
+            .why("what they drop shows only where somebody speaks while this command listens");
+        match unread.iter().any(|why| why.contains("is installed")) {
+            true => finding.advise("install nftables, whose `nft` reads them"),
+            false => finding.run("nft list ruleset").run("iptables-save"),
+        }
     })
 }
