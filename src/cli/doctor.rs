@@ -15,8 +15,10 @@ use crate::doctor::report::Report;
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "It changes nothing, and sends nothing but pings. Without an agent it examines\n\
-                  the host by the configuration file. Run it as root, on each node.\n\n\
+    after_help = "It changes nothing. It sends pings to the peers, and three questions of IP\n\
+                  protocol 112 on each path, which no VRRP router acts upon and agents of\n\
+                  vipward answer. Without an agent it examines the host by the configuration\n\
+                  file. Run it as root, on each node.\n\n\
                   Exit codes: 0; 1 with warnings; 2 with errors, on a usage error, or when\n\
                   nothing could be examined."
 )]
@@ -38,6 +40,11 @@ pub struct Args {
     /// where that is longer, at most 15s. With 0s nobody listens.
     #[arg(long, value_name = "SPAN", value_parser = span)]
     listen: Option<Duration>,
+    /// Send nothing, neither pings nor questions of protocol 112
+    ///
+    /// What only an answer shows stays unknown.
+    #[arg(long)]
+    silent: bool,
     #[command(flatten)]
     agent: AgentArgs,
 }
@@ -63,6 +70,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         config: args.config,
         instance: args.instance,
         listen: args.listen,
+        silent: args.silent,
         style: match coloured(stderr.is_terminal()) {
             true => Style::Coloured,
             false => Style::Plain,

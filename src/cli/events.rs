@@ -17,6 +17,7 @@ use crate::control::events::query::Query;
 use crate::control::events::record::Record;
 use crate::control::events::story::Story;
 use crate::control::events::when;
+use crate::control::words;
 use crate::daemon::history;
 
 /// Shown without `-n` and `--since`.
@@ -45,7 +46,7 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     /// No more than so many, the last ones [default: 50, and all with --since]
-    #[arg(short = 'n', long = "lines", value_name = "N")]
+    #[arg(short = 'n', long = "lines", value_name = "N", value_parser = lines)]
     last: Option<usize>,
     /// Not those before: a span such as 15m, 2h or 3d, or a time (UTC)
     #[arg(long, value_name = "WHEN", value_parser = since)]
@@ -57,6 +58,11 @@ pub struct Args {
     state_dir: Option<PathBuf>,
     #[command(flatten)]
     agent: AgentArgs,
+}
+
+fn lines(text: &str) -> Result<usize, String> {
+    let wrong = |_| "write a whole number, such as 20".to_owned();
+    text.parse().map_err(wrong)
 }
 
 fn since(text: &str) -> Result<Timestamp, String> {
@@ -160,7 +166,8 @@ fn from_files(directory: &Path, query: &Query, teller: &mut Teller) -> anyhow::R
     }
     for (path, lines) in &past.damaged {
         let path = path.display();
-        output::complain(&format!("{lines} damaged lines of {path} were skipped"));
+        let damaged = words::count(*lines, "damaged line", "damaged lines");
+        output::complain(&format!("{damaged} of {path} skipped"));
     }
     let wanted = |record: &&Record| {
         let late = query

@@ -1,14 +1,16 @@
 //! The lock on a runtime directory: one agent each.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
+
+use super::own_file;
 
 /// Held for as long as the value lives; the kernel gives it back however the
 /// process ends. The file stays: removing it would let two agents lock two
@@ -65,15 +67,7 @@ impl RuntimeLock {
             .create(runtime_dir)
             .map_err(|error| failed(runtime_dir, error))?;
         let path = runtime_dir.join("agent.lock");
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(&path)
-            .map_err(|error| failed(&path, error))?;
+        let mut file = own_file::open_or_make(&path).map_err(|error| failed(&path, error))?;
         let give_up = Instant::now() + GUARDIAN_LONGEST;
         loop {
             match file.try_lock() {

@@ -21,6 +21,7 @@ pub mod moves;
 mod node_findings;
 pub mod nodes;
 mod orders;
+pub mod own_file;
 mod page;
 mod picture;
 pub mod pictures;

@@ -9,6 +9,7 @@ pub mod leftovers;
 pub mod link;
 pub(crate) mod log;
 mod moves;
+mod path_tests;
 pub mod presence;
 pub mod probes;
 mod protocol_loop;

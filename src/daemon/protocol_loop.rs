@@ -12,6 +12,7 @@ use super::Configuration;
 use super::effects::Effects;
 use super::link;
 use super::moves::wall_clock;
+use super::path_tests::PathTests;
 use super::service::Service;
 use super::signals::{Signal, Signals};
 use super::signing::note_fingerprints;
@@ -98,6 +99,7 @@ struct Turns {
     /// When the marks of others are written down.
     keeping: Interval,
     stop_by: Option<Instant>,
+    path_tests: PathTests,
     /// The service manager was told that we are.
     ready: bool,
 }
@@ -117,6 +119,7 @@ impl ProtocolLoop {
             housekeeping,
             keeping,
             stop_by: None,
+            path_tests: PathTests::default(),
             ready: false,
         };
         loop {
@@ -219,6 +222,9 @@ impl ProtocolLoop {
                 Ok(Some(mut event)) => {
                     let now = timer::now();
                     if let Event::Advert(heard) = &mut event {
+                        if turns.path_tests.take(now, heard, &self.sockets) {
+                            continue;
+                        }
                         heard.witness = Some(self.effects.witness());
                     }
                     self.agent.handle_into(now, event, &mut turns.actions);

@@ -15,6 +15,7 @@ use crate::net::advert_socket::AdvertSocket;
 use crate::net::announcement_watch::AnnouncementWatch;
 use crate::net::owner_watch::OwnerWatch;
 use crate::net::poller::Poller;
+use crate::wire::path_test::Vrids;
 
 pub struct Sockets {
     poller: Poller,
@@ -25,6 +26,8 @@ pub struct Sockets {
     local: BTreeMap<InterfaceName, Vec<IpAddr>>,
     /// The advertisement socket of an interface.
     adverts: BTreeMap<(InterfaceName, Family), u64>,
+    /// The virtual routers that speak by it.
+    vrids: BTreeMap<(InterfaceName, Family), Vrids>,
 }
 
 /// One socket that should be open whenever its interface exists.
@@ -68,6 +71,7 @@ impl Sockets {
             next_token: 0,
             local: BTreeMap::new(),
             adverts: BTreeMap::new(),
+            vrids: BTreeMap::new(),
         })
     }
 
@@ -75,6 +79,12 @@ impl Sockets {
     /// open; new ones open when their interface is next reported by
     /// [`Sockets::follow`].
     pub fn serve<'s>(&mut self, instances: impl Iterator<Item = &'s InstanceSettings>) {
+        self.vrids.clear();
+        let instances = instances.inspect(|instance| {
+            let key = (instance.interface, instance.family);
+            let vrids = self.vrids.entry(key).or_default();
+            vrids.insert(instance.vrid.get());
+        });
         let mut needed = needs(instances);
         self.ears.retain(|_, ear| {
             let stays = needed.remove(&(ear.interface, ear.family, ear.kind));
@@ -108,9 +118,11 @@ impl Sockets {
         interface: InterfaceName,
         state: Option<&InterfaceState>,
     ) -> Vec<Event<'static>> {
-        let addresses = state.iter().flat_map(|state| &state.addresses);
-        let addresses = addresses.map(|own| own.network.addr()).collect();
-        self.local.insert(interface, addresses);
+        let mut addresses: Vec<_> = state.iter().flat_map(|state| &state.addresses).collect();
+        // The host's own before those that it only has for now.
+        addresses.sort_by_key(|own| own.ours);
+        let addresses = addresses.into_iter().map(|own| own.network.addr());
+        self.local.insert(interface, addresses.collect());
         let index = state.map(|state| state.index);
         let mut events = Vec::new();
         for (token, ear) in &mut self.ears {
@@ -169,6 +181,22 @@ impl Sockets {
                 Ok(heard.map(|claim| Event::Claim { interface, claim }))
             }
         }
+    }
+
+    /// The virtual routers that advertise by `interface`.
+    pub fn vrids(&self, interface: InterfaceName, family: Family) -> Vrids {
+        let vrids = self.vrids.get(&(interface, family));
+        vrids.copied().unwrap_or_default()
+    }
+
+    /// What `interface` has of `family`, the host's own first.
+    pub fn local(
+        &self,
+        interface: InterfaceName,
+        family: Family,
+    ) -> impl Iterator<Item = IpAddr> + '_ {
+        let all = self.local.get(&interface).into_iter().flatten().copied();
+        all.filter(move |address| Family::of(*address) == family)
     }
 
     /// Sends one advertisement of an instance on `interface`.

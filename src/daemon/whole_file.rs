@@ -6,6 +6,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use crate::control::own_file;
+
 /// Replaces `name` in `directory`, for our eyes only. `sync`: not before it
 /// would survive the loss of power.
 ///
@@ -28,13 +30,12 @@ pub fn replace(directory: &Path, name: &str, bytes: &[u8], sync: bool) -> io::Re
 }
 
 fn write_new(path: &Path, bytes: &[u8], sync: bool) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(path)?;
+    // One that an agent left half written.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = own_file::make(path)?;
     file.write_all(bytes)?;
     if sync { file.sync_data() } else { Ok(()) }
 }

@@ -30,6 +30,11 @@ pub struct Facts {
     /// By which interface packets to a peer leave; nothing where there is no
     /// way, or it could not be found out.
     pub ways: BTreeMap<IpAddr, InterfaceName>,
+    /// By which interface a neighbour in such a network is answered; nothing
+    /// where that could not be found out.
+    pub ways_back: BTreeMap<IpNet, InterfaceName>,
+    /// Other interfaces of this host on the subnet of a virtual address.
+    pub beside: Vec<Beside>,
     pub kernel: Kernel,
     pub firewall: Firewall,
     pub hearing: Result<Hearing, String>,
@@ -201,6 +206,11 @@ impl Subject {
         })
     }
 
+    /// Of the file: peers and TTL are known.
+    pub fn is_configured(&self) -> bool {
+        self.ttl > 0
+    }
+
     /// Of the interfaces that it needs.
     pub fn interfaces(&self) -> impl Iterator<Item = InterfaceName> {
         let held = self.addresses.iter().map(|(_, interface)| *interface);
@@ -245,9 +255,21 @@ pub struct InterfaceSettings {
     /// 1 is strict.
     pub rp_filter: u8,
     pub arp_ignore: u8,
+    pub arp_filter: bool,
+    pub arp_announce: u8,
     pub drop_gratuitous_arp: bool,
     pub promote_secondaries: bool,
     pub disable_ipv6: bool,
+}
+
+/// An interface on the subnet of a virtual address that another one carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beside {
+    pub name: InterfaceName,
+    pub settings: InterfaceSettings,
+    /// The virtual address, and where it belongs.
+    pub address: IpAddr,
+    pub carried_by: InterfaceName,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -270,6 +292,38 @@ pub struct Hearing {
     pub speakers: Vec<Speaker>,
     /// Where nobody listened, and why.
     pub deaf: BTreeMap<InterfaceName, String>,
+    /// What was asked by protocol 112.
+    pub tests: Vec<PathTest>,
+    /// Answers, and what other hosts asked.
+    pub passed: Vec<Passed>,
+}
+
+/// One question by protocol 112, to one destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathTest {
+    pub interface: InterfaceName,
+    pub source: IpAddr,
+    pub destination: IpAddr,
+    /// So often the kernel took it.
+    pub sent: u32,
+    /// So often it was seen on the wire.
+    pub left: u32,
+    /// Why it was refused, the last time.
+    pub error: Option<String>,
+}
+
+/// Packets of such tests from another host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passed {
+    pub interface: InterfaceName,
+    pub source: IpAddr,
+    pub destination: IpAddr,
+    pub on_wire: u32,
+    /// To a program of this host.
+    pub delivered: u32,
+    /// The virtual routers of that host among those that we asked for; none
+    /// where it only asked itself.
+    pub answers_for: BTreeSet<u8>,
 }
 
 /// Advertisements of one virtual router from one host.

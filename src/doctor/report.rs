@@ -365,5 +365,9 @@ fn examined(facts: &Facts) -> Vec<String> {
         let peers = words::count(facts.echoes.len(), "peer address", "peer addresses");
         examined.push(format!("a ping to {peers}"));
     }
+    let tests = facts.hearing.iter().flat_map(|hearing| &hearing.tests);
+    if tests.count() > 0 {
+        examined.push("questions of IP protocol 112".to_owned());
+    }
     examined
 }

@@ -88,6 +88,10 @@ impl AdvertSocket {
         })
     }
 
+    pub fn serves(&self, interface: InterfaceName, family: Family) -> bool {
+        (self.interface, self.family) == (interface, family)
+    }
+
     /// The next packet of protocol 112, sound or not; `None` when none waits.
     /// One that did not fit in `buffer` comes out as malformed.
     pub fn recv<'b>(&self, buffer: &'b mut [u8]) -> io::Result<Option<Heard<'b>>> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use libtest_mimic::Trial;
 
-use crate::agent_doctor::provide_nft;
+use crate::agent_doctor::{OF_THE_MACHINE, provide_nft};
 use crate::agent_link::acquainted;
 use crate::lab::agent::{Agent, program};
 use crate::lab::cluster::{Cluster, codes};
@@ -112,34 +112,59 @@ fn cluster() {
         .arg(&other.runtime);
     let output = command.output().expect("it starts");
     let doctor = String::from_utf8(output.stdout).expect("text");
-    // The machine may have faults of its own.
-    let (said, is) = (words(blocks("# vipward doctor")[0]), words(&doctor));
-    let missing: Vec<_> = said.keys().filter(|word| !is.contains_key(*word)).collect();
-    assert!(missing.is_empty(), "the README has {missing:?}:\n{doctor}");
+    examined(blocks("# vipward doctor")[0], &doctor);
 
     lb2.let_advertisements_in();
     other.wait_instance("web", "without obstacles", |one| {
         codes(&one["obstacles"]).is_empty()
     });
-    let orders = [
-        (&first, "handover web"),
-        (&first, "handover web --to lb1"),
-        (&first, "drain --for 2h"),
-        (&other, "undrain --node lb1"),
-    ];
-    let moves =
-        blocks("$ vipward handover web              # to the best able node; --to lb2 names it");
-    let moves = moves.first().expect("the moves");
-    for (agent, order) in orders {
+    let moves = session("$ vipward handover web ");
+    let orders: Vec<&str> = moves.iter().map(|(order, _)| order.as_str()).collect();
+    let expected = ["handover web", "drain --for 2h", "undrain --node lb1"];
+    assert_eq!(orders, expected, "this trial carries out others");
+    let ordered = |agent: &Agent, order: &str| {
         let arguments: Vec<&str> = order.split(' ').collect();
-        let text = printed(agent, &arguments);
-        if !order.ends_with("--to lb1") {
-            assert!(moves.contains(text.trim()), "{order} printed: {text}");
+        printed(agent, &arguments)
+    };
+    for (agent, (order, says)) in [&first, &first, &other].into_iter().zip(&moves) {
+        assert_eq!(ordered(agent, order), *says, "{order}");
+        if order.starts_with("handover") {
+            first.wait_state("web", "backup", LONG);
+            ordered(&first, "handover web --to lb1");
+            first.wait_state("web", "active", LONG);
         }
-        first.wait_instance("web", "at rest", |one| {
-            ["active", "backup", "drained"]
-                .iter()
-                .any(|state| one["state"] == *state)
-        });
     }
+}
+
+/// The block that begins so: each command without its comment, and what it
+/// prints.
+fn session(begin: &str) -> Vec<(String, String)> {
+    let from = README.find(&format!("```\n{begin}")).expect("the block");
+    let block = README
+        .get(from + 4..)
+        .and_then(|rest| rest.split("```").next());
+    let parts = block.expect("a block").split("$ vipward ").skip(1);
+    let parts = parts.map(|part| {
+        let (order, says) = part.split_once('\n').expect("a line");
+        let order = order.split('#').next().unwrap_or_default().trim();
+        (order.to_owned(), says.to_owned())
+    });
+    parts.collect()
+}
+
+/// All but the notes, which the README leaves out, and what this machine has
+/// of its own.
+#[track_caller]
+fn examined(block: &str, printed: &str) {
+    let (said, is) = (block.split_once('\n'), printed.split_once('\n'));
+    let (headline, said) = said.expect("a headline");
+    let (counted, is) = is.expect("a headline");
+    assert!(counted.starts_with(headline), "{counted}");
+    let kept = is.split("\n\n").filter(|section| {
+        let head = section.lines().next().unwrap_or_default();
+        let own = OF_THE_MACHINE.iter().any(|code| head.contains(*code));
+        !head.starts_with("note, ") && !own
+    });
+    let kept: Vec<&str> = kept.collect();
+    shown(said, &kept.join("\n\n"));
 }

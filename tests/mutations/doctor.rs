@@ -5,13 +5,51 @@ use crate::list::{Mutation, fault};
 const AGENT: &str = "src/doctor/judge/agent.rs";
 const FIREWALL: &str = "src/doctor/judge/firewall.rs";
 const KERNEL: &str = "src/doctor/judge/kernel.rs";
+const HOST_TESTS: &str = "src/daemon/path_tests.rs";
 const LINK: &str = "src/doctor/judge/link.rs";
+const PATHS: &str = "src/doctor/judge/paths.rs";
 const PEER: &str = "core/src/agent/cluster/peer.rs";
 const REPORT: &str = "src/doctor/report.rs";
 const RULES: &str = "src/doctor/rules.rs";
 const SEGMENT: &str = "src/doctor/judge/segment.rs";
 
 pub const MUTATIONS: &[Mutation] = &[
+    fault(
+        "a flood of questions is answered whole",
+        HOST_TESTS,
+        "self.answered <= ANSWERS_MAX",
+        "self.answered > 0",
+    ),
+    fault(
+        "answers that no program hears are not missed",
+        FIREWALL,
+        "passed.on_wire >= STEADY && passed.delivered == 0",
+        "passed.on_wire < STEADY && passed.delivered == 0",
+    ),
+    fault(
+        "a question that is refused has left",
+        FIREWALL,
+        "(0, Some(error)) => Some(",
+        "(1, Some(error)) => Some(",
+    ),
+    fault(
+        "silence of a node that listens means nothing",
+        PATHS,
+        "if !unanswered_question(facts, subject, peer) {",
+        "if unanswered_question(facts, subject, peer) {",
+    ),
+    fault(
+        "filtered ARP is answered all the same",
+        KERNEL,
+        "(*interface == name && *way != name).then_some((network, *way))",
+        "(*interface == name && *way == name).then_some((network, *way))",
+    ),
+    fault(
+        "another interface of the subnet is trusted to be silent",
+        KERNEL,
+        "let answers = settings.arp_ignore == 0 && !settings.arp_filter;",
+        "let answers = settings.arp_ignore == 9 && !settings.arp_filter;",
+    ),
     fault(
         "what no program hears is not missed",
         FIREWALL,

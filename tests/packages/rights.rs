@@ -9,6 +9,7 @@ use crate::operator::{edit, fresh, install, serving};
 pub const TESTS: &[Test] = &[
     ("rights::who_may_ask_and_who_may_change", ask_and_change),
     ("rights::the_key_of_the_link", the_key_of_the_link),
+    ("rights::an_agent_that_root_ran_by_hand", by_hand),
     ("rights::the_drop_ins_of_the_manual", drop_ins),
 ];
 
@@ -85,6 +86,35 @@ fn the_key_of_the_link() {
             Err(status["nodes"].to_string())
         }
     });
+}
+
+/// It leaves nothing that the service, another user, could not read, even when
+/// all of it is killed.
+fn by_hand() {
+    let pair = fresh();
+    let lb1 = &pair.lb1;
+    install(lb1, false);
+    edit(lb1, 150, "");
+    lb1.sh("vipward run >/root/by-hand.log 2>&1 </dev/null & echo $! >/root/pid");
+    lb1.wait_active();
+    lb1.sh("vipward drain --force && vipward undrain");
+    lb1.wait_active();
+    lb1.sh("kill -9 $(pidof vipward)");
+    let others =
+        lb1.sh("find /run/vipward /var/lib/vipward ! -user vipward ! -type s -printf '%p %u\\n'");
+    assert_eq!(others, "");
+    let ours = lb1.sh("find /run/vipward /var/lib/vipward -user vipward -type f");
+    assert!(
+        ours.lines().count() >= 3,
+        "the lock, the history, a drain: {ours}"
+    );
+    lb1.sh("systemctl start vipward");
+    lb1.wait_active();
+    let owner = lb1.sh("ps -o user= -p $(systemctl show -P MainPID vipward)");
+    assert_eq!(owner.trim(), "vipward");
+    // One history, through both.
+    let events = lb1.sh("vipward events");
+    assert!(events.matches("backup -> active").count() >= 2, "{events}");
 }
 
 /// Those of docs/installing.md, as they stand there.

@@ -44,7 +44,7 @@ pub const PROTOCOL: u8 = 112;
 pub const HOP_LIMIT: u8 = 255;
 
 const TYPE_ADVERTISEMENT: u8 = 1;
-const HEADER_LENGTH: usize = 8;
+pub(super) const HEADER_LENGTH: usize = 8;
 const V2_AUTHENTICATION_LENGTH: usize = 8;
 
 /// An advertisement to be sent.

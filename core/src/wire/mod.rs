@@ -6,3 +6,4 @@ pub mod authentication;
 mod checksum;
 pub mod echo;
 pub mod link;
+pub mod path_test;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::agent::report::Level;
+use crate::control::words;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AgentFact {
@@ -198,7 +199,8 @@ impl fmt::Display for AgentFact {
             ),
             AgentFact::Damaged { path, lines } => write!(
                 f,
-                "{lines} damaged lines of {} were skipped; what they said is lost",
+                "{} of {} skipped; what was said there is lost",
+                words::count(*lines, "damaged line", "damaged lines"),
                 path.display()
             ),
             AgentFact::Unwritten { path, error } => write!(

@@ -1,8 +1,7 @@
 //! Writes the events of the feed into the files.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -13,6 +12,7 @@ use super::line;
 use crate::control::events::fact::AgentFact;
 use crate::control::events::feed::{Batch, Feed, Kept};
 use crate::control::events::recorder::Recorder;
+use crate::control::own_file;
 
 /// From one try to write to the next, while it fails.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -109,14 +109,7 @@ fn append(directory: &Path, kept: &[Arc<Kept>]) -> io::Result<()> {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC)
-        .open(path)?;
+    let file = own_file::open_or_make(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is no ordinary file"));
     }

@@ -5,11 +5,18 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::thread;
 
-use super::super::facts::{Interface, InterfaceSettings, Kernel, Rights};
+use ipnet::{IpNet, Ipv4Net};
+use nix::ifaddrs::getifaddrs;
+
+use super::super::facts::{Beside, Interface, InterfaceSettings, Kernel, Rights, Subject};
 use crate::agent::ladder::group;
 use crate::agent::values::{Family, InterfaceName};
 use crate::net::kernel::{Inspected, Inspector};
 use crate::net::rights as net_rights;
+
+/// Networks that are looked at, and hosts that are tried in each.
+const NETWORKS_MAX: usize = 64;
+const NEIGHBOURS_TRIED: usize = 8;
 
 pub type Interfaces = BTreeMap<InterfaceName, Result<Option<Interface>, String>>;
 
@@ -66,6 +73,80 @@ pub fn ways(
     ways.collect()
 }
 
+/// By which interface a neighbour of each virtual IPv4 address is answered.
+pub fn ways_back(
+    inspector: &mut Result<Inspector, String>,
+    subjects: &[Subject],
+) -> BTreeMap<IpNet, InterfaceName> {
+    let Ok(inspector) = inspector else {
+        return BTreeMap::new();
+    };
+    let held = subjects.iter().flat_map(|subject| &subject.addresses);
+    let networks: BTreeSet<Ipv4Net> = held
+        .filter_map(|(network, _)| match network {
+            IpNet::V4(network) if network.prefix_len() < 31 => Some(network.trunc()),
+            IpNet::V4(_) | IpNet::V6(_) => None,
+        })
+        .take(NETWORKS_MAX)
+        .collect();
+    let ways = networks.into_iter().filter_map(|network| {
+        // One that is not this host itself.
+        let mut neighbours = network.hosts().take(NEIGHBOURS_TRIED);
+        let way = neighbours.find_map(|neighbour| {
+            let way = inspector.way_to(neighbour.into()).ok()??;
+            (!way.local).then_some(way.interface)
+        });
+        Some((IpNet::V4(network), way?))
+    });
+    ways.collect()
+}
+
+/// Interfaces that have an address of a virtual address' subnet, and do not
+/// carry it.
+pub fn beside(subjects: &[Subject]) -> Vec<Beside> {
+    let mut found = Vec::new();
+    let Ok(all) = getifaddrs() else {
+        return found;
+    };
+    let own = all.filter_map(|one| {
+        let address = one.address?.as_sockaddr_in()?.ip();
+        let mask = one.netmask?.as_sockaddr_in()?.ip();
+        let network = Ipv4Net::with_netmask(address, mask).ok()?;
+        Some((one.interface_name.parse::<InterfaceName>().ok()?, network))
+    });
+    let own = own.filter(|(_, network)| {
+        let own = IpAddr::V4(network.addr());
+        !subjects.iter().any(|subject| subject.is_virtual(own))
+    });
+    let own: Vec<(InterfaceName, Ipv4Net)> = own.collect();
+    let held: BTreeSet<_> = subjects
+        .iter()
+        .flat_map(|subject| &subject.addresses)
+        .collect();
+    for (held, carried_by) in held {
+        let IpAddr::V4(address) = held.addr() else {
+            continue;
+        };
+        let other = own.iter().find(|(name, network)| {
+            name != carried_by && network.prefix_len() < 32 && network.contains(&address)
+        });
+        // One of each pair of interfaces says enough.
+        let told = |name: InterfaceName| {
+            let mut all = found.iter();
+            all.any(|one: &Beside| (one.name, one.carried_by) == (name, *carried_by))
+        };
+        if let Some((name, _)) = other.filter(|(name, _)| !told(*name)) {
+            found.push(Beside {
+                name: *name,
+                settings: settings(name.as_str()),
+                address: address.into(),
+                carried_by: *carried_by,
+            });
+        }
+    }
+    found
+}
+
 fn settings(name: &str) -> InterfaceSettings {
     let read = |family: &str, of: &str, key: &str| {
         let path = format!("/proc/sys/net/{family}/conf/{of}/{key}");
@@ -76,6 +157,8 @@ fn settings(name: &str) -> InterfaceSettings {
     InterfaceSettings {
         rp_filter: greater("rp_filter"),
         arp_ignore: greater("arp_ignore"),
+        arp_filter: greater("arp_filter") != 0,
+        arp_announce: greater("arp_announce"),
         drop_gratuitous_arp: greater("drop_gratuitous_arp") != 0,
         promote_secondaries: greater("promote_secondaries") != 0,
         disable_ipv6: read("ipv6", name, "disable_ipv6") != 0,

@@ -1,5 +1,5 @@
 //! Listens on every interface that an instance advertises by: on the wire and,
-//! behind this host's firewall, as a program.
+//! behind this host's firewall, as a program. Asks meanwhile, where it may.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -11,6 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::super::facts::{Hearing, Speaker, Subject};
 use super::host::Interfaces;
+use super::path_tests::{PathTests, Seen};
 use crate::agent::event::{Heard, Timing};
 use crate::agent::seal::Sequence;
 use crate::agent::values::{Family, InterfaceName};
@@ -48,7 +49,9 @@ pub fn listen(
     subjects: &[Subject],
     interfaces: &Interfaces,
     span: Duration,
+    ask: bool,
 ) -> Result<Hearing, String> {
+    let mut tests = PathTests::new(subjects, span);
     let mut hearing = Hearing {
         span,
         ..Hearing::default()
@@ -59,15 +62,20 @@ pub fn listen(
         .map(|subject| subject.interface)
         .collect::<BTreeSet<_>>()
     {
-        let Some(index) = interfaces
-            .get(&name)
-            .and_then(|found| found.as_ref().ok()?.as_ref())
-            .map(|interface| interface.state.index)
-        else {
+        let found = interfaces.get(&name);
+        let Some(interface) = found.and_then(|found| found.as_ref().ok()?.as_ref()) else {
             continue;
         };
-        match open(subjects, name, index) {
-            Ok(opened) => ears.extend(opened),
+        match open(subjects, name, interface.state.index) {
+            Ok(opened) => {
+                ears.extend(opened);
+                // What is without a cable has a finding of its own.
+                if ask && interface.carrier && !span.is_zero() {
+                    for family in [Family::Ipv4, Family::Ipv6] {
+                        tests.prepare(&users(subjects, name, family), interface);
+                    }
+                }
+            }
             Err(error) => drop(hearing.deaf.insert(name, error)),
         }
     }
@@ -76,10 +84,11 @@ pub fn listen(
         return Err(first.unwrap_or_default());
     }
     let mut known = Known::new();
-    if let Err(errno) = hear(&ears, span, &mut known) {
+    if let Err(errno) = hear(&ears, span, &mut known, &mut tests) {
         return Err(format!("nobody could wait for packets: {}", errno.desc()));
     }
     hearing.speakers = known.into_values().collect();
+    (hearing.tests, hearing.passed) = tests.told();
     Ok(hearing)
 }
 
@@ -87,8 +96,7 @@ fn open(subjects: &[Subject], name: InterfaceName, index: u32) -> Result<Vec<Ear
     let wiretap = Wiretap::open(name, index).map_err(|error| error.to_string())?;
     let mut ears = vec![Ear::Wire(wiretap)];
     for family in [Family::Ipv4, Family::Ipv6] {
-        let of = |subject: &&Subject| subject.interface == name && subject.family == family;
-        let users: Vec<&Subject> = subjects.iter().filter(of).collect();
+        let users = users(subjects, name, family);
         if users.is_empty() {
             continue;
         }
@@ -99,14 +107,30 @@ fn open(subjects: &[Subject], name: InterfaceName, index: u32) -> Result<Vec<Ear
     Ok(ears)
 }
 
-fn hear(ears: &[Ear], span: Duration, known: &mut Known) -> Result<(), Errno> {
+fn users(subjects: &[Subject], name: InterfaceName, family: Family) -> Vec<&Subject> {
+    let of = |subject: &&Subject| subject.interface == name && subject.family == family;
+    subjects.iter().filter(of).collect()
+}
+
+fn hear(
+    ears: &[Ear],
+    span: Duration,
+    known: &mut Known,
+    tests: &mut PathTests,
+) -> Result<(), Errno> {
     let mut buffer = vec![0; PACKET_BYTES];
     let began = Instant::now();
     loop {
-        let left = span.saturating_sub(began.elapsed());
-        if left.is_zero() {
+        let elapsed = began.elapsed();
+        if elapsed >= span {
             return Ok(());
         }
+        let sockets = ears.iter().filter_map(|ear| match ear {
+            Ear::Program(socket) => Some(socket),
+            Ear::Wire(_) => None,
+        });
+        tests.ask(elapsed, sockets);
+        let left = span.min(tests.next()).saturating_sub(elapsed);
         let mut waiting: Vec<PollFd> = ears
             .iter()
             .map(|ear| PollFd::new(ear.as_fd(), PollFlags::POLLIN))
@@ -119,7 +143,7 @@ fn hear(ears: &[Ear], span: Duration, known: &mut Known) -> Result<(), Errno> {
         }
         for ear in ears {
             for _ in 0..BURST_MAX {
-                if !one(ear, &mut buffer, began.elapsed(), known) {
+                if !one(ear, &mut buffer, began.elapsed(), known, tests) {
                     break;
                 }
             }
@@ -128,10 +152,23 @@ fn hear(ears: &[Ear], span: Duration, known: &mut Known) -> Result<(), Errno> {
 }
 
 /// Returns whether there was a packet.
-fn one(ear: &Ear, buffer: &mut [u8], at: Duration, known: &mut Known) -> bool {
+fn one(
+    ear: &Ear,
+    buffer: &mut [u8],
+    at: Duration,
+    known: &mut Known,
+    tests: &mut PathTests,
+) -> bool {
     match ear {
         Ear::Wire(wiretap) => match wiretap.recv(buffer) {
             Ok(Some(tapped)) => {
+                let seen = match tapped.outgoing {
+                    true => Seen::Leaving,
+                    false => Seen::Arriving,
+                };
+                if tests.note(&tapped.heard, seen) {
+                    return true;
+                }
                 if let Some(speaker) = note(known, &tapped.heard, at, tapped.outgoing) {
                     speaker.on_wire = speaker.on_wire.saturating_add(1);
                 }
@@ -141,6 +178,9 @@ fn one(ear: &Ear, buffer: &mut [u8], at: Duration, known: &mut Known) -> bool {
         },
         Ear::Program(socket) => match socket.recv(buffer) {
             Ok(Some(heard)) => {
+                if tests.note(&heard, Seen::Delivered) {
+                    return true;
+                }
                 if let Some(speaker) = note(known, &heard, at, false) {
                     speaker.delivered = speaker.delivered.saturating_add(1);
                 }

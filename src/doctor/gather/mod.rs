@@ -1,4 +1,4 @@
-//! Finds the facts: asks the kernel, reads files, listens, pings, asks the
+//! Finds the facts: asks the kernel, reads files, listens, asks the peers and the
 //! agent. Changes nothing and sends nothing that a VRRP router would act upon.
 //! Every step has a bound in time.
 
@@ -8,6 +8,7 @@ mod firewall;
 mod host;
 mod listen;
 pub mod managers;
+mod path_tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -47,6 +48,8 @@ pub struct Wish {
     /// This one alone.
     pub instance: Option<String>,
     pub listen: Option<Duration>,
+    /// Sends nothing at all.
+    pub silent: bool,
     pub style: Style,
 }
 
@@ -85,11 +88,14 @@ pub fn facts(wish: &Wish, tell: &dyn Fn(&str)) -> Result<Facts, Refused> {
     if !span.is_zero() {
         tell(&format!("listening for {} ...", words::span(span)));
     }
-    let asked = peers(&subjects, link.as_ref(), before, &interfaces);
+    let asked = match wish.silent {
+        true => BTreeSet::new(),
+        false => peers(&subjects, link.as_ref(), before, &interfaces),
+    };
     let (hearing, echoes, firewall) = thread::scope(|scope| {
         let echoes = scope.spawn(|| echo::ask(&asked, span.max(Duration::from_secs(1))));
         let firewall = scope.spawn(firewall::read);
-        let hearing = listen::listen(&subjects, &interfaces, span);
+        let hearing = listen::listen(&subjects, &interfaces, span, !wish.silent);
         let echoes = echoes.join().unwrap_or_default();
         (
             hearing,
@@ -103,6 +109,8 @@ pub fn facts(wish: &Wish, tell: &dyn Fn(&str)) -> Result<Facts, Refused> {
     let heard = heard
         .filter(|speaker| !speaker.outgoing)
         .map(|speaker| speaker.source);
+    let passed = hearing.iter().flat_map(|hearing| &hearing.passed);
+    let heard = heard.chain(passed.map(|passed| passed.source));
     let targets: BTreeSet<IpAddr> = asked.iter().copied().chain(heard).collect();
     Ok(Facts {
         now: Timestamp::now(),
@@ -112,6 +120,8 @@ pub fn facts(wish: &Wish, tell: &dyn Fn(&str)) -> Result<Facts, Refused> {
         link,
         rights: host::rights(),
         ways: host::ways(&mut inspector, &targets),
+        ways_back: host::ways_back(&mut inspector, &subjects),
+        beside: host::beside(&subjects),
         interfaces,
         kernel: host::kernel(),
         firewall,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::facts::{Agent, Answers, Facts};
 use super::super::finding::Finding;
-use super::{SHOWN, paths};
+use super::{SHOWN, paths, printed, then_reloaded};
 use crate::agent::status::Counter;
 use crate::control::document::{Document, Instance, Rejection};
 use crate::control::words;
@@ -23,7 +23,8 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
                          configuration file"
                     }
                 })
-                .run("systemctl enable --now vipward"),
+                // Which says so where the file is still the example.
+                .run("vipward configured && systemctl enable --now vipward"),
         ),
         Agent::Mute(why) => findings.push(
             Finding::error("agent-silent", "host", why.clone())
@@ -102,10 +103,12 @@ fn of_instance(
             "{}: {whom} has {}; this node has {}",
             drift.code, drift.theirs, drift.ours
         );
+        let finding = Finding::warning("drift", &now.name, what).why(
+            "the nodes follow different configurations, and a failover changes more than the host",
+        );
         findings.push(
-            Finding::warning("drift", &now.name, what)
-                .why("the nodes follow different configurations, and a failover changes more than the host")
-                .advise("make the two agree, then `vipward reload` on both"),
+            printed(facts, finding)
+                .advise("on both nodes: make the two agree, then `vipward reload`"),
         );
     }
     for conflict in &now.conflicts {
@@ -129,7 +132,7 @@ fn of_instance(
             all.find(|old| old.kind == rejection.kind && old.source == rejection.source)
         });
         let rising = known.is_none_or(|old| old.count < rejection.count);
-        rejected(document, now, rejection, rising)
+        rejected(facts, document, now, rejection, rising)
     }));
     findings.extend(rising(now, before));
     findings
@@ -197,6 +200,7 @@ fn nobody(facts: &Facts, now: &Instance) -> Option<Finding> {
 }
 
 fn rejected(
+    facts: &Facts,
     document: &Document,
     now: &Instance,
     rejection: &Rejection,
@@ -222,7 +226,8 @@ fn rejected(
                 &now.name,
                 format!("{what} ({})", rejection.kind),
             )
-            .why("none came while this command listened, so it may have been mended"),
+            .why("none came while this command listened, so it may have been mended")
+            .run(format!("vipward status {}", now.name)),
         );
     }
     let name = &now.name;
@@ -240,7 +245,7 @@ fn rejected(
     };
     let finding = finding.why("neither hears the other, and both hosts become Active");
     Some(match code {
-        "authentication-missing" => finding.advise(format!(
+        "authentication-missing" => then_reloaded(facts, finding).advise(format!(
             "on {whose}: give {name} the same `auth` section and key files, then `vipward reload`; \
              while that is rolled out, write `mode: permissive` here"
         )),
@@ -248,15 +253,23 @@ fn rejected(
             "on both nodes: the sums of the file under `auth.keys` with that number must \
                  agree; copy it to {whose}, then `vipward reload`"
         )),
-        "unknown-key" => finding.advise(format!(
-            "list the key that {whose} signs with (its `auth.active_key`) under `auth.keys` here"
-        )),
+        "unknown-key" => {
+            let finding = finding.advise(format!(
+                "list the key that {whose} signs with (its `auth.active_key`) under `auth.keys` \
+                 here, then:"
+            ));
+            then_reloaded(facts, finding)
+        }
         "clock-refused" => finding
             .run("timedatectl set-ntp true")
             .run("timedatectl status")
             .advise("on both nodes: one of the two clocks is wrong"),
-        "wrong-password" => finding
-            .advise("make `auth` agree on both nodes; a password protects from mistakes alone"),
+        "wrong-password" => {
+            let finding = finding.advise(
+                "make `auth` agree on both nodes (a password protects from mistakes alone), then:",
+            );
+            then_reloaded(facts, finding)
+        }
         _ => finding.run(format!("tcpdump -ni {} -vv proto 112", now.interface)),
     })
 }
@@ -319,7 +332,8 @@ fn rising(now: &Instance, before: Option<&Instance>) -> Vec<Finding> {
         );
         findings.push(
             Finding::note("stalls", &now.name, what)
-                .why("the host was overloaded or suspended then"),
+                .why("the host was overloaded or suspended then")
+                .run("cat /proc/pressure/cpu"),
         );
     }
     findings

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::super::facts::{Facts, Speaker, Subject};
+use super::super::facts::{Facts, Passed, Speaker, Subject};
 use super::super::finding::Finding;
 use super::super::rules::{Fate, Hook, Packet};
 use super::segment::{STEADY, foreign};
@@ -33,6 +33,51 @@ pub(super) fn meant_for<'a>(
     foreign(facts, subject).filter(|speaker| match subject.peers.is_empty() {
         true => speaker.destination == group(subject.family),
         false => subject.peers.contains(&speaker.source) && facts.is_own(speaker.destination),
+    })
+}
+
+/// Questions and answers of protocol 112 that came the way its advertisements
+/// do.
+pub(super) fn passed<'a>(
+    facts: &'a Facts,
+    subject: &'a Subject,
+) -> impl Iterator<Item = &'a Passed> {
+    let all = facts.hearing.iter().flat_map(|hearing| &hearing.passed);
+    all.filter(|passed| {
+        passed.interface == subject.interface
+            && Family::of(passed.source) == subject.family
+            && !facts.is_own(passed.source)
+            && match subject.peers.is_empty() {
+                true => passed.destination == group(subject.family),
+                false => subject.peers.contains(&passed.source) && facts.is_own(passed.destination),
+            }
+    })
+}
+
+/// Why a question to `peer` did not even leave this host; to any where none is
+/// named.
+pub(super) fn held_back(facts: &Facts, subject: &Subject, peer: Option<IpAddr>) -> Option<String> {
+    let tests = facts.hearing.iter().flat_map(|hearing| &hearing.tests);
+    let mut tests = tests.filter(|test| {
+        let to_it = peer.is_none_or(|peer| test.destination == peer);
+        let asked = match subject.peers.as_slice() {
+            [] => test.destination == group(subject.family),
+            peers => peers.contains(&test.destination) && to_it,
+        };
+        test.interface == subject.interface && asked
+    });
+    tests.find_map(|test| match (test.left, &test.error) {
+        (0, Some(error)) => Some(format!("a question could not be sent: {error}")),
+        (0, None) if test.sent > 0 => Some(format!(
+            "{} were sent and none left {}",
+            words::count(
+                usize::try_from(test.sent).unwrap_or(usize::MAX),
+                "question",
+                "questions"
+            ),
+            test.interface
+        )),
+        (_, _) => None,
     })
 }
 
@@ -133,29 +178,45 @@ pub(super) fn is_eaten(speaker: &Speaker) -> bool {
     speaker.on_wire >= STEADY && speaker.delivered == 0
 }
 
+/// The same of questions and answers.
+pub(super) fn is_swallowed(passed: &Passed) -> bool {
+    passed.on_wire >= STEADY && passed.delivered == 0
+}
+
+/// What a peer sent and no program heard: whose, how many, of what.
+fn swallowed(facts: &Facts, subject: &Subject) -> Vec<(IpAddr, u32, [&'static str; 2])> {
+    let mut all: Vec<(IpAddr, u32, [&str; 2])> = meant_for(facts, subject)
+        .filter(|speaker| is_eaten(speaker))
+        .map(|one| (one.source, one.on_wire, ["advertisement", "advertisements"]))
+        .collect();
+    for passed in passed(facts, subject).filter(|passed| is_swallowed(passed)) {
+        if !all.iter().any(|(source, ..)| *source == passed.source) {
+            let nouns = ["packet of protocol 112", "packets of protocol 112"];
+            all.push((passed.source, passed.on_wire, nouns));
+        }
+    }
+    all
+}
+
 fn incoming(facts: &Facts, subject: &Subject) -> Vec<Finding> {
     let packet = adverts(facts, subject, Hook::Incoming);
     let fate = fate(facts, &packet);
     let mut findings = Vec::new();
     let mut passes = told_to_arrive(facts, subject);
-    for speaker in meant_for(facts, subject) {
-        passes |= speaker.delivered > 0;
+    passes |= meant_for(facts, subject).any(|speaker| speaker.delivered > 0);
+    passes |= self::passed(facts, subject).any(|passed| passed.delivered > 0);
+    for (source, on_wire, [one, many]) in swallowed(facts, subject) {
         let filtered = facts.interface(subject.interface).is_some_and(|interface| {
-            interface.settings.rp_filter == 1
-                && facts.ways.get(&speaker.source) != Some(&subject.interface)
+            interface.settings.rp_filter == 1 && facts.ways.get(&source) != Some(&subject.interface)
         });
-        if !is_eaten(speaker) || filtered {
+        if filtered {
             continue;
         }
         let rule = suspect(&fate);
         let what = format!(
-            "{} of {} reached {} and none of them a program: this host's firewall drops them{rule}",
-            words::count(
-                usize::try_from(speaker.on_wire).unwrap_or(usize::MAX),
-                "advertisement",
-                "advertisements"
-            ),
-            speaker.source,
+            "{} of {source} reached {} and none of them a program: this host's firewall drops \
+             them{rule}",
+            words::count(usize::try_from(on_wire).unwrap_or(usize::MAX), one, many),
             subject.interface
         );
         let finding = Finding::error("adverts-dropped-here", &subject.name, what)
@@ -180,7 +241,10 @@ fn told_to_arrive(facts: &Facts, subject: &Subject) -> bool {
 fn outgoing(facts: &Facts, subject: &Subject) -> Vec<Finding> {
     let packet = adverts(facts, subject, Hook::Outgoing);
     let fate = fate(facts, &packet);
-    let sent = facts.speakers(subject).any(|speaker| speaker.outgoing);
+    let tests = facts.hearing.iter().flat_map(|hearing| &hearing.tests);
+    let mut tests = tests.filter(|test| test.interface == subject.interface);
+    let sent = facts.speakers(subject).any(|speaker| speaker.outgoing)
+        || tests.any(|test| test.left > 0 && Family::of(test.source) == subject.family);
     if let Some(finding) = unsent(facts, subject, &fate) {
         return vec![mended(finding, &packet, &fate)];
     }
@@ -192,6 +256,18 @@ fn outgoing(facts: &Facts, subject: &Subject) -> Vec<Finding> {
 
 /// An Active that nobody can hear, all through the listening.
 fn unsent(facts: &Facts, subject: &Subject, fate: &Fate) -> Option<Finding> {
+    let rule = suspect(fate);
+    let finding = |what: String| {
+        Finding::error("adverts-do-not-leave", &subject.name, what)
+            .why("the other nodes hear nobody, and become Active as well")
+    };
+    if let Some(why) = held_back(facts, subject, None) {
+        let what = format!(
+            "packets of protocol 112 do not leave {}: {why}{rule}",
+            subject.interface
+        );
+        return Some(finding(what));
+    }
     let answers = facts.answers()?;
     let hearing = facts.hearing.as_ref().ok()?;
     let active = |document: &Document| {
@@ -205,16 +281,12 @@ fn unsent(facts: &Facts, subject: &Subject, fate: &Fate) -> Option<Finding> {
     if !all_along || heard || deaf {
         return None;
     }
-    let rule = suspect(fate);
     let what = format!(
         "this node is Active, and none of its advertisements left {} within {}{rule}",
         subject.interface,
         words::span(hearing.span)
     );
-    Some(
-        Finding::error("adverts-do-not-leave", &subject.name, what)
-            .why("the other nodes hear nobody, and become Active as well"),
-    )
+    Some(finding(what))
 }
 
 /// What the rules alone say; nothing was seen.
@@ -313,7 +385,11 @@ fn unread(facts: &Facts) -> Option<Finding> {
             "the firewall's rules could not be read: {}",
             unread.join("; ")
         );
-        Finding::note("firewall-unread", "host", what)
-            .why("what they drop shows only where somebody speaks while this command listens")
+        let finding = Finding::note("firewall-unread", "host", what)
+            .why("what they drop shows only where somebody speaks while this command listens");
+        match unread.iter().any(|why| why.contains("is installed")) {
+            true => finding.advise("install nftables, whose `nft` reads them"),
+            false => finding.run("nft list ruleset").run("iptables-save"),
+        }
     })
 }

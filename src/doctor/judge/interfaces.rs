@@ -16,7 +16,8 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
         match found {
             Err(error) => findings.push(
                 Finding::warning("interface-unread", about, error.clone())
-                    .why("what is wrong with it cannot be told"),
+                    .why("what is wrong with it cannot be told")
+                    .run(format!("ip -details address show dev {name}")),
             ),
             Ok(None) => findings.push(missing(about, *name)),
             Ok(Some(interface)) => findings.extend(present(facts, about, *name, interface)),
@@ -129,7 +130,10 @@ fn source(subject: &Subject, interface: &Interface) -> Option<Finding> {
         Finding::error("no-source-address", &subject.name, what)
             .why("there is nothing to send advertisements from, and the instance is in fault")
             .run(format!("ip address show dev {name}"))
-            .advise("give the interface an address beside the virtual ones")
+            .advise(format!(
+                "give it one beside the virtual ones: `ip address add ADDRESS/LENGTH dev {name}`, \
+                 and the same in the file of whatever configures it"
+            ))
     })
 }
 

@@ -1,6 +1,6 @@
 //! Settings below /proc/sys/net.
 
-use super::super::facts::{Facts, Interface, Subject};
+use super::super::facts::{Beside, Facts, Interface, Subject};
 use super::super::finding::Finding;
 use super::{about_interface, users};
 use crate::agent::values::{Family, InterfaceName};
@@ -15,6 +15,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
             findings.extend(strict(facts, *name, interface));
         }
     }
+    findings.extend(facts.beside.iter().filter_map(|one| flux(facts, one)));
     findings.extend(nonlocal(facts));
     findings
 }
@@ -95,8 +96,10 @@ fn arp(facts: &Facts, name: InterfaceName, interface: &Interface) -> Vec<Finding
             &key,
             1,
         )),
+        1 | 2 => findings.extend(on_loopback(facts, name, &key)),
         _ => {}
     }
+    findings.extend(filtered(facts, name, interface));
     if interface.settings.drop_gratuitous_arp && held(false) {
         let key = of(name, "drop_gratuitous_arp");
         let what = format!("{key} is 1: this host ignores the announcements of the other node");
@@ -133,6 +136,77 @@ fn ipv6(facts: &Facts, name: InterfaceName, interface: &Interface) -> Option<Fin
         .why("the kernel refuses the addresses, and the instance is in fault");
         sysctl(finding, &key, 0)
     })
+}
+
+/// Whoever asks on the instance's interface is not told of what is on lo.
+fn on_loopback(facts: &Facts, name: InterfaceName, key: &str) -> Option<Finding> {
+    let mut subjects = users(facts, name).filter(|subject| subject.interface == name);
+    let address = subjects.find_map(|subject| {
+        let mut held = subject.addresses.iter();
+        let held = held.find(|(network, interface)| {
+            interface.as_str() == "lo" && Family::of(network.addr()) == Family::Ipv4
+        });
+        held.map(|(network, _)| network.addr())
+    })?;
+    let what = format!("{key} is not 0, and {address} is on lo: no ARP is answered for it");
+    let finding = Finding::warning("arp-ignore", about_interface(facts, name), what)
+        .why("hosts of the segment do not find it; only a router that sends it here reaches it");
+    Some(sysctl(finding, key, 0))
+}
+
+/// With arp_filter the kernel answers only by the interface that its own
+/// packets to the asker leave by.
+fn filtered(facts: &Facts, name: InterfaceName, interface: &Interface) -> Option<Finding> {
+    if !interface.settings.arp_filter {
+        return None;
+    }
+    let mut held = users(facts, name).flat_map(|subject| &subject.addresses);
+    let (network, way) = held.find_map(|(network, interface)| {
+        let way = facts.ways_back.get(&network.trunc())?;
+        (*interface == name && *way != name).then_some((network, *way))
+    })?;
+    let key = of(name, "arp_filter");
+    let what = format!(
+        "{key} is 1, and packets to the neighbours of {} leave by {way}",
+        network.addr()
+    );
+    let finding = Finding::error("arp-filter", about_interface(facts, name), what).why(format!(
+        "the kernel answers no ARP for it on {name}: nobody finds it once announcements age"
+    ));
+    Some(
+        sysctl(finding, &key, 0)
+            .run(format!("ip route show {}", network.trunc()))
+            .advise(format!("or let the route of that subnet go by {name}")),
+    )
+}
+
+/// Two interfaces on one subnet: the other one speaks for the address, too.
+fn flux(facts: &Facts, beside: &Beside) -> Option<Finding> {
+    let (name, carried_by, settings) = (beside.name, beside.carried_by, beside.settings);
+    let answers = settings.arp_ignore == 0 && !settings.arp_filter;
+    let asks = settings.arp_announce < 2;
+    let (what, mends) = match (answers, asks) {
+        (false, false) => return None,
+        (true, true) => (
+            "answers ARP for it and asks in its name",
+            &[("arp_ignore", 1), ("arp_announce", 2)][..],
+        ),
+        (true, false) => ("answers ARP for it", &[("arp_ignore", 1)][..]),
+        (false, true) => ("asks in its name", &[("arp_announce", 2)][..]),
+    };
+    let what = format!(
+        "{name} is on the subnet of {}, which {carried_by} carries, and {what}",
+        beside.address
+    );
+    let finding =
+        Finding::warning("arp-flux", about_interface(facts, carried_by), what).why(format!(
+            "neighbours may learn {name}'s hardware address for it: what they send then comes by \
+             an interface that nobody watches, and is lost when that one fails"
+        ));
+    let mended = mends.iter().fold(finding, |finding, (key, value)| {
+        sysctl(finding, &of(name, key), *value)
+    });
+    Some(mended)
 }
 
 /// Strict filtering by the way back.

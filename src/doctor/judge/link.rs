@@ -2,6 +2,7 @@
 
 use super::super::facts::{Facts, Subject};
 use super::super::finding::Finding;
+use super::then_reloaded;
 use crate::agent::cluster::Refusal;
 use crate::control::document::Node;
 use crate::control::words;
@@ -60,6 +61,10 @@ fn unreachable(node: &Node, facts: &Facts, refused: bool) -> Finding {
         "it may be off; if it runs, neither knows what the other does, and a firewall that eats \
          advertisements makes two Actives",
     );
+    let first = node.paths.first();
+    let finding = first.into_iter().fold(finding, |finding, path| {
+        finding.run(format!("ping -c 3 {}", path.address))
+    });
     let finding = match refused {
         true => finding.advise("see what was refused, below: its key or its clock is another"),
         false => finding,
@@ -132,7 +137,9 @@ fn successors(facts: &Facts, subject: &Subject) -> Vec<Finding> {
             .is_some_and(|told| told.state == "drained");
         match drained {
             true => finding.run(format!("vipward undrain {name} --node {}", node.name)),
-            false => finding.advise(format!("on {}: `vipward doctor`", node.name)),
+            false => finding
+                .run(format!("vipward status {name}"))
+                .advise(format!("on {}: `vipward doctor`", node.name)),
         }
     };
     unable.iter().map(finding).collect()
@@ -189,13 +196,22 @@ fn refused(facts: &Facts) -> Option<Finding> {
         Some(Refusal::Forged) => finding
             .run("sha256sum /etc/vipward/cluster.key")
             .advise("on all nodes: the sums of `cluster.key_file` must agree; copy the file, then `vipward reload`"),
-        Some(Refusal::UnknownNode | Refusal::UnexpectedSource) => finding
-            .advise("make `cluster.nodes` the same on all nodes, each address where it belongs"),
+        Some(Refusal::UnknownNode | Refusal::UnexpectedSource) => {
+            let finding = finding.advise(
+                "make `cluster.nodes` the same on all nodes, each address where it belongs, then:",
+            );
+            then_reloaded(facts, finding)
+        }
         Some(Refusal::OtherVersion | Refusal::Undecodable) => {
-            finding.advise("bring vipward to the same version on all nodes")
+            finding
+                .run("vipward --version")
+                .advise("bring vipward to the same version on all nodes")
         }
         Some(Refusal::Malformed | Refusal::Replayed) | None => {
-            finding.advise("find out who sends to that port: `tcpdump -ni any udp port 9851`")
+            let port = facts.link.as_ref().map_or(9851, |link| link.listen.port());
+            finding
+                .run(format!("tcpdump -ni any udp port {port}"))
+                .advise("find out who sends to that port")
         }
     })
 }
@@ -228,5 +244,6 @@ fn versions(facts: &Facts) -> Option<Finding> {
         );
         Finding::note("versions", "host", what)
             .why("that works while an upgrade is rolled out, and is not tested for longer")
+            .advise("bring the others to the same version")
     })
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::super::facts::{Facts, Keep, Manager, ManagerKind};
 use super::super::finding::Finding;
-use super::{about_interface, users};
+use super::{about_interface, then_reloaded, users};
 use crate::agent::values::InterfaceName;
 
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
@@ -39,16 +39,20 @@ fn one(facts: &Facts, name: InterfaceName, manager: &Manager) -> Vec<Finding> {
         }
         ManagerKind::Ifupdown { file, dhcp } => {
             let file = file.as_deref().unwrap_or(Path::new("/etc/network/interfaces"));
-            vec![ifupdown(about, name, file, *dhcp, manager)]
+            vec![ifupdown(facts, about, name, file, *dhcp, manager)]
         }
-        ManagerKind::Dhclient => vec![dhclient(about, name)],
+        ManagerKind::Dhclient => vec![dhclient(facts, about, name)],
         ManagerKind::Dhcpcd => vec![
             Finding::note(
                 "dhcpcd",
                 about,
                 format!("dhcpcd configures {name}; it leaves addresses alone that it did not add"),
             )
-            .why("the address of this host itself goes when its lease ends, and the instance with it"),
+            .why("the address of this host itself goes when its lease ends, and the instance with it")
+            .advise(format!(
+                "a static one in /etc/dhcpcd.conf: `interface {name}`, `static \
+                 ip_address=ADDRESS/LENGTH`"
+            )),
         ],
     }
 }
@@ -152,6 +156,7 @@ fn network_manager(
 }
 
 fn ifupdown(
+    facts: &Facts,
     about: String,
     name: InterfaceName,
     file: &Path,
@@ -177,22 +182,23 @@ fn ifupdown(
             "write a static address in {file}: `iface {name} inet static`, `address ADDRESS/LENGTH`"
         ))
         .advise(format!(
-            "or give the virtual addresses a label, such as `label: \"{name}:v\"`: the script \
-             flushes only those without one"
+            "or give the virtual addresses a label, such as `label: \"{name}:v\"`, since the script \
+             flushes only those without one:"
         ));
-    with_cloud_init(finding, manager)
+    with_cloud_init(then_reloaded(facts, finding), manager)
 }
 
-fn dhclient(about: String, name: InterfaceName) -> Finding {
-    Finding::warning("dhcp-flushes", about, format!("dhclient runs for {name}"))
+fn dhclient(facts: &Facts, about: String, name: InterfaceName) -> Finding {
+    let finding = Finding::warning("dhcp-flushes", about, format!("dhclient runs for {name}"))
         .why(
             "when its lease changes or ends, its script may flush the interface's addresses, the \
              virtual ones too; the agent puts them back within a second",
         )
         .advise(format!(
             "give {name} a static address, or the virtual addresses a label, such as \
-             `label: \"{name}:v\"`: the script flushes only those without one"
-        ))
+             `label: \"{name}:v\"`, since the script flushes only those without one:"
+        ));
+    then_reloaded(facts, finding)
 }
 
 fn with_cloud_init(finding: Finding, manager: &Manager) -> Finding {

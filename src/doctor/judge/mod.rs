@@ -48,6 +48,18 @@ pub fn judge(facts: &Facts) -> Verdict {
     Verdict { findings, paths }
 }
 
+/// For what is mended in the file.
+fn then_reloaded(facts: &Facts, finding: Finding) -> Finding {
+    let path = facts.configuration.path.display();
+    finding.run(format!("vipward validate {path} && vipward reload"))
+}
+
+/// The effective configuration, to be compared between nodes.
+fn printed(facts: &Facts, finding: Finding) -> Finding {
+    let path = facts.configuration.path.display();
+    finding.run(format!("vipward validate {path} --print"))
+}
+
 /// Names shown one by one; the rest is counted.
 const SHOWN: usize = 4;
 

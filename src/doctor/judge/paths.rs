@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::super::facts::{Agent, Echo, Facts, Subject};
+use super::super::facts::{Agent, Echo, Facts, Passed, Subject};
 use super::super::finding::{Direction, Finding, Path};
-use super::firewall::{is_eaten, meant_for};
+use super::firewall::{held_back, is_eaten, is_swallowed, meant_for, passed};
+use crate::agent::ladder::group;
 use crate::control::document::{Instance, Node};
 use crate::control::nodes::NodeInstance;
 use crate::control::words;
@@ -33,16 +34,17 @@ pub(super) fn paths(facts: &Facts) -> Vec<Path> {
     for subject in &facts.subjects {
         let peers = peers(facts, subject);
         if peers.is_empty() {
-            paths.push(nobody(subject));
+            paths.push(nobody(facts, subject));
         }
         for peer in peers {
+            let (from_peer, to_peer) = both_ways(facts, subject, &peer);
             paths.push(Path {
                 carries: "vrrp",
                 instance: subject.name.clone(),
                 node: peer.node.map(|node| node.name.clone()),
                 address: peer.address.to_string(),
-                from_peer: adverts_from(facts, subject, &peer),
-                to_peer: adverts_to(facts, subject, &peer),
+                from_peer,
+                to_peer,
             });
         }
     }
@@ -52,14 +54,18 @@ pub(super) fn paths(facts: &Facts) -> Vec<Path> {
 }
 
 /// Backups are silent: whether there are any is not known from here.
-fn nobody(subject: &Subject) -> Path {
+fn nobody(facts: &Facts, subject: &Subject) -> Path {
+    let to_peer = match held_back(facts, subject, None) {
+        Some(why) => Direction::fails(why),
+        None => Direction::unknown("run `vipward doctor` on the other node: it says"),
+    };
     Path {
         carries: "vrrp",
         instance: subject.name.clone(),
         node: None,
         address: String::new(),
         from_peer: Direction::unknown("nothing was heard; a Backup is silent"),
-        to_peer: Direction::unknown("run `vipward doctor` on the other node: it says"),
+        to_peer,
     }
 }
 
@@ -75,6 +81,9 @@ fn peers<'a>(facts: &'a Facts, subject: &Subject) -> Vec<Peer<'a>> {
     };
     let told: Vec<_> = nodes.iter().filter_map(told).collect();
     let heard = meant_for(facts, subject).map(|speaker| speaker.source);
+    let answered = passed(facts, subject)
+        .filter(|passed| passed.answers_for.contains(&subject.vrid))
+        .map(|passed| passed.source);
     let active = facts
         .told(subject)
         .and_then(|told| told.active_router.as_ref());
@@ -85,6 +94,7 @@ fn peers<'a>(facts: &'a Facts, subject: &Subject) -> Vec<Peer<'a>> {
         .iter()
         .map(|(source, ..)| *source)
         .chain(heard)
+        .chain(answered)
         .chain(active);
     for address in found {
         if !addresses.contains(&address) && !facts.is_own(address) {
@@ -112,6 +122,52 @@ fn is_fresh(here: &Instance, told: &NodeInstance) -> bool {
     told.known_age_ms <= here.active_down_interval_ms.max(2_000)
 }
 
+/// What is known of each way, and what follows for the other where a question
+/// was asked by protocol 112.
+fn both_ways(facts: &Facts, subject: &Subject, peer: &Peer) -> (Direction, Direction) {
+    let from = adverts_from(facts, subject, peer);
+    let to = adverts_to(facts, subject, peer);
+    if !unanswered_question(facts, subject, peer) {
+        return (from, to);
+    }
+    match (from.works, to.works) {
+        (Some(true), None) => (
+            from,
+            Direction::fails("it answers no question of protocol 112"),
+        ),
+        (None, Some(true)) => (
+            Direction::fails("it hears this node, and no answer of it arrives"),
+            to,
+        ),
+        _ => (from, to),
+    }
+}
+
+/// Asked, by a path that it would answer, and nothing came. Only of a node
+/// that tells of itself it is known that it would.
+fn unanswered_question(facts: &Facts, subject: &Subject, peer: &Peer) -> bool {
+    let (Some(answers), Some(node), Some(told)) = (facts.answers(), peer.node, peer.told) else {
+        return false;
+    };
+    let tests = facts.hearing.iter().flat_map(|hearing| &hearing.tests);
+    let mut asked = tests.filter(|test| {
+        test.interface == subject.interface
+            && test.left > 0
+            && (test.destination == peer.address || test.destination == group(subject.family))
+    });
+    let listens = matches!(told.state.as_str(), "active" | "backup")
+        && node.reachable
+        && node.version.as_ref() == Some(&answers.after.version)
+        // Who is further away is not answered.
+        && subject.ttl == u8::MAX;
+    listens && asked.next().is_some() && answer(facts, subject, peer).is_none()
+}
+
+fn answer<'a>(facts: &'a Facts, subject: &'a Subject, peer: &Peer) -> Option<&'a Passed> {
+    let mut all = passed(facts, subject);
+    all.find(|passed| passed.source == peer.address && passed.answers_for.contains(&subject.vrid))
+}
+
 fn adverts_from(facts: &Facts, subject: &Subject, peer: &Peer) -> Direction {
     let mut heard = meant_for(facts, subject).filter(|speaker| speaker.source == peer.address);
     if let Some(speaker) = heard.next() {
@@ -123,6 +179,21 @@ fn adverts_from(facts: &Facts, subject: &Subject, peer: &Peer) -> Direction {
             (false, 0) => Direction::unknown("too few were heard"),
             (false, delivered) => Direction::works(format!("{delivered} heard")),
         };
+    }
+    let mut tested = passed(facts, subject).filter(|passed| passed.source == peer.address);
+    if let Some(passed) = tested.next() {
+        if is_swallowed(passed) {
+            return Direction::fails(format!(
+                "{} questions or answers arrived at {} and were dropped there",
+                passed.on_wire, subject.interface
+            ));
+        }
+        if passed.delivered > 0 {
+            return Direction::works(match passed.answers_for.is_empty() {
+                true => "its questions of protocol 112 arrive",
+                false => "answers by protocol 112",
+            });
+        }
     }
     let here = facts.told(subject);
     let router = here.and_then(|here| here.active_router.as_ref());
@@ -144,6 +215,12 @@ fn adverts_from(facts: &Facts, subject: &Subject, peer: &Peer) -> Direction {
 }
 
 fn adverts_to(facts: &Facts, subject: &Subject, peer: &Peer) -> Direction {
+    if let Some(why) = held_back(facts, subject, Some(peer.address)) {
+        return Direction::fails(why);
+    }
+    if answer(facts, subject, peer).is_some() {
+        return Direction::works("it answers by protocol 112");
+    }
     let Some(here) = facts.told(subject) else {
         return Direction::unknown(match &facts.agent {
             Agent::Answers(_) => "the agent does not have the instance",
@@ -278,40 +355,48 @@ fn closed(facts: &Facts, path: &Path, whose: &str) -> Vec<Finding> {
     let subject = facts.subjects.iter().find(|subject| subject.name == *name);
     let dropped_here = subject.is_some_and(|subject| {
         let mut heard = meant_for(facts, subject);
+        let mut tested = passed(facts, subject);
         heard.any(|speaker| speaker.source.to_string() == path.address && is_eaten(speaker))
+            || tested
+                .any(|passed| passed.source.to_string() == path.address && is_swallowed(passed))
     });
     let interface = subject
         .map(|subject| subject.interface.to_string())
         .unwrap_or_default();
+    let finding = |code, what: String, advice: String| {
+        Finding::error(code, name, what)
+            .why("both hosts may become Active; the peer link alone keeps them apart")
+            .run(format!("tcpdump -ni {interface} proto 112"))
+            .advise(advice)
+    };
     if path.from_peer.works == Some(false) && !dropped_here {
-        let what = format!(
-            "the advertisements of {whose} do not arrive: {}",
-            path.from_peer.text
-        );
-        findings.push(
-            Finding::error("adverts-do-not-arrive", name, what)
-                .why("both hosts may become Active; the peer link alone keeps them apart")
-                .run(format!("tcpdump -ni {interface} proto 112"))
-                .advise(format!(
-                    "nothing came to {interface}: let IP protocol 112 leave there ({whose}) and \
-                     pass between; a switch with IGMP snooping may need a querier"
-                )),
-        );
+        findings.push(finding(
+            "adverts-do-not-arrive",
+            format!(
+                "the advertisements of {whose} do not arrive: {}",
+                path.from_peer.text
+            ),
+            format!(
+                "nothing came to {interface}: let IP protocol 112 leave there ({whose}) and pass \
+                 between; a switch with IGMP snooping may need a querier"
+            ),
+        ));
     }
-    if path.to_peer.works == Some(false) {
-        let what = format!(
-            "this node's advertisements do not reach {whose}: {}",
-            path.to_peer.text
-        );
-        findings.push(
-            Finding::error("adverts-not-heard-there", name, what)
-                .why("both hosts may become Active; the peer link alone keeps them apart")
-                .run(format!("tcpdump -ni {interface} proto 112"))
-                .advise(format!(
-                    "if they leave here, run `vipward doctor` on {whose}: it says whether they \
-                     arrive and are dropped there"
-                )),
-        );
+    let address = path.address.parse().ok();
+    // What does not even leave has a finding of its own.
+    let held = subject.is_some_and(|subject| held_back(facts, subject, address).is_some());
+    if path.to_peer.works == Some(false) && !held {
+        findings.push(finding(
+            "adverts-not-heard-there",
+            format!(
+                "this node's advertisements do not reach {whose}: {}",
+                path.to_peer.text
+            ),
+            format!(
+                "if they leave here, run `vipward doctor` on {whose}: it says whether they arrive \
+                 and are dropped there"
+            ),
+        ));
     }
     findings
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::super::facts::{Facts, Speaker, Subject};
 use super::super::finding::Finding;
-use super::SHOWN;
+use super::{SHOWN, printed, then_reloaded};
 use crate::control::words;
 
 /// For intervals that are shorter than a busy host's delays.
@@ -86,48 +86,45 @@ fn wrong(facts: &Facts, subject: &Subject, speaker: &Speaker) -> Option<Finding>
             subject.interface,
             words::list(&listed, SHOWN)
         );
-        return Some(
-            Finding::error("vrid-clash", name, what)
-                .why(
-                    "each takes the other's advertisements for its own: one of the two services \
-                     loses its addresses",
-                )
-                .advise(format!(
-                    "give {name} another `vrid` on all its nodes, one that is not heard below, and \
-                     `vipward reload` on each"
-                )),
-        );
+        let finding = Finding::error("vrid-clash", name, what)
+            .why(
+                "each takes the other's advertisements for its own: one of the two services \
+                 loses its addresses",
+            )
+            .advise(format!(
+                "give {name} another `vrid` on all its nodes, one that is not heard below, and on \
+                 each:"
+            ));
+        return Some(then_reloaded(facts, finding));
     }
     if is_known(facts, subject, source) == Some(false) {
         let what = format!(
             "{source} advertises VRID {vrid} on {} with priority {}, and is no node of ours",
             subject.interface, speaker.priority
         );
-        return Some(
-            Finding::error("foreign-speaker", name, what)
-                .why(
-                    "a multicast instance gives way to whoever has the higher priority; a unicast \
-                     one ignores it, and both hold the addresses",
-                )
-                .advise(format!(
-                    "stop VRRP on {source}, or list it: under `unicast_peers` or `cluster.nodes`"
-                ))
-                .advise("`auth` keeps strangers out for good"),
-        );
+        let finding = Finding::error("foreign-speaker", name, what)
+            .why(
+                "a multicast instance gives way to whoever has the higher priority; a unicast \
+                 one ignores it, and both hold the addresses",
+            )
+            .advise(format!(
+                "stop VRRP on {source}, or list it under `unicast_peers` or `cluster.nodes` \
+                 (`auth` keeps strangers out for good), then:"
+            ));
+        return Some(then_reloaded(facts, finding));
     }
     if speaker.version != subject.version {
         let what = format!(
             "{source} speaks VRRP version {}, and this instance version {}",
             speaker.version, subject.version
         );
-        return Some(
-            Finding::error("version-mismatch", name, what)
-                .why("each ignores the other, and both become Active")
-                .advise(format!(
-                    "write `version: {}` on this side, or change the other",
-                    speaker.version
-                )),
-        );
+        let finding = Finding::error("version-mismatch", name, what)
+            .why("each ignores the other, and both become Active")
+            .advise(format!(
+                "write `version: {}` on this side, or change the other, then:",
+                speaker.version
+            ));
+        return Some(then_reloaded(facts, finding));
     }
     unsound(facts, subject, speaker).or_else(|| differing(facts, subject, speaker))
 }
@@ -139,17 +136,18 @@ fn unsound(facts: &Facts, subject: &Subject, speaker: &Speaker) -> Option<Findin
             "the advertisements of {source} arrive with a TTL of {}, and {} is the least",
             speaker.hop_limit, subject.ttl
         );
-        return Some(
-            Finding::error("ttl", name, what)
-                .why("they crossed a router or were forged, and are discarded")
-                .advise("put both nodes on one segment; for routed unicast lower `ttl` on both"),
-        );
+        let finding = Finding::error("ttl", name, what)
+            .why("they crossed a router or were forged, and are discarded")
+            .advise("put both nodes on one segment; for routed unicast lower `ttl` on both, then:");
+        return Some(then_reloaded(facts, finding));
     }
     if !speaker.checksum_sound {
         let what = format!("the advertisements of {source} have a wrong checksum");
         return Some(
             Finding::error("checksum", name, what)
                 .why("they are discarded, and both hosts become Active")
+                .run(format!("tcpdump -ni {} -vv proto 112", subject.interface))
+                .run(format!("ethtool -K {} rx off", subject.interface))
                 .advise("something on the way changes them: look at offloading (`ethtool -k`), NAT and tunnels"),
         );
     }
@@ -157,11 +155,10 @@ fn unsound(facts: &Facts, subject: &Subject, speaker: &Speaker) -> Option<Findin
     if facts.answers().is_none() && subject.enforces && !speaker.sealed {
         let what =
             format!("the advertisements of {source} carry no authentication, which is demanded");
-        return Some(
-            Finding::error("authentication-missing", name, what)
-                .why("they will be refused, and both hosts become Active")
-                .advise("give the other node the same `auth` section and key files"),
-        );
+        let finding = Finding::error("authentication-missing", name, what)
+            .why("they will be refused, and both hosts become Active")
+            .advise("on the other node: the same `auth` section and key files, then:");
+        return Some(then_reloaded(facts, finding));
     }
     None
 }
@@ -178,11 +175,10 @@ fn differing(facts: &Facts, subject: &Subject, speaker: &Speaker) -> Option<Find
     {
         let (theirs, ours) = (words::span(interval), words::span(subject.interval));
         let what = format!("{source} advertises every {theirs}, and this instance every {ours}");
-        return Some(
-            Finding::warning("drift", name, what)
-                .why("the two nodes take over after different times; version 2 discards such advertisements")
-                .advise("make `advert_interval` agree on both nodes"),
+        let finding = Finding::warning("drift", name, what).why(
+            "the two nodes take over after different times; version 2 discards such advertisements",
         );
+        return Some(printed(facts, finding).advise("make `advert_interval` agree on both nodes"));
     }
     let set = |addresses: &[IpAddr]| addresses.iter().copied().collect::<BTreeSet<_>>();
     let differ = !subject.advertised.is_empty()
@@ -198,9 +194,9 @@ fn differing(facts: &Facts, subject: &Subject, speaker: &Speaker) -> Option<Find
             show(&speaker.addresses),
             show(&subject.advertised)
         );
-        Finding::warning("drift", name, what)
-            .why("after a failover some addresses are on no host")
-            .advise("make `addresses` agree on both nodes")
+        let finding = Finding::warning("drift", name, what)
+            .why("after a failover some addresses are on no host");
+        printed(facts, finding).advise("make `addresses` agree on both nodes")
     })
 }
 
@@ -286,7 +282,8 @@ fn deaf(facts: &Facts) -> Vec<Finding> {
                 "host",
                 format!("nobody could listen: {error}"),
             )
-            .why("who speaks on the segment is not known"),
+            .why("who speaks on the segment is not known")
+            .run("sudo vipward doctor"),
         ],
         Ok(hearing) => {
             let each = hearing.deaf.iter().filter(|(name, _)| {
@@ -297,6 +294,7 @@ fn deaf(facts: &Facts) -> Vec<Finding> {
             let each = each.map(|(name, why)| {
                 Finding::warning("not-listened", name, format!("nobody could listen: {why}"))
                     .why("who speaks on the segment is not known")
+                    .run(format!("ip -details link show dev {name}"))
             });
             each.collect()
         }

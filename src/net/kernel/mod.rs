@@ -11,6 +11,7 @@ mod batch;
 mod gateways;
 mod guard;
 mod host;
+mod indexes;
 mod inspect;
 mod linger;
 mod links;
@@ -26,6 +27,7 @@ mod routing_read;
 mod routing_watch;
 mod snapshot;
 pub(in crate::net) mod socket;
+mod worker;
 
 pub use host::{Cleaner, HostAddress, Survey};
 pub use inspect::{Inspected, Inspector, Way};

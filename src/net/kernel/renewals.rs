@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use tokio::sync::mpsc;
 
 use super::batch::{CHUNK_MAX, Line, Progress, Request};
-use super::orders::{Indexes, look_up, no_interface};
+use super::indexes::{Indexes, look_up, no_interface};
 use super::promotion::Promotions;
 use super::request::{judge_renewal, renewal as lease_request, unleased};
 use super::socket::RouteError;

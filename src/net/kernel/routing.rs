@@ -14,7 +14,7 @@ use nix::errno::Errno;
 
 use super::ROUTING_PROTOCOL;
 use super::batch::{Line, Progress};
-use super::orders::{Indexes, look_up, no_interface};
+use super::indexes::{Indexes, look_up, no_interface};
 use super::routing_read::read;
 use super::socket::{Refusal, RouteError, RouteSocket};
 use crate::agent::event::Event;

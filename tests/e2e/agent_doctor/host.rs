@@ -29,6 +29,44 @@ pub fn no_interface() {
     report.is_error("no-source-address");
 }
 
+/// The kernel may answer for the address by the other interface, until the
+/// settings that are named forbid it.
+pub fn two_interfaces() {
+    let lab = Lab::new();
+    let a = lab.host("a");
+    let agent = active(&lab, &a, &Router::new(200));
+    lab.plug_without_addresses(&a, "eth1");
+    a.ip("address add 192.0.2.251/24 dev eth1");
+    let set = |ignore: &str, announce: &str| {
+        a.namespace.sysctl(&[
+            ("ipv4/conf/eth1/arp_ignore", ignore),
+            ("ipv4/conf/eth1/arp_announce", announce),
+        ]);
+    };
+    set("0", "0");
+    let report = doctor(&a, &agent);
+    let finding = report.is_warning("arp-flux");
+    assert!(
+        finding["what"]
+            .to_string()
+            .contains("eth1 is on the subnet"),
+        "{finding:#}"
+    );
+    let mends = finding["mend"].to_string();
+    for key in ["eth1.arp_ignore = 1", "eth1.arp_announce = 2"] {
+        assert!(mends.contains(key), "{mends}");
+    }
+    set("1", "2");
+    let report = doctor(&a, &agent);
+    assert!(report.trouble().is_empty(), "{:#}", report.json);
+    // The kernel answers by whichever interface its own packets take.
+    a.namespace.sysctl(&[("ipv4/conf/eth0/arp_filter", "1")]);
+    let report = doctor(&a, &agent);
+    assert!(report.trouble().is_empty(), "{:#}", report.json);
+    a.ip("route change 192.0.2.0/24 dev eth1");
+    doctor(&a, &agent).is_error("arp-filter");
+}
+
 /// As root whose capabilities were bounded.
 pub fn no_rights() {
     let lab = Lab::new();

@@ -18,9 +18,10 @@ use crate::{Needs, trial};
 
 mod host;
 mod network;
+mod path_tests;
 
 pub fn trials() -> Vec<Trial> {
-    let all: [(&str, Needs, fn()); 17] = [
+    let all: [(&str, Needs, fn()); 23] = [
         ("finds_nothing_where_all_is_well", Needs::Nft, network::well),
         ("firewall_drops_what_comes_in", Needs::Nft, network::deaf),
         ("firewall_drops_what_goes_out", Needs::Nft, network::mute),
@@ -28,6 +29,28 @@ pub fn trials() -> Vec<Trial> {
             "peer_link_in_one_direction",
             Needs::Nft,
             network::link_one_way,
+        ),
+        (
+            "asks_a_silent_backup",
+            Needs::Nothing,
+            path_tests::silent_backup,
+        ),
+        ("asks_which_way_is_closed", Needs::Nft, path_tests::one_way),
+        (
+            "asks_nobody_when_silent",
+            Needs::Nothing,
+            path_tests::silent,
+        ),
+        (
+            "asks_beside_keepalived",
+            Needs::Keepalived,
+            path_tests::keepalived,
+        ),
+        ("asks_beside_frr", Needs::Frr, path_tests::frr),
+        (
+            "two_interfaces_on_a_subnet",
+            Needs::Nothing,
+            host::two_interfaces,
         ),
         ("strict_filtering", Needs::Nothing, network::strict),
         (
@@ -61,7 +84,7 @@ pub fn trials() -> Vec<Trial> {
 
 /// What the machine itself may refuse to a test; the host is well all the
 /// same.
-const OF_THE_MACHINE: [&str; 3] = ["no-real-time", "memory-not-locked", "stalls"];
+pub const OF_THE_MACHINE: [&str; 3] = ["no-real-time", "memory-not-locked", "stalls"];
 
 struct Report {
     json: Value,

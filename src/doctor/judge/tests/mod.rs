@@ -1,6 +1,8 @@
 //! Facts as values, and what is found in them. Every host here is well but
 //! for what the test says.
 
+mod kernel;
+mod path_tests;
 mod told;
 
 use std::collections::BTreeMap;
@@ -8,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::facts::*;
-use super::super::finding::Severity;
+use super::super::finding::{Finding, Mend, Severity};
 use super::super::report::Report;
 use super::super::rules::{Ruleset, from_nft_json};
 use super::judge;
@@ -109,6 +111,8 @@ fn facts() -> Facts {
         },
         interfaces: BTreeMap::from([(eth0(), Ok(Some(interface("192.0.2.1/24"))))]),
         ways: BTreeMap::from([("192.0.2.2".parse().unwrap(), eth0())]),
+        ways_back: BTreeMap::from([("192.0.2.0/24".parse().unwrap(), eth0())]),
+        beside: Vec::new(),
         kernel: Kernel {
             nonlocal_bind_ipv4: Some(true),
             nonlocal_bind_ipv6: Some(true),
@@ -120,7 +124,7 @@ fn facts() -> Facts {
         hearing: Ok(Hearing {
             span: Duration::from_secs(3),
             speakers: vec![peer()],
-            deaf: BTreeMap::new(),
+            ..Hearing::default()
         }),
         echoes: BTreeMap::new(),
         clock: Clock {
@@ -131,12 +135,27 @@ fn facts() -> Facts {
 }
 
 /// Codes with what is not a note, but for the missing agent.
+#[track_caller]
 fn codes(facts: &Facts) -> Vec<(Severity, &'static str)> {
-    let found = judge(facts).findings.into_iter();
+    let found = judge(facts).findings;
+    found.iter().for_each(is_whole);
+    let found = found.into_iter();
     let found = found.filter(|finding| finding.code != "no-agent");
     found
         .map(|finding| (finding.severity, finding.code))
         .collect()
+}
+
+/// What is no mere note names a command beside its reason.
+#[track_caller]
+fn is_whole(finding: &Finding) {
+    assert!(
+        !finding.what.is_empty() && !finding.why.is_empty(),
+        "{finding:?}"
+    );
+    let commands = |mend: &Mend| matches!(mend, Mend::Run(command) if !command.is_empty());
+    let note = finding.severity == Severity::Note;
+    assert!(note || finding.mend.iter().any(commands), "{finding:?}");
 }
 
 fn error(code: &'static str) -> Vec<(Severity, &'static str)> {
@@ -168,7 +187,7 @@ fn heard(change: impl FnOnce(&mut Speaker)) -> Facts {
         facts.hearing = Ok(Hearing {
             span: Duration::from_secs(3),
             speakers: vec![speaker],
-            deaf: BTreeMap::new(),
+            ..Hearing::default()
         });
     })
 }
@@ -219,48 +238,6 @@ fn interfaces_in_the_order_of_what_is_missing() {
     assert_eq!(codes(&held), error("no-source-address"));
     let wrong = with(|facts| facts.subjects[0].source = "192.0.2.7".parse().ok());
     assert_eq!(codes(&wrong), error("source-missing"));
-}
-
-#[test]
-fn kernel_settings() {
-    let set = |change: fn(&mut InterfaceSettings)| codes(&on_eth0(|f| change(&mut f.settings)));
-    assert_eq!(set(|s| s.arp_ignore = 8), error("arp-ignore"));
-    assert_eq!(set(|s| s.arp_ignore = 1), []);
-    assert_eq!(
-        set(|s| s.drop_gratuitous_arp = true),
-        warning("drop-gratuitous-arp")
-    );
-    // Strict filtering is right where the way back is the same.
-    assert_eq!(set(|s| s.rp_filter = 1), []);
-    let mut crooked = on_eth0(|found| found.settings.rp_filter = 1);
-    crooked
-        .ways
-        .insert("192.0.2.2".parse().unwrap(), "eth1".parse().unwrap());
-    assert_eq!(codes(&crooked), error("rp-filter"));
-    let narrow = with(|facts| {
-        facts.subjects[0].addresses[0].0 = "192.0.2.10/32".parse().unwrap();
-        let mut found = interface("192.0.2.1/24");
-        found.settings.arp_ignore = 2;
-        facts.interfaces.insert(eth0(), Ok(Some(found)));
-    });
-    assert_eq!(codes(&narrow), error("arp-ignore"));
-    let note = with(|facts| facts.kernel.nonlocal_bind_ipv4 = Some(false));
-    assert_eq!(codes(&note), [(Severity::Note, "nonlocal-bind")]);
-    let two = with(|facts| {
-        let add = |text: &str| (text.parse().unwrap(), eth0());
-        facts.subjects[0].addresses = vec![add("198.51.100.1/24"), add("198.51.100.2/24")];
-        facts.subjects[0].advertised.clear();
-    });
-    assert_eq!(codes(&two), warning("promote-secondaries"));
-    let off = with(|facts| {
-        facts.subjects[0]
-            .addresses
-            .push(("2001:db8::1/64".parse().unwrap(), eth0()));
-        let mut found = interface("192.0.2.1/24");
-        found.settings.disable_ipv6 = true;
-        facts.interfaces.insert(eth0(), Ok(Some(found)));
-    });
-    assert_eq!(codes(&off), error("ipv6-disabled"));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use rstest::rstest;
 use super::super::super::facts::*;
 use super::super::super::report::Report;
 use super::super::judge;
-use super::{facts, on_eth0, with};
+use super::{facts, is_whole, on_eth0, with};
 use crate::control::document::Document;
 use crate::control::sample;
 
@@ -35,7 +35,9 @@ pub(super) fn told(document: Document) -> Facts {
 }
 
 fn all_codes(facts: &Facts) -> BTreeSet<(String, &'static str)> {
-    let found = judge(facts).findings.into_iter();
+    let found = judge(facts).findings;
+    found.iter().for_each(is_whole);
+    let found = found.into_iter();
     found.map(|finding| (finding.about, finding.code)).collect()
 }
 
