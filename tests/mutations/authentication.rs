@@ -6,8 +6,8 @@ use crate::list::{Mutation, fault};
 const ADVERTS: &str = "core/src/agent/router/adverts.rs";
 const AGENT: &str = "core/src/agent/mod.rs";
 const AUTHENTICATION: &str = "core/src/agent/authentication.rs";
-const SIGNING: &str = "src/daemon/signing/mod.rs";
-const CEILING: &str = "src/daemon/signing/ceiling.rs";
+const NUMBERS: &str = "core/src/agent/numbers/mod.rs";
+const CEILING: &str = "core/src/agent/numbers/ceiling.rs";
 
 pub const MUTATIONS: &[Mutation] = &[
     fault(
@@ -54,13 +54,13 @@ pub const MUTATIONS: &[Mutation] = &[
     ),
     fault(
         "the ceiling is ignored at the start",
-        SIGNING,
+        NUMBERS,
         "monotonic: start.unwrap_or(clock),",
         "monotonic: start.map_or(clock, |_| clock),",
     ),
     fault(
         "a clock that was put back is not followed",
-        SIGNING,
+        NUMBERS,
         "self.time = if ahead { clock } else { self.time.after(clock) };",
         "self.time = if ahead { self.time.next() } else { self.time.after(clock) };",
     ),
