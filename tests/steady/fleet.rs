@@ -102,16 +102,21 @@ impl Fleet {
 
     pub fn state(&self, interface: InterfaceName, with_addresses: bool) -> InterfaceState {
         let own = "192.0.2.1/24".parse().expect("an address");
-        let on_it = self.settings.iter().filter(|one| one.interface == interface);
+        let on_it = self
+            .settings
+            .iter()
+            .filter(|one| one.interface == interface);
         let addresses = on_it.map(|one| one.addresses[0].network);
         let addresses = addresses.filter(|_| with_addresses);
         let addresses = [own].into_iter().chain(addresses);
-        let addresses = addresses.enumerate().map(|(place, network)| InterfaceAddress {
-            network,
-            secondary: false,
-            tentative: false,
-            ours: place > 0,
-        });
+        let addresses = addresses
+            .enumerate()
+            .map(|(place, network)| InterfaceAddress {
+                network,
+                secondary: false,
+                tentative: false,
+                ours: place > 0,
+            });
         InterfaceState {
             index: 7,
             up: true,
