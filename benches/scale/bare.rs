@@ -91,7 +91,9 @@ fn send(sockets: &[Socket], parts: &[Part]) -> Duration {
         let before = processor();
         for part in parts {
             let message = message(part);
-            sockets[part.interface].send_to(&message, &group).expect("sent");
+            sockets[part.interface]
+                .send_to(&message, &group)
+                .expect("sent");
         }
         spent += processor() - before;
         sleep(ms(100));
@@ -120,7 +122,9 @@ fn receive(sockets: &[Socket], wanted: usize) -> Duration {
     let end = Instant::now() + Duration::from_secs(60);
     let before = processor();
     while got < wanted && Instant::now() < end {
-        let ready = epoll.wait(&mut events, EpollTimeout::from(1000_u16)).unwrap_or(0);
+        let ready = epoll
+            .wait(&mut events, EpollTimeout::from(1000_u16))
+            .unwrap_or(0);
         for event in &events[..ready] {
             let number = usize::try_from(event.data()).expect("a small number");
             let socket = sockets[number].as_raw_fd();

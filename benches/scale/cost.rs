@@ -9,7 +9,9 @@ use std::time::Duration;
 pub fn family(root: u32) -> Vec<u32> {
     let entries = fs::read_dir("/proc").expect("/proc");
     let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    let parents: BTreeMap<u32, u32> = numbers.filter_map(|pid| Some((pid, parent(pid)?))).collect();
+    let parents: BTreeMap<u32, u32> = numbers
+        .filter_map(|pid| Some((pid, parent(pid)?)))
+        .collect();
     let mut found = vec![root];
     let mut at = 0;
     while let Some(one) = found.get(at).copied() {

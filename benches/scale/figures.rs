@@ -49,7 +49,9 @@ pub struct Figures {
 }
 
 pub fn print_head() {
-    println!("Milliseconds unless said otherwise; median (least to most) of n. Late: spans between");
+    println!(
+        "Milliseconds unless said otherwise; median (least to most) of n. Late: spans between"
+    );
     println!("advertisements that exceed the interval by more than a fifth, of all spans.");
 }
 
@@ -58,7 +60,11 @@ pub fn print_limits(load: Load, limits: &[Limit]) {
     let of = |pick: fn(&Limit) -> Duration| spread(limits.iter().map(pick));
     println!("| bare system calls | per minute, ms |");
     println!("|---|---|");
-    println!("| send {} advertisements | {} |", limits.first().map_or(0, |l| l.count), of(|l| l.send));
+    println!(
+        "| send {} advertisements | {} |",
+        limits.first().map_or(0, |l| l.count),
+        of(|l| l.send)
+    );
     println!("| receive them, one by one | {} |", of(|l| l.receive));
     println!("| renew every lease once a second | {} |", of(|l| l.renew));
     println!();
@@ -98,7 +104,10 @@ pub fn print(_load: Load, who: Who, runs: &[Figures]) {
     line("thaw: until one owner each", span(&|f| f.thaw));
     line("thaw: until the higher priority is back", span(&|f| f.back));
     line("planned stop: until all moved", span(&|f| f.stop));
-    line("planned stop: longest without owner", span(&|f| Some(f.stop_none)));
+    line(
+        "planned stop: longest without owner",
+        span(&|f| Some(f.stop_none)),
+    );
     line("reload that adds an address", span(&|f| f.reload));
     if who != Who::Keepalived {
         let all = runs.iter().flat_map(|run| run.status.iter().copied());
@@ -106,7 +115,9 @@ pub fn print(_load: Load, who: Who, runs: &[Figures]) {
     }
     let late = |pick: &dyn Fn(&Figures) -> Punctuality| {
         let all: Vec<Punctuality> = runs.iter().map(pick).collect();
-        let (late, spans) = all.iter().fold((0, 0), |(l, s), p| (l + p.late, s + p.spans));
+        let (late, spans) = all
+            .iter()
+            .fold((0, 0), |(l, s), p| (l + p.late, s + p.spans));
         let worst = all.iter().map(|p| p.worst).max().unwrap_or_default();
         format!("{late} of {spans}, worst +{}", ms(worst))
     };

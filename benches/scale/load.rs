@@ -52,7 +52,9 @@ impl Load {
     }
 
     pub fn parts(&self) -> Vec<Part> {
-        (0..self.instances).map(|number| self.part(number)).collect()
+        (0..self.instances)
+            .map(|number| self.part(number))
+            .collect()
     }
 
     fn part(&self, number: usize) -> Part {

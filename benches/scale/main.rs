@@ -44,7 +44,11 @@ fn main() -> ExitCode {
         all if all.is_empty() => "1,50,255,1000,4000,500a".to_owned(),
         some => some,
     };
-    let Some(loads) = sizes.split(',').map(Load::parse).collect::<Option<Vec<_>>>() else {
+    let Some(loads) = sizes
+        .split(',')
+        .map(Load::parse)
+        .collect::<Option<Vec<_>>>()
+    else {
         eprintln!("VIPWARD_BENCH_SIZES: numbers of instances, and 500a for one with 500 addresses");
         return ExitCode::FAILURE;
     };

@@ -77,7 +77,11 @@ impl Tape {
             let of_thread = Arc::clone(&shared);
             let watch = move || watch(&addresses, host, &of_thread);
             threads.push(thread::spawn(watch));
-            before.extend(present(namespace).into_iter().map(|address| (host, address)));
+            before.extend(
+                present(namespace)
+                    .into_iter()
+                    .map(|address| (host, address)),
+            );
         }
         Self {
             shared,
@@ -111,7 +115,10 @@ impl Tape {
     pub fn held(&self, host: Host) -> BTreeSet<Ipv4Addr> {
         let before = self.before.iter().filter(|(of, _)| *of == host);
         let mut held: BTreeSet<Ipv4Addr> = before.map(|(_, address)| *address).collect();
-        for moved in lock(&self.shared.moved).iter().filter(|one| one.host == host) {
+        for moved in lock(&self.shared.moved)
+            .iter()
+            .filter(|one| one.host == host)
+        {
             match moved.present {
                 true => held.insert(moved.address),
                 false => held.remove(&moved.address),
@@ -201,7 +208,9 @@ fn capture(socket: &Socket, host: Host, indices: &BTreeMap<usize, usize>, shared
         let Ok(message) = received else {
             continue; // the time-out
         };
-        let index = message.address.and_then(|from| indices.get(&from.ifindex()));
+        let index = message
+            .address
+            .and_then(|from| indices.get(&from.ifindex()));
         let stamp = message.cmsgs().ok().and_then(|mut all| {
             all.find_map(|one| match one {
                 ControlMessageOwned::ScmTimestampns(time) => Some(Duration::from(time)),
@@ -279,8 +288,11 @@ fn watch(socket: &netlink_sys::Socket, host: Host, shared: &Shared) {
 }
 
 fn local(message: &AddressMessage) -> Option<Ipv4Addr> {
-    message.attributes.iter().find_map(|attribute| match attribute {
-        AddressAttribute::Local(IpAddr::V4(address)) => Some(*address),
-        _ => None,
-    })
+    message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            AddressAttribute::Local(IpAddr::V4(address)) => Some(*address),
+            _ => None,
+        })
 }

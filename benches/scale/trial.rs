@@ -86,7 +86,9 @@ fn reload(figures: &mut Figures, tape: &Tape, a: &Speaker) {
     let added: Ipv4Addr = ADDED.parse().expect("an address");
     let there = until(|| {
         let all = tape.moved();
-        let found = all.iter().find(|m| m.at >= told && m.address == added && m.present);
+        let found = all
+            .iter()
+            .find(|m| m.at >= told && m.address == added && m.present);
         found.map(|moved| moved.at)
     });
     figures.reload = there.map(|at| at.saturating_duration_since(told));
@@ -103,7 +105,9 @@ fn freeze(figures: &mut Figures, tape: &Tape, a: &Speaker, load: Load) {
         last.insert(seen.router, seen.at);
     }
     let first = tape.first(Host::B, frozen);
-    let excess = first.iter().filter_map(|(router, at)| Some(beyond(*at, *last.get(router)?, LOW)));
+    let excess = first
+        .iter()
+        .filter_map(|(router, at)| Some(beyond(*at, *last.get(router)?, LOW)));
     figures.takeover = all.and(excess.max());
     sleep(AFTER);
     figures.takeover_late = punctuality(tape, Host::B, frozen, Instant::now());
@@ -126,7 +130,9 @@ fn stop(figures: &mut Figures, tape: &Tape, (a, _b): (Speaker, &Speaker), load: 
     until(|| (tape.held(Host::B).len() >= wanted).then(Instant::now));
     sleep(AFTER);
     let moved = tape.moved();
-    let arrived = moved.iter().filter(|m| m.host == Host::B && m.present && m.at >= told);
+    let arrived = moved
+        .iter()
+        .filter(|m| m.host == Host::B && m.present && m.at >= told);
     let all = tape.held(Host::B).len() >= wanted;
     figures.stop = arrived.map(|m| m.at - told).max().filter(|_| all);
     figures.stop_none = longest_without(tape, told);
@@ -183,7 +189,11 @@ fn owned_twice_until(tape: &Tape, from: Instant) -> Instant {
     let mut moved = tape.moved();
     moved.sort_by_key(|one| one.at);
     for one in moved {
-        let other = if one.host == Host::A { Host::B } else { Host::A };
+        let other = if one.host == Host::A {
+            Host::B
+        } else {
+            Host::A
+        };
         if one.present {
             held.insert((one.host, one.address));
         } else if held.remove(&(one.host, one.address)) && held.contains(&(other, one.address)) {
@@ -202,7 +212,11 @@ fn longest_without(tape: &Tape, from: Instant) -> Duration {
     let mut moved = tape.moved();
     moved.sort_by_key(|one| one.at);
     for one in moved {
-        let other = if one.host == Host::A { Host::B } else { Host::A };
+        let other = if one.host == Host::A {
+            Host::B
+        } else {
+            Host::A
+        };
         if one.present {
             held.insert((one.host, one.address));
             if let Some(since) = gone.remove(&one.address) {
