@@ -32,9 +32,9 @@ pub struct Figures {
     /// instance: the largest excess of all instances.
     pub takeover: Option<Duration>,
     pub takeover_late: Punctuality,
-    /// From thaw until no address is on both hosts.
+    /// From thaw until none of the addresses that both hosts had is on both.
     pub thaw: Option<Duration>,
-    /// From thaw until the higher priority speaks for all again.
+    /// From thaw until the lower priority has given everything back.
     pub back: Option<Duration>,
     /// From SIGTERM until the other host has every address.
     pub stop: Option<Duration>,
@@ -102,7 +102,10 @@ pub fn print(_load: Load, who: Who, runs: &[Figures]) {
     line("start: all Active, beyond the timer", span(&|f| f.start));
     line("mass takeover, beyond the timer", span(&|f| f.takeover));
     line("thaw: until one owner each", span(&|f| f.thaw));
-    line("thaw: until the higher priority is back", span(&|f| f.back));
+    line(
+        "thaw: until the higher priority has all back",
+        span(&|f| f.back),
+    );
     line("planned stop: until all moved", span(&|f| f.stop));
     line(
         "planned stop: longest without owner",

@@ -114,13 +114,17 @@ fn freeze(figures: &mut Figures, tape: &Tape, a: &Speaker, load: Load) {
 
     let thawed = Instant::now();
     a.signal_all(Signal::SIGCONT);
-    figures.back = spoken(tape, Host::A, thawed, load.instances).map(|at| at - thawed);
-    // B may still be about to hear of it.
     let wanted = load.all_addresses();
-    until(|| (tape.held(Host::A).len() > wanted).then(Instant::now));
-    until(|| tape.held(Host::B).is_empty().then(Instant::now));
+    let back = || tape.held(Host::B).is_empty() && tape.held(Host::A).len() > wanted;
+    let is_back = until(|| back().then(Instant::now)).is_some();
     sleep(AFTER);
-    figures.thaw = Some(owned_twice_until(tape, thawed).saturating_duration_since(thawed));
+    figures.thaw = Some(once_owned_once(tape, thawed).saturating_duration_since(thawed));
+    let left = tape
+        .moved()
+        .into_iter()
+        .filter(|m| m.host == Host::B && !m.present);
+    let left = left.filter(|m| m.at >= thawed).map(|m| m.at - thawed).max();
+    figures.back = left.filter(|_| is_back);
 }
 
 fn stop(figures: &mut Figures, tape: &Tape, (a, _b): (Speaker, &Speaker), load: Load) {
@@ -182,25 +186,29 @@ fn punctuality(tape: &Tape, host: Host, from: Instant, to: Instant) -> Punctuali
     found
 }
 
-/// When the last address was no longer on both hosts, `from` at the earliest.
-fn owned_twice_until(tape: &Tape, from: Instant) -> Instant {
+/// When the last address that was on both hosts at `from` was given up by one.
+fn once_owned_once(tape: &Tape, from: Instant) -> Instant {
     let mut held = tape.before.clone();
-    let mut until = from;
     let mut moved = tape.moved();
     moved.sort_by_key(|one| one.at);
-    for one in moved {
-        let other = if one.host == Host::A {
-            Host::B
-        } else {
-            Host::A
+    let (earlier, later): (Vec<_>, Vec<_>) = moved.into_iter().partition(|one| one.at < from);
+    for one in earlier {
+        match one.present {
+            true => held.insert((one.host, one.address)),
+            false => held.remove(&(one.host, one.address)),
         };
-        if one.present {
-            held.insert((one.host, one.address));
-        } else if held.remove(&(one.host, one.address)) && held.contains(&(other, one.address)) {
-            until = until.max(one.at);
-        }
     }
-    until
+    let both = held
+        .iter()
+        .filter(|(host, address)| *host == Host::A && held.contains(&(Host::B, *address)));
+    let ended = both.map(|(_, address)| {
+        let mut gone = later
+            .iter()
+            .filter(|one| one.address == *address && !one.present);
+        // Never: as long as it was looked at.
+        gone.next().map_or_else(Instant::now, |one| one.at)
+    });
+    ended.max().unwrap_or(from)
 }
 
 /// The longest time from `from` on in which some address that came back was
