@@ -41,6 +41,8 @@ const PACKETS_PER_SOCKET: usize = 256;
 /// Looks at the sockets in one turn, `READY_MAX` of them at a time. Beyond
 /// that the timers come first.
 const LOOKS_PER_TURN: usize = 16;
+/// Wake-ups handled before the sockets are looked at again.
+const WAKES_PER_TURN: usize = 64;
 /// Kernel reports taken in one turn; the rest waits in its channel.
 const REPORTS_PER_TURN: usize = 256;
 /// Sockets that could not be opened are tried again at this pace.
@@ -295,7 +297,11 @@ impl ProtocolLoop {
     fn wake(&mut self, turns: &mut Turns) {
         turns.now = timer::now();
         let now = turns.now;
-        if self.agent.deadline().is_some_and(|(at, _)| at <= now) {
+        // Thousands come in parts, as of the same moment: they stay in step.
+        for _ in 0..WAKES_PER_TURN {
+            if self.agent.deadline().is_none_or(|(at, _)| at > now) {
+                break;
+            }
             self.agent.handle_into(now, Event::Wake, &mut turns.actions);
             self.perform(turns);
         }
@@ -401,7 +407,8 @@ impl ProtocolLoop {
             if turns.outcomes.is_empty() {
                 return;
             }
-            turns.now = timer::now();
+            // As of the moment in which it was decided: had this host stood
+            // still since then, whatever left came too late, and must count so.
             for outcome in turns.outcomes.drain(..) {
                 self.agent
                     .handle_into(turns.now, outcome, &mut turns.actions);

@@ -14,6 +14,9 @@ use super::values::InstanceId;
 /// moves with every advertisement, some four intervals before it comes.
 const ENTRIES_EACH: usize = 5;
 const ENTRIES_MIN: usize = 64;
+/// Woken in one turn. What they are goes through the processor's cache twice,
+/// when they order and when they hear what became of it; so many fit.
+const DUE_MAX: usize = 128;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Schedule {
@@ -47,11 +50,11 @@ impl Schedule {
     }
 
     /// Replaces `due` by the instances whose deadline has come, the earliest
-    /// first. Each is to be [`Schedule::set`] again.
+    /// first and [`DUE_MAX`] at most. Each is to be [`Schedule::set`] again.
     pub fn take_due(&mut self, now: Instant, due: &mut Vec<InstanceId>) {
         due.clear();
         while let Some(Reverse(entry)) = self.order.peek().copied() {
-            if entry.0 > now {
+            if entry.0 > now || due.len() == DUE_MAX {
                 break;
             }
             self.order.pop();
@@ -129,6 +132,18 @@ mod tests {
         assert_eq!(schedule.first(), Some((at(15), Timer::Advert)));
         assert_eq!(due(&mut schedule, 100), [1]);
         assert_eq!(schedule.first(), None);
+    }
+
+    #[test]
+    fn those_that_are_too_many_for_a_turn_come_in_the_next() {
+        let mut schedule = Schedule::default();
+        let all = u32::try_from(DUE_MAX).expect("small") + 2;
+        for number in 0..all {
+            schedule.set(InstanceId(number), Some((at(10), Timer::Advert)));
+        }
+        assert_eq!(due(&mut schedule, 10).len(), DUE_MAX);
+        assert_eq!(schedule.first(), Some((at(10), Timer::Advert)));
+        assert_eq!(due(&mut schedule, 10), [all - 2, all - 1]);
     }
 
     /// To and fro between the same instants: an entry that was stale is true
