@@ -111,9 +111,9 @@ mod tests {
             schedule.set(InstanceId(number), Some((at(millis), Timer::Advert)));
         }
         assert_eq!(schedule.first(), Some((at(10), Timer::Advert)));
-        assert_eq!(due(&mut schedule, 9), []);
+        assert!(due(&mut schedule, 9).is_empty());
         assert_eq!(due(&mut schedule, 30), [2, 3, 1]);
-        assert_eq!(due(&mut schedule, 30), []);
+        assert!(due(&mut schedule, 30).is_empty());
         assert_eq!(schedule.first(), Some((at(40), Timer::Advert)));
     }
 
@@ -131,6 +131,18 @@ mod tests {
         assert_eq!(due(&mut schedule, 10), [3]);
         assert_eq!(schedule.first(), Some((at(15), Timer::Advert)));
         assert_eq!(due(&mut schedule, 100), [1]);
+        assert_eq!(schedule.first(), None);
+    }
+
+    /// Or the loop would be woken for nothing, over and over.
+    #[test]
+    fn who_is_next_is_never_stale() {
+        let mut schedule = Schedule::default();
+        for millis in [10, 20, 30] {
+            schedule.set(InstanceId(1), Some((at(millis), Timer::ActiveDown)));
+            assert_eq!(schedule.first(), Some((at(millis), Timer::ActiveDown)));
+        }
+        schedule.set(InstanceId(1), None);
         assert_eq!(schedule.first(), None);
     }
 
