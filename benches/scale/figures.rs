@@ -45,6 +45,8 @@ pub struct Figures {
     pub reload: Option<Duration>,
     pub reload_late: Punctuality,
     pub status: Vec<Duration>,
+    /// No answer within the client's second.
+    pub status_failed: usize,
     pub status_late: Punctuality,
 }
 
@@ -114,7 +116,12 @@ pub fn print(_load: Load, who: Who, runs: &[Figures]) {
     line("reload that adds an address", span(&|f| f.reload));
     if who != Who::Keepalived {
         let all = runs.iter().flat_map(|run| run.status.iter().copied());
-        line("status --json", spread(all));
+        let failed: usize = runs.iter().map(|run| run.status_failed).sum();
+        let failed = match failed {
+            0 => String::new(),
+            some => format!(", {some} unanswered"),
+        };
+        line("status --json", spread(all) + &failed);
     }
     let late = |pick: &dyn Fn(&Figures) -> Punctuality| {
         let all: Vec<Punctuality> = runs.iter().map(pick).collect();

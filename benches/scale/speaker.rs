@@ -39,7 +39,7 @@ pub struct Speaker {
     pub who: Who,
     pub started: Instant,
     pub process: Process,
-    directory: PathBuf,
+    runtime: PathBuf,
     configuration: PathBuf,
     load: Load,
     priority: u8,
@@ -51,8 +51,11 @@ pub const ADDED: &str = "10.0.200.1";
 impl Speaker {
     pub fn start(host: &Namespace, directory: &Path, who: Who, load: Load, priority: u8) -> Self {
         let directory = directory.join(priority.to_string());
-        for sub in ["runtime", "state"] {
-            std::fs::create_dir_all(directory.join(sub)).expect("a directory");
+        // In memory, as /run is on every host.
+        let runtime = PathBuf::from(format!("/run/vipward-{priority}"));
+        let _ = std::fs::remove_dir_all(&runtime);
+        for needed in [&directory.join("state"), &runtime] {
+            std::fs::create_dir_all(needed).expect("a directory");
         }
         let configuration = directory.join("configuration");
         write(&configuration, &text(who, load, priority, None));
@@ -68,7 +71,7 @@ impl Speaker {
             Who::Vipward | Who::VipwardLeases => {
                 let mut command = host.command(&agent::program());
                 command.arg("run").arg("--config").arg(&configuration);
-                command.arg("--runtime-dir").arg(directory.join("runtime"));
+                command.arg("--runtime-dir").arg(&runtime);
                 command.arg("--state-dir").arg(directory.join("state"));
                 command
             }
@@ -79,7 +82,7 @@ impl Speaker {
             who,
             started,
             process: Process::start(&format!("speaker-{priority}"), command, &directory),
-            directory,
+            runtime,
             configuration,
             load,
             priority,
@@ -114,7 +117,7 @@ impl Speaker {
         }
         let mut command = Command::new(agent::program().path);
         command.args(["status", "--json", "--runtime-dir"]);
-        command.arg(self.directory.join("runtime"));
+        command.arg(&self.runtime);
         Some(command)
     }
 }
