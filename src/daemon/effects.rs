@@ -17,7 +17,9 @@ use crate::agent::action::{Action, AddressOrder};
 use crate::agent::event::{Event, InterfaceState, NotRenewed, NotSent};
 use crate::agent::seal::Witness;
 use crate::agent::settings::{Authentication, InstanceSettings};
-use crate::agent::values::{InstanceId, InterfaceName, MacAddress};
+use crate::agent::values::{
+    AdvertInterval, ChecksumForm, InstanceId, InterfaceName, MacAddress, Version, Vrid,
+};
 use crate::config::Keys;
 use crate::control::events::recorder::Recorder;
 use crate::net::announce_socket::AnnounceSocket;
@@ -50,17 +52,30 @@ pub struct Effects {
 
 /// What every advertisement of an instance has in common.
 struct Outbox {
-    settings: InstanceSettings,
-    advertised: Vec<IpAddr>,
-    destinations: Vec<IpAddr>,
+    interface: InterfaceName,
+    version: Version,
+    vrid: Vrid,
+    interval: AdvertInterval,
+    checksum: ChecksumForm,
+    authentication: Authentication,
+    advertised: Box<[IpAddr]>,
+    /// The group, or the peers.
+    destinations: Box<[IpAddr]>,
+    unicast: bool,
 }
 
 impl Outbox {
     fn new(settings: &InstanceSettings) -> Self {
         Self {
+            interface: settings.interface,
+            version: settings.version,
+            vrid: settings.vrid,
+            interval: settings.advert_interval,
+            checksum: settings.checksum,
+            authentication: settings.authentication.clone(),
             advertised: settings.advertised().collect(),
-            destinations: settings.destinations(),
-            settings: settings.clone(),
+            destinations: settings.destinations().into(),
+            unicast: !settings.unicast_peers.is_empty(),
         }
     }
 }
@@ -307,8 +322,7 @@ impl Effects {
         let Some(outbox) = self.outboxes.get(&instance) else {
             return nothing_left("the instance is not known");
         };
-        let settings = &outbox.settings;
-        let authentication = &settings.authentication;
+        let authentication = &outbox.authentication;
         let signature = match authentication {
             Authentication::Hmac(hmac) if hmac.signs() => {
                 let Some(signature) = self.signing.sign(instance, hmac) else {
@@ -324,13 +338,13 @@ impl Effects {
         };
         let mut failure = None;
         let mut served = false;
-        for destination in &outbox.destinations {
+        for destination in outbox.destinations.iter() {
             let outgoing = Outgoing {
-                version: settings.version,
-                vrid: settings.vrid,
+                version: outbox.version,
+                vrid: outbox.vrid,
                 priority,
-                interval: settings.advert_interval,
-                checksum: settings.checksum,
+                interval: outbox.interval,
+                checksum: outbox.checksum,
                 v2_authentication: v2_authentication(password),
                 addresses: &outbox.advertised,
                 source,
@@ -341,7 +355,7 @@ impl Effects {
                 .map_err(io::Error::other)
                 .and_then(|()| {
                     let own =
-                        || sockets.send(settings.interface, &self.message, source, *destination);
+                        || sockets.send(outbox.interface, &self.message, source, *destination);
                     match link {
                         // Somebody may be taking it away at this moment.
                         Some(link) => self
@@ -406,7 +420,7 @@ impl Effects {
         let Some(outbox) = self.outboxes.get(&instance) else {
             return Ok(());
         };
-        let name = outbox.settings.interface;
+        let name = outbox.interface;
         let IpAddr::V4(address) = address else {
             // Goes to those only who may have the address.
             return self.solicit(name, source, address);
@@ -414,8 +428,11 @@ impl Effects {
         let Some((interface, sender)) = self.speaker(name)? else {
             return Ok(());
         };
-        let everyone = !outbox.settings.unicast_peers.is_empty();
-        let destination = if everyone { BROADCAST } else { VRRP_GROUP };
+        let destination = if outbox.unicast {
+            BROADCAST
+        } else {
+            VRRP_GROUP
+        };
         let frame = announcement::arp_probe(address, sender, destination);
         self.announcements.send(interface.index, &frame)
     }

@@ -1,7 +1,7 @@
 //! The one loop: wait for one thing, hand it to the core, perform the
 //! actions, re-arm one timer. Nothing in here blocks.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -29,9 +29,11 @@ use crate::control::events::fact::AgentFact;
 use crate::control::moves::Errand;
 use crate::control::reload::Trigger;
 use crate::control::server::{Request, StatusPicture};
+use crate::net::datagrams::{Datagrams, MANY};
 use crate::net::kernel::Monitor;
 use crate::net::poller::READY_MAX;
 use crate::net::timer::{self, Timer};
+use crate::wire::advertisement::decode_ipv4;
 
 /// Packets taken from one socket in one turn. The rest waits in the kernel,
 /// whose buffer drops what is too much; timers are looked at in between.
@@ -39,6 +41,8 @@ const PACKETS_PER_SOCKET: usize = 256;
 /// Looks at the sockets in one turn, `READY_MAX` of them at a time. Beyond
 /// that the timers come first.
 const LOOKS_PER_TURN: usize = 16;
+/// Wake-ups handled before the sockets are looked at again.
+const WAKES_PER_TURN: usize = 64;
 /// Kernel reports taken in one turn; the rest waits in its channel.
 const REPORTS_PER_TURN: usize = 256;
 /// Sockets that could not be opened are tried again at this pace.
@@ -92,9 +96,12 @@ enum Came {
 struct Turns {
     tokens: Vec<u64>,
     packet: Box<[u8]>,
+    datagrams: Datagrams,
     actions: Vec<Action>,
     /// What became of actions at once.
-    outcomes: VecDeque<Event<'static>>,
+    outcomes: Vec<Event<'static>>,
+    /// What the core was told last: read once for all that came together.
+    now: Instant,
     housekeeping: Interval,
     /// When the marks of others are written down.
     keeping: Interval,
@@ -114,8 +121,10 @@ impl ProtocolLoop {
         let mut turns = Turns {
             tokens: Vec::new(),
             packet: vec![0; PACKET_BYTES].into_boxed_slice(),
+            datagrams: Datagrams::new(PACKET_BYTES),
             actions: Vec::new(),
-            outcomes: VecDeque::new(),
+            outcomes: Vec::new(),
+            now: timer::now(),
             housekeeping,
             keeping,
             stop_by: None,
@@ -124,7 +133,7 @@ impl ProtocolLoop {
         };
         loop {
             let deadline = self.agent.deadline().map(|(at, _)| at);
-            self.timer.arm(deadline)?;
+            self.timer.arm_by(deadline)?;
             let came = self.wait(&mut turns).await?;
             self.hear(&mut turns)?;
             self.take(came, &mut turns);
@@ -217,17 +226,21 @@ impl ProtocolLoop {
             self.drain_link(token, turns);
             return;
         }
+        if self.sockets.gives_many(token) {
+            self.drain_many(token, turns);
+            return;
+        }
         for _ in 0..PACKETS_PER_SOCKET {
             match self.sockets.receive(token, &mut turns.packet) {
                 Ok(Some(mut event)) => {
-                    let now = timer::now();
+                    turns.now = timer::now();
                     if let Event::Advert(heard) = &mut event {
                         if turns.path_tests.take(now, heard, &self.sockets) {
                             continue;
                         }
                         heard.witness = Some(self.effects.witness());
                     }
-                    self.agent.handle_into(now, event, &mut turns.actions);
+                    self.agent.handle_into(turns.now, event, &mut turns.actions);
                     self.perform(turns);
                 }
                 Ok(None) => return,
@@ -239,6 +252,33 @@ impl ProtocolLoop {
                 }
             }
         }
+    }
+
+    /// With one look at the clock for all that came with one call.
+    fn drain_many(&mut self, token: u64, turns: &mut Turns) {
+        let mut datagrams = std::mem::take(&mut turns.datagrams);
+        for _ in 0..PACKETS_PER_SOCKET.div_ceil(MANY) {
+            match self.sockets.receive_many(token, &mut datagrams) {
+                Ok(interface) => {
+                    turns.now = timer::now();
+                    for datagram in datagrams.iter() {
+                        let mut heard = decode_ipv4(interface, datagram);
+                        heard.witness = Some(self.effects.witness());
+                        self.agent
+                            .handle_into(turns.now, Event::Advert(heard), &mut turns.actions);
+                        self.perform(turns);
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!("receiving: {error}");
+                    break;
+                }
+            }
+            if !datagrams.is_full() {
+                break;
+            }
+        }
+        turns.datagrams = datagrams;
     }
 
     fn drain_link(&mut self, token: u64, turns: &mut Turns) {
@@ -255,9 +295,15 @@ impl ProtocolLoop {
     }
 
     fn wake(&mut self, turns: &mut Turns) {
-        let now = timer::now();
-        if self.agent.deadline().is_some_and(|(at, _)| at <= now) {
-            self.handle(Event::Wake, turns);
+        turns.now = timer::now();
+        let now = turns.now;
+        // Thousands come in parts, as of the same moment: they stay in step.
+        for _ in 0..WAKES_PER_TURN {
+            if self.agent.deadline().is_none_or(|(at, _)| at > now) {
+                break;
+            }
+            self.agent.handle_into(now, Event::Wake, &mut turns.actions);
+            self.perform(turns);
         }
     }
 
@@ -330,16 +376,18 @@ impl ProtocolLoop {
     }
 
     fn handle(&mut self, event: Event<'_>, turns: &mut Turns) {
-        self.agent
-            .handle_into(timer::now(), event, &mut turns.actions);
+        turns.now = timer::now();
+        self.agent.handle_into(turns.now, event, &mut turns.actions);
         self.perform(turns);
     }
 
     /// An outcome leads to reports, to orders about addresses, or to a retry
     /// at a later time, never to another action with an outcome of its kind,
-    /// so this ends.
+    /// so this ends. In rounds: every advertisement of a turn leaves before
+    /// anything that follows from it, and a thousand claims are one change of
+    /// the account.
     fn perform(&mut self, turns: &mut Turns) {
-        loop {
+        while !turns.actions.is_empty() {
             // What goes may be told at the end of the turn, with all else that
             // went in it; what comes is told before it can be there.
             let adds = |action: &Action| {
@@ -356,11 +404,15 @@ impl ProtocolLoop {
             }
             let unsent = self.effects.link().news();
             turns.outcomes.extend(unsent.map(Event::Link));
-            let Some(outcome) = turns.outcomes.pop_front() else {
+            if turns.outcomes.is_empty() {
                 return;
-            };
-            self.agent
-                .handle_into(timer::now(), outcome, &mut turns.actions);
+            }
+            // As of the moment in which it was decided: had this host stood
+            // still since then, whatever left came too late, and must count so.
+            for outcome in turns.outcomes.drain(..) {
+                self.agent
+                    .handle_into(turns.now, outcome, &mut turns.actions);
+            }
         }
     }
 

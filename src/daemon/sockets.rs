@@ -13,6 +13,7 @@ use crate::agent::settings::InstanceSettings;
 use crate::agent::values::{Family, InterfaceName};
 use crate::net::advert_socket::AdvertSocket;
 use crate::net::announcement_watch::AnnouncementWatch;
+use crate::net::datagrams::Datagrams;
 use crate::net::owner_watch::OwnerWatch;
 use crate::net::poller::Poller;
 use crate::wire::path_test::Vrids;
@@ -159,6 +160,24 @@ impl Sockets {
     /// Appends the tokens of the sockets that have something to read now.
     pub fn ready(&self, tokens: &mut Vec<u64>) -> io::Result<()> {
         self.poller.ready(tokens)
+    }
+
+    /// Whether [`Sockets::receive_many`] serves this one.
+    pub fn gives_many(&self, token: u64) -> bool {
+        self.ears.get(&token).is_some_and(|ear| {
+            ear.family == Family::Ipv4 && matches!(ear.kind, Kind::Adverts { .. })
+        })
+    }
+
+    /// Replaces `datagrams` by those that wait, IPv4 headers and all, as many
+    /// as fit. Returns where they came in.
+    pub fn receive_many(&self, token: u64, datagrams: &mut Datagrams) -> io::Result<InterfaceName> {
+        datagrams.clear();
+        let ear = self.ears.get(&token).ok_or(io::ErrorKind::NotFound)?;
+        if let Some(Open::Adverts(socket)) = &ear.open {
+            socket.recv_many(datagrams)?;
+        }
+        Ok(ear.interface)
     }
 
     /// The next packet of one socket; `None` when there is none.

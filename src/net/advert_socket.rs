@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg, setsockopt, sockopt};
 use socket2::{Domain, InterfaceIndexOrAddress, MsgHdr, Protocol, SockAddr, Socket, Type};
 
+use super::datagrams::Datagrams;
 use super::socket::{
     Opening, SocketError, bind_to_index, discard_early_arrivals, invalid, is_nothing, read_packet,
     signed_index,
@@ -102,6 +103,11 @@ impl AdvertSocket {
             }
             Family::Ipv6 => self.recv_ipv6(buffer),
         }
+    }
+
+    /// As many as wait and fit, of an IPv4 socket; each begins with its header.
+    pub fn recv_many(&self, datagrams: &mut Datagrams) -> io::Result<()> {
+        datagrams.receive(&self.socket)
     }
 
     fn recv_ipv6<'b>(&self, buffer: &'b mut [u8]) -> io::Result<Option<Heard<'b>>> {

@@ -6,6 +6,7 @@ pub mod advert_socket;
 pub mod announce_socket;
 pub mod announcement_watch;
 pub mod child;
+pub mod datagrams;
 pub mod echo_socket;
 pub mod farewell_socket;
 pub mod kernel;

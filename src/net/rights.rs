@@ -79,6 +79,8 @@ pub fn raise_priority() -> io::Result<()> {
 /// Refused, with nothing changed, where the lockable memory is limited: the
 /// limit would later fail an allocation, and thereby the process.
 pub fn lock_memory() -> io::Result<()> {
+    may_lock()?;
+    give_back();
     let on_fault = MlockAllFlags::from_bits_retain(libc::MCL_ONFAULT);
     lock(on_fault)
 }
@@ -87,6 +89,16 @@ pub fn lock_memory() -> io::Result<()> {
 /// done yet must not have to wait for a disk.
 pub fn lock_whole_program() -> io::Result<()> {
     lock(MlockAllFlags::empty())
+}
+
+/// What reading the configuration took, and was freed: locked, it could never
+/// be given back any more.
+fn give_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: touches the allocator's free memory only, and takes its locks.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 fn lock(how: MlockAllFlags) -> io::Result<()> {

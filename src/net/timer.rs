@@ -81,6 +81,17 @@ impl Timer {
         Ok(())
     }
 
+    /// Fires at the instant or earlier: a timer that is armed for an earlier
+    /// one is left alone, which spares a system call for each time that a
+    /// deadline moves away. Whoever is woken looks at the clock anyway.
+    pub fn arm_by(&mut self, at: Option<Instant>) -> io::Result<()> {
+        match (at, self.armed) {
+            (None, _) => Ok(()),
+            (Some(at), Some(armed)) if armed <= at => Ok(()),
+            (Some(_), _) => self.arm(at),
+        }
+    }
+
     /// Waits for the instant, for ever when there is none. The timer is then
     /// no longer armed. Dropping the future loses nothing.
     pub async fn expired(&mut self) -> io::Result<()> {
@@ -200,6 +211,23 @@ mod tests {
             fires(&mut timer).await;
             assert!(now() >= at, "early");
         }
+    }
+
+    /// What is later comes up when it is asked for again.
+    #[tokio::test]
+    async fn armed_by_an_instant_it_fires_no_later() {
+        let begin = now();
+        let (early, late) = (begin + MOMENT, begin + PATIENCE * 10);
+        let mut timer = timer(Some(early));
+        timer.arm_by(Some(late)).expect("armed");
+        timer.arm_by(None).expect("armed");
+        fires(&mut timer).await;
+        let again = now() + MOMENT;
+        timer.arm_by(Some(late)).expect("armed");
+        timer.arm_by(Some(again)).expect("armed");
+        fires(&mut timer).await;
+        assert!(now() >= again, "early");
+        keeps_quiet(&mut timer).await;
     }
 
     #[tokio::test]

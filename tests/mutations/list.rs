@@ -426,8 +426,8 @@ pub const MUTATIONS: &[Mutation] = &[
     fault(
         "old deadlines are kept",
         SCHEDULE,
-        "            self.order.remove(&(at, timer, instance));\n",
-        "            let _ = (at, timer);\n",
+        "self.deadlines.get(instance) == Some(&Some((*at, *timer)))",
+        "self.deadlines.contains_key(instance) || (at, timer).0 == at",
     ),
     fault(
         "TTL not looked at",

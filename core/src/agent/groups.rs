@@ -11,7 +11,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Agent;
 use super::hooks::Hooks;
 use super::jobs::{HookCall, HookKind, HookOwner, JobId, JobResult};
 use super::report::Fact;
@@ -21,6 +20,7 @@ use super::status::{GroupStatus, Reason, StateName};
 use super::time::Instant;
 use super::values::{GroupName, InstanceId, InstanceName, NodeName, Priority};
 use super::world::Turn;
+use super::{Agent, Routers};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Groups {
@@ -56,7 +56,7 @@ impl Agent {
     }
 
     /// A member that acted with its mates goes on by itself.
-    pub(super) fn put_back(&mut self, id: InstanceId, mut router: VirtualRouter) {
+    pub(super) fn put_back(&mut self, id: InstanceId, mut router: Box<VirtualRouter>) {
         self.schedule.set(id, router.deadline());
         self.link.note(id);
         let unit = self.groups.unit(id);
@@ -75,7 +75,7 @@ impl Groups {
         &mut self,
         now: Instant,
         settings: &[GroupSettings],
-        routers: &mut BTreeMap<InstanceId, VirtualRouter>,
+        routers: &mut Routers,
         retired: &BTreeSet<InstanceId>,
     ) {
         let mut before = std::mem::take(&mut self.groups);
@@ -114,7 +114,7 @@ impl Groups {
     }
 
     /// Tells every instance its place.
-    fn bind(&mut self, routers: &mut BTreeMap<InstanceId, VirtualRouter>) {
+    fn bind(&mut self, routers: &mut Routers) {
         self.of.clear();
         for (position, group) in self.groups.iter().enumerate() {
             self.of
@@ -131,12 +131,7 @@ impl Groups {
         }
     }
 
-    fn bond(
-        &self,
-        id: InstanceId,
-        router: &VirtualRouter,
-        routers: &BTreeMap<InstanceId, VirtualRouter>,
-    ) -> Bond {
+    fn bond(&self, id: InstanceId, router: &VirtualRouter, routers: &Routers) -> Bond {
         let Some(group) = self.of.get(&id).and_then(|at| self.groups.get(*at)) else {
             return Bond {
                 awaits: router.awaits_promotion(),
@@ -231,7 +226,7 @@ impl Groups {
         self.groups.iter().all(|group| group.hooks.are_given())
     }
 
-    pub fn status(&self, routers: &BTreeMap<InstanceId, VirtualRouter>) -> Vec<GroupStatus> {
+    pub fn status(&self, routers: &Routers) -> Vec<GroupStatus> {
         let status = |group: &Group| {
             let routers = group.members.iter().filter_map(|id| routers.get(id));
             let mut members: Vec<InstanceName> = routers
@@ -433,12 +428,13 @@ fn asked(
 
 /// The first that would claim claims for all, unless one stands in the way.
 fn claim(turn: &mut Turn<'_>, members: &mut [&mut VirtualRouter]) {
-    let wishes: Vec<Option<Reason>> = members.iter_mut().map(|m| m.take_wish()).collect();
     let follows = members.iter().any(|m| m.is_active()) && members.iter().any(|m| m.is_backup());
     let prepares = members.iter().any(|m| m.is_preparing());
-    if !(follows || prepares || wishes.iter().any(Option::is_some)) {
+    // Nearly always, and so without a list.
+    if !(follows || prepares || members.iter().any(|m| m.wishes())) {
         return;
     }
+    let wishes: Vec<Option<Reason>> = members.iter_mut().map(|m| m.take_wish()).collect();
     let resigned = members.iter().filter_map(|m| m.heard_resignation()).max();
     let held = members.iter().filter_map(|member| {
         let until = member.holds_back(turn.now, resigned)?;

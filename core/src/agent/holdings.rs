@@ -7,10 +7,10 @@ mod leases;
 mod leftovers;
 mod order;
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use super::boxed::BoxedMap;
 use super::event::{Added, Removed};
 use super::settings::InstanceSettings;
 use super::status::AddressStatus;
@@ -40,7 +40,7 @@ pub(super) struct Holdings {
     lingers: bool,
     /// In configuration order, as far as no reload added to it. An index is
     /// never used for another address.
-    holdings: BTreeMap<AddressIndex, Holding>,
+    holdings: BoxedMap<AddressIndex, Holding>,
     next_index: u16,
     /// The interface with the virtual hardware address takes addresses.
     link_is_up: bool,
@@ -55,7 +55,7 @@ impl Holdings {
             spoken_until: Instant::from_nanos(0),
             deleted: false,
             lingers: false,
-            holdings: BTreeMap::new(),
+            holdings: BoxedMap::default(),
             next_index: 0,
             link_is_up: false,
         };

@@ -6,6 +6,7 @@
 pub mod action;
 mod announcer;
 pub mod authentication;
+mod boxed;
 mod checks;
 pub mod cluster;
 pub mod custody;
@@ -40,6 +41,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use action::Action;
 use authentication::Mark;
+use boxed::BoxedMap;
 use checks::Checks;
 use cluster::Link;
 use custody::Custody;
@@ -59,10 +61,12 @@ use time::Instant;
 use values::{Family, InstanceId, InstanceName, InterfaceName, Vrid};
 use world::{Errands, Turn, World};
 
+type Routers = BoxedMap<InstanceId, VirtualRouter>;
+
 /// All virtual routers of this host.
 #[derive(Clone, Debug)]
 pub struct Agent {
-    routers: BTreeMap<InstanceId, VirtualRouter>,
+    routers: Routers,
     by_vrid: BTreeMap<(InterfaceName, Family, Vrid), InstanceId>,
     /// The instances that advertise on an interface or hold an address there.
     by_interface: BTreeMap<InterfaceName, Vec<InstanceId>>,
@@ -74,6 +78,8 @@ pub struct Agent {
     groups: Groups,
     world: World,
     schedule: Schedule,
+    /// Room for those that are woken together.
+    due: Vec<InstanceId>,
     check_deadline: Option<Instant>,
     stopping: bool,
     /// Instances whose custody may be another than the shell knows.
@@ -94,7 +100,7 @@ impl Agent {
     /// interface and socket were reported.
     pub fn new(settings: Settings, now: Instant) -> Self {
         let mut agent = Self {
-            routers: BTreeMap::new(),
+            routers: Routers::default(),
             by_vrid: BTreeMap::new(),
             by_interface: BTreeMap::new(),
             by_check: BTreeMap::new(),
@@ -103,6 +109,7 @@ impl Agent {
             groups: Groups::default(),
             world: World::default(),
             schedule: Schedule::default(),
+            due: Vec::new(),
             check_deadline: None,
             stopping: false,
             custody_changes: BTreeSet::new(),
@@ -189,8 +196,10 @@ impl Agent {
                     let mut turn = Turn::new(now, &self.world, &mut self.errands, actions);
                     self.groups.on_wake(&mut turn);
                 }
-                let due = self.schedule.due(now);
+                let mut due = std::mem::take(&mut self.due);
+                self.schedule.take_due(now, &mut due);
                 self.each(now, actions, &due, VirtualRouter::on_wake);
+                self.due = due;
                 self.on_link_wake(now, actions);
                 self.moves_wake(now, actions);
             }

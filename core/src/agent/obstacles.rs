@@ -216,19 +216,19 @@ impl Survey<'_> {
 
     fn interface(&mut self, world: &World, settings: &InstanceSettings) {
         let name = settings.interface;
-        let source = format!("interface {name}");
+        let source = || format!("interface {name}");
         let Some(known) = world.interface(name) else {
             self.found.waiting = true;
             return;
         };
         if known.state.is_none() {
             let text = "does not exist on this host".to_owned();
-            self.add(Gravity::Blocks, "interface-missing", source, text);
+            self.add(Gravity::Blocks, "interface-missing", source(), text);
             return;
         }
         if !known.is_up() {
             let text = "is down or has no carrier".to_owned();
-            self.add(Gravity::Blocks, "link-down", source, text);
+            self.add(Gravity::Blocks, "link-down", source(), text);
             return;
         }
         if world.source(settings).is_none() {
@@ -239,14 +239,14 @@ impl Survey<'_> {
                     settings.family.name()
                 ),
             };
-            self.add(Gravity::Blocks, "no-source-address", source.clone(), text);
+            self.add(Gravity::Blocks, "no-source-address", source(), text);
         }
         match world.socket(name, settings.family) {
             None => self.found.waiting = true,
             Some(Ok(())) => {}
             Some(Err(error)) => {
                 let text = format!("the socket cannot be opened: {error}");
-                self.add(Gravity::Blocks, "socket", source, text);
+                self.add(Gravity::Blocks, "socket", source(), text);
             }
         }
     }

@@ -78,7 +78,7 @@ impl Agent {
         self.by_name.clear();
         self.by_interface.clear();
         self.by_check.clear();
-        for (id, router) in &self.routers {
+        for (id, router) in self.routers.iter() {
             let settings = router.settings();
             self.by_vrid.insert(key(router), *id);
             if !self.retired.contains(id) {
@@ -146,7 +146,7 @@ impl Agent {
             by_vrid.remove(&key(router));
             routers.remove(id);
             groups.forget(*id);
-            schedule.set(*id, None);
+            schedule.forget(*id);
             false
         });
         self.note_leaving();

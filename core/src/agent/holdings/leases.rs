@@ -73,6 +73,11 @@ impl Holdings {
         }
     }
 
+    /// The address is where it should be, and nothing is the matter with it.
+    pub fn is_settled(&self, index: AddressIndex) -> bool {
+        self.get(index).is_some_and(Holding::is_settled)
+    }
+
     /// It was added without the lease that it should have.
     pub fn unleased(&mut self, index: AddressIndex, reason: String) {
         if let Some(holding) = self.get_mut(index)
@@ -124,6 +129,14 @@ impl Holding {
         self.ordered_at = turn.now;
         self.renew_at = None;
         turn.act(Action::RenewAddress(order.clone()));
+    }
+
+    fn is_settled(&self) -> bool {
+        let held = self.present && self.confirmed && self.observed;
+        let troubled = self.failure.is_some() || self.vanished.is_some() || self.renew_due;
+        let waits = self.restore_after.is_some() || self.renew_at.is_some();
+        let other = self.departing || self.belongs_to_host || self.unleased.is_some();
+        held && !(troubled || waits || other)
     }
 
     /// Its lease is over, unless somebody else began it anew.

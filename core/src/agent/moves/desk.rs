@@ -48,7 +48,7 @@ impl Agent {
         act: impl FnOnce(&mut Turn<'_>, Members<'_, '_>) -> R,
     ) -> Option<R> {
         let ids = self.groups.members_of(unit);
-        let mut members: Vec<(InstanceId, VirtualRouter)> = ids
+        let mut members: Vec<(InstanceId, Box<VirtualRouter>)> = ids
             .into_iter()
             .filter_map(|id| Some((id, self.routers.remove(&id)?)))
             .collect();
@@ -56,8 +56,10 @@ impl Agent {
             return None;
         }
         let mut turn = Turn::new(now, &self.world, &mut self.errands, actions);
-        let mut routers: Vec<&mut VirtualRouter> =
-            members.iter_mut().map(|(_, router)| router).collect();
+        let mut routers: Vec<&mut VirtualRouter> = members
+            .iter_mut()
+            .map(|(_, router)| &mut **router)
+            .collect();
         let result = act(&mut turn, &mut routers);
         let group = self.groups.of(unit);
         match group {

@@ -145,7 +145,13 @@ impl VirtualRouter {
         index: AddressIndex,
         outcome: Result<(), NotRenewed>,
     ) {
+        let settled = |router: &Self| router.holds() && router.holdings.is_settled(index);
+        let ordinary = outcome.is_ok() && settled(self);
         let failed = self.holdings.renewed(turn, index, outcome);
+        if ordinary && settled(self) {
+            // A thousand times a second, and nothing is other than it was.
+            return;
+        }
         if let Some(error) = failed
             && let Some(holding) = self.holdings.get(index)
             && self.renewal_lines.take(turn.now, LINE_PACE)

@@ -103,6 +103,10 @@ impl VirtualRouter {
         matches!(self.state, State::Active(_))
     }
 
+    pub fn wishes(&self) -> bool {
+        self.wish.is_some()
+    }
+
     /// It would have claimed, were it alone.
     pub fn take_wish(&mut self) -> Option<Reason> {
         self.wish.take()

@@ -25,10 +25,10 @@ impl VirtualRouter {
 
     /// Rows 1 and 5. The addresses are ordered after the advertisement and
     /// announced when the kernel has confirmed them.
-    fn become_active(&mut self, turn: &mut Turn<'_>, reason: Reason) {
+    fn become_active(&mut self, turn: &mut Turn<'_>, reason: Reason, advert_at: Instant) {
         let from = self.state_name();
         let active = Active {
-            advert_at: turn.now + self.own_interval(),
+            advert_at,
             last_left: turn.now,
             patience: self.peers_patience(turn),
             doubts_until: None,
@@ -89,8 +89,10 @@ impl VirtualRouter {
         let patience = self.peers_patience(turn);
         match &mut self.state {
             State::Claiming(claiming) => {
-                let reason = claiming.reason;
-                self.become_active(turn, reason);
+                // Counted from the claim, not from its outcome: who claimed
+                // together goes on in step, and is woken once for all.
+                let (reason, next) = (claiming.reason, claiming.until);
+                self.become_active(turn, reason, next);
             }
             State::Active(active) => {
                 active.last_left = turn.now;
