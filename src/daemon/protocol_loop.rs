@@ -1,6 +1,8 @@
 //! The one loop: wait for one thing, hand it to the core, perform the
 //! actions, re-arm one timer. Nothing in here blocks.
 
+mod hearing;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -10,7 +12,6 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::Configuration;
 use super::effects::Effects;
-use super::link;
 use super::moves::wall_clock;
 use super::path_tests::PathTests;
 use super::service::Service;
@@ -29,18 +30,10 @@ use crate::control::events::fact::AgentFact;
 use crate::control::moves::Errand;
 use crate::control::reload::Trigger;
 use crate::control::server::{Request, StatusPicture};
-use crate::net::datagrams::{Datagrams, MANY};
+use crate::net::datagrams::Datagrams;
 use crate::net::kernel::Monitor;
-use crate::net::poller::READY_MAX;
 use crate::net::timer::{self, Timer};
-use crate::wire::advertisement::decode_ipv4;
 
-/// Packets taken from one socket in one turn. The rest waits in the kernel,
-/// whose buffer drops what is too much; timers are looked at in between.
-const PACKETS_PER_SOCKET: usize = 256;
-/// Looks at the sockets in one turn, `READY_MAX` of them at a time. Beyond
-/// that the timers come first.
-const LOOKS_PER_TURN: usize = 16;
 /// Wake-ups handled before the sockets are looked at again.
 const WAKES_PER_TURN: usize = 64;
 /// Kernel reports taken in one turn; the rest waits in its channel.
@@ -199,97 +192,6 @@ impl ProtocolLoop {
                 self.effects.link().retry(self.sockets.poller());
                 let events = self.sockets.retry();
                 self.handle_all(events, turns);
-            }
-        }
-    }
-
-    /// Sockets before everything else: after a stall what has arrived decides
-    /// whether we may still speak, and no deadline is judged before it.
-    fn hear(&mut self, turns: &mut Turns) -> anyhow::Result<()> {
-        for _ in 0..LOOKS_PER_TURN {
-            self.sockets.ready(&mut turns.tokens)?;
-            let found = turns.tokens.len();
-            let tokens = std::mem::take(&mut turns.tokens);
-            for token in &tokens {
-                self.drain(*token, turns);
-            }
-            turns.tokens = tokens;
-            if found < READY_MAX {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn drain(&mut self, token: u64, turns: &mut Turns) {
-        if link::owns(token) {
-            self.drain_link(token, turns);
-            return;
-        }
-        if self.sockets.gives_many(token) {
-            self.drain_many(token, turns);
-            return;
-        }
-        for _ in 0..PACKETS_PER_SOCKET {
-            match self.sockets.receive(token, &mut turns.packet) {
-                Ok(Some(mut event)) => {
-                    turns.now = timer::now();
-                    if let Event::Advert(heard) = &mut event {
-                        if turns.path_tests.take(now, heard, &self.sockets) {
-                            continue;
-                        }
-                        heard.witness = Some(self.effects.witness());
-                    }
-                    self.agent.handle_into(turns.now, event, &mut turns.actions);
-                    self.perform(turns);
-                }
-                Ok(None) => return,
-                Err(error) => {
-                    // ENETDOWN and its like: the interface's own report says
-                    // what it means.
-                    tracing::debug!("receiving: {error}");
-                    return;
-                }
-            }
-        }
-    }
-
-    /// With one look at the clock for all that came with one call.
-    fn drain_many(&mut self, token: u64, turns: &mut Turns) {
-        let mut datagrams = std::mem::take(&mut turns.datagrams);
-        for _ in 0..PACKETS_PER_SOCKET.div_ceil(MANY) {
-            match self.sockets.receive_many(token, &mut datagrams) {
-                Ok(interface) => {
-                    turns.now = timer::now();
-                    for datagram in datagrams.iter() {
-                        let mut heard = decode_ipv4(interface, datagram);
-                        heard.witness = Some(self.effects.witness());
-                        self.agent
-                            .handle_into(turns.now, Event::Advert(heard), &mut turns.actions);
-                        self.perform(turns);
-                    }
-                }
-                Err(error) => {
-                    tracing::debug!("receiving: {error}");
-                    break;
-                }
-            }
-            if !datagrams.is_full() {
-                break;
-            }
-        }
-        turns.datagrams = datagrams;
-    }
-
-    fn drain_link(&mut self, token: u64, turns: &mut Turns) {
-        for _ in 0..link::DATAGRAMS_PER_SOCKET {
-            match self.effects.link().receive(token, &mut turns.packet) {
-                Ok(Some(event)) => self.handle(Event::Link(event), turns),
-                Ok(None) => return,
-                Err(error) => {
-                    tracing::debug!("receiving on the peer link: {error}");
-                    return;
-                }
             }
         }
     }
