@@ -20,6 +20,7 @@ pub mod inject;
 pub mod isolation;
 pub mod namespace;
 pub mod observer;
+pub mod on_time;
 pub mod outage;
 pub mod prober;
 pub mod process;
@@ -55,7 +56,7 @@ pub fn vip6() -> IpAddr {
     IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x100])
 }
 
-pub fn ms(count: u64) -> Duration {
+pub const fn ms(count: u64) -> Duration {
     Duration::from_millis(count)
 }
 
