@@ -101,9 +101,10 @@ impl Speaker {
         }
     }
 
-    /// Gives the first instance one address more. Returns when it was told.
-    pub fn reload(&self) -> Instant {
-        let text = text(self.who, self.load, self.priority, Some(ADDED));
+    /// Gives the first instance one address more, or takes it away. Returns
+    /// when it was told.
+    pub fn reload(&self, added: bool) -> Instant {
+        let text = text(self.who, self.load, self.priority, added.then_some(ADDED));
         write(&self.configuration, &text);
         let now = Instant::now();
         self.process.signal_alone(Signal::SIGHUP);

@@ -84,7 +84,7 @@ fn ask(figures: &mut Figures, tape: &Tape, a: &Speaker) {
 }
 
 fn reload(figures: &mut Figures, tape: &Tape, a: &Speaker) {
-    let told = a.reload();
+    let told = a.reload(true);
     let added: Ipv4Addr = ADDED.parse().expect("an address");
     let there = until(|| {
         let all = tape.moved();
@@ -96,6 +96,10 @@ fn reload(figures: &mut Figures, tape: &Tape, a: &Speaker) {
     figures.reload = there.map(|at| at.saturating_duration_since(told));
     sleep(AFTER);
     figures.reload_late = punctuality(tape, Host::A, told - INTERVAL, Instant::now());
+    // A peer with another list may not believe what comes later.
+    a.reload(false);
+    until(|| (!tape.held(Host::A).contains(&added)).then(Instant::now));
+    sleep(AFTER);
 }
 
 fn freeze(figures: &mut Figures, tape: &Tape, a: &Speaker, load: Load) {
@@ -117,7 +121,7 @@ fn freeze(figures: &mut Figures, tape: &Tape, a: &Speaker, load: Load) {
     let thawed = Instant::now();
     a.signal_all(Signal::SIGCONT);
     let wanted = load.all_addresses();
-    let back = || tape.held(Host::B).is_empty() && tape.held(Host::A).len() > wanted;
+    let back = || tape.held(Host::B).is_empty() && tape.held(Host::A).len() >= wanted;
     let is_back = until(|| back().then(Instant::now)).is_some();
     sleep(AFTER);
     figures.thaw = Some(once_owned_once(tape, thawed).saturating_duration_since(thawed));
