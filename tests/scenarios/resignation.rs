@@ -113,6 +113,28 @@ fn it_is_relieved_50_ms_after_the_successors_advert() {
     assert_eq!(lab.sent(a).len(), 1, "and nobody is answered");
 }
 
+/// Whose kernel takes its time; until then nobody else would answer.
+#[test]
+fn a_successor_of_a_hundred_addresses_gets_90_ms_more() {
+    let mut lab = Lab::new();
+    let mut settings = web(150);
+    settings.addresses = (1..=100)
+        .map(|n| address(&format!("10.9.0.{n}/32")))
+        .collect();
+    let a = lab.host(vec![settings.clone()]);
+    let b = lab.host(vec![settings]);
+    lab.start(a);
+    lab.run(secs(20));
+    lab.mark();
+    lab.stop(a);
+    lab.run(ms(500));
+    lab.forge(b, a, 100);
+    lab.run(ms(140) - us(1));
+    assert_eq!(lab.removed(a), []);
+    lab.run(us(1));
+    assert_eq!(lab.removed(a).len(), 100);
+}
+
 #[test]
 fn stopped_within_its_burst_it_is_quiet_at_once() {
     let mut lab = Lab::new();

@@ -12,6 +12,10 @@ const REAFFIRM_PAUSE: Duration = Duration::from_secs(1);
 /// at the advertisement interval where that is shorter.
 const ANSWER_PACE: Duration = Duration::from_millis(100);
 
+/// Beyond so many addresses a successor gets more time for each.
+const FEW: usize = 10;
+const RELIEF_EACH: Duration = Duration::from_millis(1);
+
 impl VirtualRouter {
     pub fn on_advert(&mut self, turn: &mut Turn<'_>, advert: &Advert<'_>) {
         if let Some(mark) = advert.mark {
@@ -35,7 +39,7 @@ impl VirtualRouter {
             State::Resigning(resigning) => {
                 if advert.priority > 0 {
                     self.remember(turn, advert);
-                    let until = resigning.until.min(turn.now + RELIEF);
+                    let until = resigning.until.min(turn.now + self.relief());
                     let repeat_at = None;
                     self.state = State::Resigning(Resigning { until, repeat_at });
                 }
@@ -43,6 +47,13 @@ impl VirtualRouter {
             State::Backup(backup) => self.backup_hears(turn, backup, advert),
             State::Active(active) => self.active_hears(turn, active, advert),
         }
+    }
+
+    /// A successor's kernel takes its time over many addresses; whoever has
+    /// announced them all relieves us at once, whatever this says.
+    fn relief(&self) -> Duration {
+        let many = self.holdings.iter().count().saturating_sub(FEW);
+        RELIEF + RELIEF_EACH * u32::try_from(many).unwrap_or(u32::MAX)
     }
 
     fn remember(&mut self, turn: &Turn<'_>, advert: &Advert<'_>) {
