@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Provides the foreign programs that tests talk to: keepalived, FRR's vrrpd and
-# zebra, ip, nft, systemd-analyze and promtool. What the host has is used; what it
-# lacks is downloaded as Debian packages and unpacked under target/debian/root.
+# zebra, ip, nft, systemd-analyze, promtool and stress-ng. What the host has is
+# used; what it lacks is downloaded as Debian packages and unpacked under
+# target/debian/root.
 # Nothing is installed, and nothing outside target/debian is written.
 #
 # Prints what is used or missing. Exits 0 also when something is missing: the
@@ -14,7 +15,7 @@ root=$base/root
 PATH=$PATH:/usr/sbin:/sbin
 
 # package, and the program by which it is known
-wanted="keepalived:keepalived frr:/usr/lib/frr/vrrpd iproute2:ip nftables:nft systemd:systemd-analyze prometheus:promtool"
+wanted="keepalived:keepalived frr:/usr/lib/frr/vrrpd iproute2:ip nftables:nft systemd:systemd-analyze prometheus:promtool stress-ng:stress-ng"
 # Whole in themselves: what promtool's package depends on is for web pages.
 alone="prometheus"
 

@@ -173,14 +173,20 @@ impl Host {
 
     /// Sends these as they are, from eth0.
     pub fn send(&self, frames: &[Vec<u8>]) {
-        self.namespace.run(|| {
+        let send = self.sender();
+        frames.iter().for_each(|frame| send(frame));
+    }
+
+    /// What sends a frame as it is, from eth0.
+    pub fn sender(&self) -> impl Fn(&[u8]) + Send + use<> {
+        let (socket, eth0) = self.namespace.run(|| {
             let socket =
                 socket2::Socket::new(Domain::PACKET, Type::RAW, None).expect("a packet socket");
-            let eth0 = eth0();
-            for frame in frames {
-                sendto(socket.as_raw_fd(), frame, &eth0, MsgFlags::empty()).expect("it is sent");
-            }
+            (socket, eth0())
         });
+        move |frame| {
+            sendto(socket.as_raw_fd(), frame, &eth0, MsgFlags::empty()).expect("it is sent");
+        }
     }
 }
 

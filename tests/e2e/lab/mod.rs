@@ -20,6 +20,7 @@ pub mod inject;
 pub mod isolation;
 pub mod namespace;
 pub mod observer;
+pub mod on_time;
 pub mod outage;
 pub mod prober;
 pub mod process;

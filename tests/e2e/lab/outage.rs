@@ -28,11 +28,17 @@ impl Outage {
     /// Between `since` and now, by what each host's kernel told.
     pub fn since(
         since: Instant,
-        [a, b]: [&Host; 2],
+        hosts: [&Host; 2],
         address: IpAddr,
         asked: Option<&ProbeReport>,
     ) -> Self {
-        let until = Instant::now();
+        let mut outage = Self::between([since, Instant::now()], hosts, address);
+        outage.none_answered = asked.map(|report| report.longest_gap);
+        outage
+    }
+
+    /// Between these two moments. Of answers it knows nothing.
+    pub fn between([since, until]: [Instant; 2], [a, b]: [&Host; 2], address: IpAddr) -> Self {
         let [a, b] = [a, b].map(|host| held(host, address, since, until));
         let overlaps = || {
             let pairs = a.iter().flat_map(|x| b.iter().map(move |y| (x, y)));
@@ -48,7 +54,7 @@ impl Outage {
             both,
             both_longest: overlaps().max().unwrap_or_default(),
             none_held: (until - since + both).saturating_sub(of_a + of_b),
-            none_answered: asked.map(|report| report.longest_gap),
+            none_answered: None,
         }
     }
 

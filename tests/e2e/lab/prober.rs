@@ -16,11 +16,15 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::Host;
 use super::frame::ones_complement_sum;
+use super::on_time;
 use super::resolver::Resolver;
 
 const EVERY: Duration = Duration::from_millis(1);
 /// An answer later than this does not count.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// One later than this is a gap to whoever waits for it, though not lost.
+#[allow(dead_code, reason = "read by the benchmark")]
+const IN_TIME: Duration = Duration::from_millis(100);
 /// When it could not run for this long, the prober leaves probes out.
 const OWN_STALL: Duration = Duration::from_millis(5);
 /// Probes; a hundred times a second.
@@ -60,16 +64,58 @@ pub struct ProbeReport {
     pub answers: Answers,
 }
 
-/// When each answered probe was sent, and its answer came.
+/// When each probe was sent and, if it was, answered.
 #[derive(Clone, Default)]
-pub struct Answers(Vec<(Instant, Instant)>);
+pub struct Answers(Vec<(Instant, Option<Instant>)>);
 
+#[allow(dead_code, reason = "read by the benchmark")]
 impl Answers {
-    /// The first to a probe that was sent after `since`.
-    #[allow(dead_code, reason = "read by the benchmark")]
-    pub fn first_after(&self, since: Instant) -> Option<Instant> {
-        let later = self.0.iter().filter(|(sent, _)| *sent > since);
-        later.map(|(_, answer)| *answer).min()
+    /// How many of those sent from `since` until `until` were never answered.
+    pub fn lost(&self, since: Instant, until: Instant) -> usize {
+        let meant = |(sent, answer): &&(Instant, Option<Instant>)| {
+            answer.is_none() && *sent >= since && *sent < until
+        };
+        self.0.iter().filter(meant).count()
+    }
+
+    /// The longest time between two probes that were answered in time, with
+    /// some between them that were not: a prober that did not run itself has
+    /// left none out. Of those gaps that began from `since` until `until`; the
+    /// end of the probing ends the last one.
+    pub fn longest_gap(&self, since: Instant, until: Instant) -> Duration {
+        let in_time = |(sent, answer): &(Instant, Option<Instant>)| {
+            answer.is_some_and(|at| at.duration_since(*sent) <= IN_TIME)
+        };
+        let mut longest = Duration::ZERO;
+        let (mut before, mut missed) = (None, false);
+        let last = self.0.len().saturating_sub(1);
+        for (place, probe) in self.0.iter().enumerate() {
+            if !in_time(probe) {
+                missed = true;
+                if place < last {
+                    continue;
+                }
+            }
+            if let Some(from) = before
+                && missed
+                && from >= since
+                && from < until
+            {
+                longest = longest.max(probe.0.duration_since(from));
+            }
+            (before, missed) = (Some(probe.0), false);
+        }
+        longest
+    }
+
+    /// The longest time between two answers that arrived from `since` until
+    /// `until`, whatever the reason.
+    pub fn longest_silence(&self, since: Instant, until: Instant) -> Duration {
+        let arrivals = self.0.iter().filter_map(|probe| probe.1);
+        let mut arrivals: Vec<_> = arrivals.filter(|at| *at >= since && *at < until).collect();
+        arrivals.sort();
+        let pairs = arrivals.windows(2).map(|pair| pair[1] - pair[0]);
+        pairs.max().unwrap_or_default()
     }
 }
 
@@ -165,6 +211,7 @@ struct Probing {
 
 impl Probing {
     fn run(mut self) -> ProbeReport {
+        on_time::keep();
         let mut next = Instant::now();
         let mut own_stall = Duration::ZERO;
         while !self.stop.load(Ordering::Relaxed) {
@@ -276,8 +323,6 @@ impl Probing {
             }
             before = sent;
         }
-        let answers = self.probes.iter();
-        let answers = answers.filter_map(|(sent, answer)| Some((*sent, (*answer)?)));
         ProbeReport {
             target: self.target,
             first_lost_at: unanswered.first().copied(),
@@ -287,7 +332,7 @@ impl Probing {
             longest_gap,
             longest_gap_at,
             own_stall,
-            answers: Answers(answers.collect()),
+            answers: Answers(self.probes.clone()),
         }
     }
 }

@@ -55,6 +55,13 @@ pub fn nft() -> Result<Program, String> {
     FOUND.get_or_init(|| find("nft", "--version")).clone()
 }
 
+/// stress-ng, or why there is none.
+#[allow(dead_code, reason = "asked for by the benchmark")]
+pub fn stress_ng() -> Result<Program, String> {
+    static FOUND: OnceLock<Result<Program, String>> = OnceLock::new();
+    FOUND.get_or_init(|| find("stress-ng", "--version")).clone()
+}
+
 /// script(1), which gives a program a terminal.
 pub fn script() -> Result<Program, String> {
     static FOUND: OnceLock<Result<Program, String>> = OnceLock::new();

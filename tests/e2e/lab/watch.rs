@@ -17,6 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::frame::Mac;
 use super::namespace::Namespace;
+use super::on_time;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -181,6 +182,7 @@ fn open() -> Socket {
 }
 
 fn listen(socket: &Socket, shared: &Shared) {
+    on_time::keep();
     while !shared.stop.load(Ordering::Relaxed) {
         if !readable(socket) {
             continue;
