@@ -5,7 +5,7 @@
 //! `cargo bench --bench compare`, and `-- killed` for those rows alone whose
 //! words contain that (`-- "killed, 10 ms"`; `-- steady`; `-- extra` for the
 //! rows beyond). `VIPWARD_BENCH_RUNS` (9) of each row, `VIPWARD_BENCH_LANES`
-//! (3) laboratories side by side, `VIPWARD_BENCH_MINUTES` (10) of steadiness,
+//! (4) laboratories side by side, half of them below an interval of 1 s, `VIPWARD_BENCH_MINUTES` (10) of steadiness,
 //! `VIPWARD_BENCH_TRACES`: a directory for what was seen where a goal was
 //! missed. Runs in namespaces of its own, as the end-to-end tests do, and needs
 //! what they need.
@@ -33,14 +33,19 @@ use lab::{isolation, ms, on_time, stall, tools};
 use plan::{Case, Figure, SCENARIOS, Scenario, Who};
 use run::Seen;
 
+const INTERVALS: [Duration; 3] = [ms(1000), ms(100), ms(10)];
+
 /// A scenario at an interval, of everybody.
 pub struct Line {
     scenario: &'static Scenario,
     interval: Duration,
     rows: Vec<Row>,
-    /// The median time without an answer while nothing happens, at this
-    /// interval, in milliseconds, where that was measured.
-    floor: Option<f64>,
+}
+
+/// What a run says in a figure, and how long the machine stood still in it.
+pub struct Figured {
+    value: f64,
+    stood_still: Duration,
 }
 
 pub struct Row {
@@ -55,10 +60,14 @@ impl Row {
         self.failed.load(Ordering::Relaxed)
     }
 
-    fn figures(&self, step: usize, figure: Figure) -> Vec<f64> {
+    fn figures(&self, step: usize, figure: Figure) -> Vec<Figured> {
         let runs = self.runs.lock().expect("no lane panics in here");
         let all = runs.iter().filter_map(|run| run.get(step));
-        all.map(|seen| seen.figure(figure)).collect()
+        let figured = |seen: &Seen| Figured {
+            value: seen.figure(figure),
+            stood_still: seen.stood_still,
+        };
+        all.map(figured).collect()
     }
 }
 
@@ -74,15 +83,28 @@ fn main() -> ExitCode {
         .skip(1)
         .filter(|word| !word.starts_with("--"))
         .collect();
-    let mut lines = lines(&wanted);
-    let runs = number("VIPWARD_BENCH_RUNS", 9);
     println!("{}", surroundings());
-    measure(&lines, runs, number("VIPWARD_BENCH_LANES", 3));
-    know_the_floor(&mut lines);
-    if !lines.is_empty() {
-        table::decisive(&lines);
+    let runs = number("VIPWARD_BENCH_RUNS", 9);
+    let lanes: usize = number("VIPWARD_BENCH_LANES", 4);
+    let mut all = lines(&wanted);
+    for interval in INTERVALS {
+        let (group, others): (Vec<Line>, Vec<Line>) =
+            all.into_iter().partition(|line| line.interval == interval);
+        all = others;
+        if group.is_empty() {
+            continue;
+        }
+        // What waits less disturbs more.
+        let lanes = if interval < ms(1000) {
+            lanes.div_ceil(2)
+        } else {
+            lanes
+        };
+        measure(&group, runs, lanes);
+        println!("\nAn interval of {interval:?}, {lanes} laboratories side by side.\n");
+        table::decisive(&group);
         println!();
-        table::whole(&lines);
+        table::whole(&group);
         println!("\n{}", surroundings());
     }
     if wanted.is_empty() || wanted.iter().any(|word| word == "steady") {
@@ -122,7 +144,6 @@ fn lines(wanted: &[String]) -> Vec<Line> {
                 scenario,
                 interval,
                 rows: there.map(Row::new).collect(),
-                floor: None,
             });
         }
     }
@@ -143,16 +164,16 @@ impl Row {
 /// the programs take turns.
 fn measure(lines: &[Line], runs: usize, lanes: usize) {
     let jobs = lines.iter().flat_map(|line| {
-        let turn = move || line.rows.iter().map(move |row| (line, row));
-        (0..runs).flat_map(move |_| turn())
+        let parts = (0..runs).map(move |run| (run as f64 + 0.5) / runs as f64);
+        parts.flat_map(move |part| line.rows.iter().map(move |row| (line, row, part)))
     });
     let jobs = Mutex::new(jobs);
     let next = || jobs.lock().expect("no lane panics in here").next();
     scope(|scope| {
         for _ in 0..lanes {
             scope.spawn(|| {
-                while let Some((line, row)) = next() {
-                    let once = || run::run(line.scenario, row.who, line.interval);
+                while let Some((line, row, part)) = next() {
+                    let once = || run::run(line.scenario, row.who, line.interval, part);
                     match catch_unwind(AssertUnwindSafe(once)) {
                         Ok(seen) => {
                             tell(line, row, &seen);
@@ -182,23 +203,6 @@ fn tell(line: &Line, row: &Row, seen: &[Seen]) {
     }
 }
 
-fn know_the_floor(lines: &mut [Line]) {
-    let floors: Vec<(Duration, f64)> = lines
-        .iter()
-        .filter(|line| line.scenario.case == Case::Nothing)
-        .filter_map(|line| {
-            let all = line.rows.iter().flat_map(|row| row.figures(0, Figure::Gap));
-            Some((line.interval, table::Spread::of(all.collect())?.median))
-        })
-        .collect();
-    for line in lines {
-        let found = floors
-            .iter()
-            .find(|(interval, _)| *interval == line.interval);
-        line.floor = found.map(|(_, floor)| *floor);
-    }
-}
-
 /// When, and how busy the machine is.
 fn surroundings() -> String {
     static BEGAN: Mutex<Option<Instant>> = Mutex::new(None);
@@ -206,10 +210,21 @@ fn surroundings() -> String {
     let began = began.get_or_insert_with(Instant::now);
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     format!(
-        "{} s; load {}; worst standstill of an ordinary thread {} ms; Linux {}",
+        "{} s; load {}; worst standstill of an ordinary thread {} ms; {}; Linux {}",
         began.elapsed().as_secs(),
         read("/proc/loadavg").trim(),
         stall::worst_since(*began).as_millis(),
+        keepalived_version(),
         read("/proc/sys/kernel/osrelease").trim(),
     )
+}
+
+fn keepalived_version() -> String {
+    let Ok(program) = tools::keepalived() else {
+        return "no keepalived".to_owned();
+    };
+    let output = program.command().arg("--version").output();
+    let text = output.map(|output| output.stderr).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    text.lines().next().unwrap_or_default().to_owned()
 }

@@ -162,11 +162,15 @@ impl Pair {
         }
     }
 
-    /// So that what happens comes at any moment of an interval.
-    pub fn wait_somewhere_in_an_interval(&self, began: Instant) {
-        let beat = self.interval.max(ms(20));
-        let part = f64::from(began.elapsed().subsec_micros() % 1000) / 1e3;
-        sleep(beat.mul_f64(part));
+    /// Waits for this part of an interval after an advertisement of a: what
+    /// silence costs depends on it, so it is the same for all.
+    pub fn wait_until_part(&self, part: f64) {
+        let advert = self
+            .lab
+            .observer
+            .wait_advert(Instant::now(), "a", BETTER, LONG);
+        let at = advert.at + self.interval.mul_f64(part);
+        sleep(at.saturating_duration_since(Instant::now()));
     }
 
     fn at_first(host: &Host) -> Wanted {

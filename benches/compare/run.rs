@@ -28,6 +28,9 @@ pub struct Seen {
     /// The longest time between two answers, the machine's standstills and
     /// those of the prober included.
     pub silence: Duration,
+    /// The longest time in which the prober itself, a real-time thread, could
+    /// not run; of the whole run.
+    pub stood_still: Duration,
     /// The longest time during which both kernels held the address, and how
     /// long none did, all together.
     pub two: Duration,
@@ -49,14 +52,14 @@ impl Seen {
     }
 }
 
-pub fn run(scenario: &Scenario, who: Who, interval: Duration) -> Vec<Seen> {
-    let began = Instant::now();
+/// The first step comes at this part of an interval.
+pub fn run(scenario: &Scenario, who: Who, interval: Duration, part: f64) -> Vec<Seen> {
     let mut pair = Pair::new(who, scenario.case, interval);
     pair.settle();
     let prober = Prober::start(&pair.client, vip());
     prober.wait_answered(LONG);
     sleep(AT_REST);
-    pair.wait_somewhere_in_an_interval(began);
+    pair.wait_until_part(part);
     let mut left = Left::default();
     let mut begun = Vec::new();
     for (number, step) in scenario.steps.iter().enumerate() {
@@ -100,6 +103,7 @@ fn look(pair: &Pair, step: usize, [from, to]: [Instant; 2], report: &ProbeReport
         lost: report.answers.lost(since, until),
         gap: report.answers.longest_gap(since, until),
         silence: report.answers.longest_silence(since, until),
+        stood_still: report.own_stall,
         two: outage.both_longest,
         none: outage.none_held,
         taken: taken.filter(|at| *at < to).map(|at| at - from),

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use crate::plan::{ALL, Figure, Who, goal};
 use crate::run::Seen;
-use crate::{Line, Row};
+use crate::{Figured, Line, Row};
+
+/// Of what a probe each millisecond can tell apart.
+const GRAIN: f64 = 2.0;
 
 /// Median, least and most.
 pub struct Spread {
@@ -61,99 +64,94 @@ fn spread(values: Vec<f64>) -> String {
     }
 }
 
-fn interval(span: Duration) -> String {
-    match span.as_secs() {
-        0 => format!("{} ms", span.as_millis()),
-        seconds => format!("{seconds} s"),
-    }
-}
-
 /// What decides: the same figure for all, the goal of each, and the verdict.
 pub fn decisive(lines: &[Line]) {
     println!(
-        "| what | at | figure | keepalived | vipward | goal | met | with the peer link | goal | met |"
+        "| what | figure | keepalived | vipward | goal | met | with the peer link | goal | met |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|");
     for line in lines {
-        for (number, step) in line.scenario.steps.iter().enumerate() {
+        for (place, step) in line.scenario.steps.iter().enumerate() {
             let cells = ALL.map(|who| {
                 let row = line.rows.iter().find(|row| row.who == who);
-                row.map(|row| row.figures(number, step.figure))
+                row.map(|row| row.figures(place, step.figure))
                     .unwrap_or_default()
             });
-            let floor = line.floor.unwrap_or_default();
             let [keepalived, plain, linked] = &cells;
             let verdicts = [(Who::Vipward, plain), (Who::Linked, linked)].map(|(who, ours)| {
-                let most = goal(line.scenario.case, number, who, line.interval);
-                verdict(step.figure, most, ours, keepalived, floor)
+                let most = goal(line.scenario.case, place, who, line.interval);
+                let met = verdict(step.figure, most, ours, keepalived, line.interval * 3);
+                (most.map(number).unwrap_or_default(), met)
             });
             let [(goal, met), (linked_goal, linked_met)] = verdicts;
-            let [keepalived, plain, linked] = cells.map(spread);
+            let [keepalived, plain, linked] = cells.map(|all| spread(values(&all)));
             println!(
-                "| {} | {} | {} | {keepalived} | {plain} | {goal} | {met} | {linked} | {linked_goal} | {linked_met} |",
+                "| {} | {} | {keepalived} | {plain} | {goal} | {met} | {linked} | {linked_goal} | {linked_met} |",
                 step.text,
-                interval(line.interval),
                 step.figure.text(),
             );
         }
     }
 }
 
-/// The goal, and whether it was met: by all runs, by the median alone, or by
-/// how much it was missed; and where the other is ahead by more than `floor`.
+fn values(figures: &[Figured]) -> Vec<f64> {
+    figures.iter().map(|one| one.value).collect()
+}
+
+/// Whether the goal was met: by all runs, by the median alone, or by how much
+/// it was missed; and whether the other is ahead. A run in which the machine
+/// stood still for longer than `patience` says little.
 fn verdict(
     figure: Figure,
     most: Option<f64>,
-    ours: &[f64],
-    theirs: &[f64],
-    floor: f64,
-) -> (String, String) {
-    let Some(spread) = Spread::of(ours.to_vec()) else {
-        return (String::new(), String::new());
+    ours: &[Figured],
+    theirs: &[Figured],
+    patience: Duration,
+) -> String {
+    let Some(spread) = Spread::of(values(ours)) else {
+        return String::new();
     };
-    let mut met = match most {
-        None => String::new(),
-        Some(most) if spread.most <= most => "yes".to_owned(),
-        Some(most) => {
-            let within = ours.iter().filter(|one| **one <= most).count();
-            let all = ours.len();
-            match spread.median <= most {
-                true => format!("median; {within} of {all}"),
-                false => format!(
-                    "**no**, by {}; {within} of {all}",
-                    number(spread.median - most)
-                ),
-            }
-        }
-    };
-    let room = match figure {
+    let mut words = Vec::new();
+    if let Some(most) = most {
+        let missed: Vec<_> = ours.iter().filter(|one| one.value > most).collect();
+        let still = missed.iter().filter(|one| one.stood_still > patience);
+        let still = match still.count() {
+            0 => String::new(),
+            still => format!(", the machine stood still in {still} of the others"),
+        };
+        let of_all = format!("{} of {}{still}", ours.len() - missed.len(), ours.len());
+        words.push(match spread.median <= most {
+            _ if missed.is_empty() => "yes".to_owned(),
+            true => format!("median; {of_all}"),
+            false => format!("**no**, by {}; {of_all}", number(spread.median - most)),
+        });
+    }
+    let grain = match figure {
         Figure::Lost => 0.0,
-        Figure::Gap | Figure::Two => floor,
+        Figure::Gap | Figure::Two => GRAIN,
     };
-    if let Some(theirs) = Spread::of(theirs.to_vec()) {
-        let behind = spread.median > theirs.median + room;
-        let word = if behind { "**behind**" } else { "not behind" };
-        if behind || most.is_none() {
-            let comma = if met.is_empty() { "" } else { "; " };
-            met = format!("{met}{comma}{word}");
+    if let Some(theirs) = Spread::of(values(theirs)) {
+        match spread.median > theirs.median + grain {
+            true => words.push("**behind**".to_owned()),
+            false if most.is_none() => words.push("not behind".to_owned()),
+            false => {}
         }
     }
-    (most.map(number).unwrap_or_default(), met)
+    words.join("; ")
 }
 
 /// Everything that was seen.
 pub fn whole(lines: &[Line]) {
     println!(
-        "| what | at | who | n | lost | without an answer | between two answers | two owners | no owner | the other is taken for it | advertisements a, b | announcements a, b |"
+        "| what | who | n | lost | without an answer | between two answers | the machine stood still | two owners | no owner | the other is taken for it | advertisements a, b | announcements a, b |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|");
     for line in lines {
         for (number, step) in line.scenario.steps.iter().enumerate() {
             for row in &line.rows {
                 println!(
-                    "| {} | {} | {} | {} |",
+                    "| {} | {} | {} |",
                     step.text,
-                    interval(line.interval),
                     row.who.text(),
                     seen(row, number)
                 );
@@ -187,6 +185,7 @@ fn seen(row: &Row, step: usize) -> String {
         of(&|seen| count(seen.lost)),
         of(&|seen| ms(seen.gap)),
         of(&|seen| ms(seen.silence)),
+        of(&|seen| ms(seen.stood_still)),
         of(&|seen| ms(seen.two)),
         of(&|seen| ms(seen.none)),
         spread(taken) + &never,
