@@ -15,6 +15,8 @@ pub mod machine;
 #[allow(dead_code)]
 #[path = "../../e2e/lab/namespace.rs"]
 pub mod namespace;
+#[path = "../../e2e/lab/on_time.rs"]
+mod on_time;
 #[allow(dead_code)]
 #[path = "../../e2e/lab/prober.rs"]
 pub mod prober;
