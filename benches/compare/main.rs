@@ -135,7 +135,8 @@ fn lines(wanted: &[String]) -> Vec<Line> {
             let steps: Vec<_> = scenario.steps.iter().map(|step| step.text).collect();
             let text = format!("{extra}{}, {} ms", steps.join(", "), interval.as_millis());
             let named = wanted.iter().any(|word| text.contains(word));
-            if !named && !(wanted.is_empty() && !scenario.extra) {
+            let by_default = wanted.is_empty() && !scenario.extra;
+            if !named && !by_default {
                 continue;
             }
             let whos = scenario.whos.iter().copied();

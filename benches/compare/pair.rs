@@ -11,7 +11,7 @@ use crate::lab::config::{Router, yaml};
 use crate::lab::guardian::{children, signal};
 use crate::lab::process::Process;
 use crate::lab::service::Service;
-use crate::lab::{Host, LONG, Lab, ms, vip, wait_until, write};
+use crate::lab::{Host, LONG, Lab, vip, wait_until, write};
 use crate::plan::{Case, Who};
 
 const BETTER: u8 = 200;
