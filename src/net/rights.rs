@@ -62,11 +62,21 @@ pub fn check() -> Result<(), MissingRights> {
 /// that it starts have ordinary scheduling. Without CAP_SYS_NICE or a limit
 /// (RLIMIT_RTPRIO) it is refused and nothing changes.
 pub fn raise_priority() -> io::Result<()> {
+    run_in_real_time(REAL_TIME_PRIORITY)
+}
+
+/// The same one step lower: for what has to be done in time, and never before
+/// an advertisement.
+pub fn raise_priority_below() -> io::Result<()> {
+    run_in_real_time(REAL_TIME_PRIORITY - 1)
+}
+
+fn run_in_real_time(priority: i32) -> io::Result<()> {
     let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
     // SAFETY: all zeros is a valid `sched_param`, whatever fields a C library
     // adds to it.
     let mut parameters: libc::sched_param = unsafe { std::mem::zeroed() };
-    parameters.sched_priority = REAL_TIME_PRIORITY;
+    parameters.sched_priority = priority;
     // SAFETY: the pointer is to a live `sched_param`, which is only read; 0
     // names the calling thread.
     match unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) } {

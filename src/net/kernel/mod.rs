@@ -64,6 +64,15 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
         .map(drop)
 }
 
+/// The same with real-time scheduling where that is permitted, one step below
+/// the thread that sends advertisements; where it is not, that one says so.
+fn spawn_in_time(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    spawn(name, || {
+        let _ = super::rights::raise_priority_below();
+        body();
+    })
+}
+
 /// A real-time parent hands its policy down; a netlink worker must never
 /// compete with the thread that sends advertisements.
 fn leave_real_time() {

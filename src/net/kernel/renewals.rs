@@ -1,6 +1,8 @@
 //! The thread that renews leases: the kernel removes a leased address by its
 //! own clock unless it is told, in time, that somebody is well. Nothing else
-//! is done here, so that a renewal never stands behind a thousand additions.
+//! is done here, so that a renewal never stands behind a thousand additions;
+//! and in real time, since advertisements that leave in time, from a host whose
+//! ordinary threads are not run for a second, are worth nothing without it.
 
 use std::io;
 use std::net::IpAddr;
@@ -69,7 +71,7 @@ impl Renewals {
             answers,
             line,
         };
-        super::spawn("vip-renewals", move || worker.run())?;
+        super::spawn_in_time("vip-renewals", move || worker.run())?;
         Ok(Renewals { orders })
     }
 
