@@ -6,8 +6,10 @@ use crate::plan::{ALL, Figure, Who, goal};
 use crate::run::Seen;
 use crate::{Figured, Line, Row};
 
-/// Of what a probe each millisecond can tell apart.
-const GRAIN: f64 = 2.0;
+/// What a probe each millisecond cannot tell apart: one lost, and some delay.
+const GRAIN: f64 = 2.5;
+/// Of a median of long spans.
+const LIKE: f64 = 0.01;
 
 /// Median, least and most.
 pub struct Spread {
@@ -80,6 +82,7 @@ pub fn decisive(lines: &[Line]) {
             let [keepalived, plain, linked] = &cells;
             let verdicts = [(Who::Vipward, plain), (Who::Linked, linked)].map(|(who, ours)| {
                 let most = goal(line.scenario.case, place, who, line.interval);
+                let most = most.filter(|_| !ours.is_empty());
                 let met = verdict(step.figure, most, ours, keepalived, line.interval * 3);
                 (most.map(number).unwrap_or_default(), met)
             });
@@ -126,11 +129,11 @@ fn verdict(
             false => format!("**no**, by {}; {of_all}", number(spread.median - most)),
         });
     }
-    let grain = match figure {
-        Figure::Lost => 0.0,
-        Figure::Gap | Figure::Two => GRAIN,
-    };
     if let Some(theirs) = Spread::of(values(theirs)) {
+        let grain = match figure {
+            Figure::Lost => 0.0,
+            Figure::Gap | Figure::Two => GRAIN.max(theirs.median * LIKE),
+        };
         match spread.median > theirs.median + grain {
             true => words.push("**behind**".to_owned()),
             false if most.is_none() => words.push("not behind".to_owned()),
