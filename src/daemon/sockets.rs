@@ -169,6 +169,12 @@ impl Sockets {
         })
     }
 
+    /// Whether what comes by this one are claims of addresses.
+    pub fn hears_announcements(&self, token: u64) -> bool {
+        let ear = self.ears.get(&token);
+        ear.is_some_and(|ear| matches!(ear.kind, Kind::Watch | Kind::Owners))
+    }
+
     /// Replaces `datagrams` by those that wait, IPv4 headers and all, as many
     /// as fit. Returns where they came in.
     pub fn receive_many(&self, token: u64, datagrams: &mut Datagrams) -> io::Result<InterfaceName> {

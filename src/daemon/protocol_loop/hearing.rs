@@ -21,8 +21,14 @@ impl ProtocolLoop {
             self.sockets.ready(&mut turns.tokens)?;
             let found = turns.tokens.len();
             let tokens = std::mem::take(&mut turns.tokens);
-            for token in &tokens {
-                self.drain(*token, turns);
+            // Who has lost by an advertisement must not defend itself against
+            // the announcement that came behind it: clients would learn it.
+            for of_announcements in [false, true] {
+                for token in &tokens {
+                    if self.sockets.hears_announcements(*token) == of_announcements {
+                        self.drain(*token, turns);
+                    }
+                }
             }
             turns.tokens = tokens;
             if found < READY_MAX {
