@@ -73,8 +73,8 @@ fn spawn_in_time(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result
     })
 }
 
-/// A real-time parent hands its policy down; a netlink worker must never
-/// compete with the thread that sends advertisements.
+/// A real-time parent hands its policy down; no thread here may compete with
+/// the one that sends advertisements.
 fn leave_real_time() {
     let ordinary = libc::sched_param { sched_priority: 0 };
     // SAFETY: the structure is initialised and outlives the call; pid 0 is
