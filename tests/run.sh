@@ -88,9 +88,9 @@ waiting() {
 
 computing() {
     local name failed=0
-    # So that a trial that waits is woken in time: only what nothing else wants.
-    chrt --idle --pid 0 "$BASHPID" >/dev/null 2>&1 ||
-        renice -n 19 -p "$BASHPID" >/dev/null 2>&1
+    # So that a trial that waits is woken in time. Not SCHED_IDLE: who is never
+    # run may hold what the kernel waits for.
+    renice -n 19 -p "$BASHPID" >/dev/null 2>&1
     shown --lib --bins "${short[@]}" || failed=1
     shown --doc || failed=1
     for name in $LONG; do

@@ -8,6 +8,7 @@ use super::desk::Desk;
 use super::leftovers::{Ledger, v2_authentication};
 use super::link::Link;
 use super::moves::Mover;
+use super::outbox::Outbox;
 use super::signing::Signing;
 use super::signing::keeper::{Keeper, KeptMark};
 use super::sockets::Sockets;
@@ -17,9 +18,7 @@ use crate::agent::action::{Action, AddressOrder};
 use crate::agent::event::{Event, InterfaceState, NotRenewed, NotSent};
 use crate::agent::seal::Witness;
 use crate::agent::settings::{Authentication, InstanceSettings};
-use crate::agent::values::{
-    AdvertInterval, ChecksumForm, InstanceId, InterfaceName, MacAddress, Version, Vrid,
-};
+use crate::agent::values::{InstanceId, InterfaceName, MacAddress};
 use crate::config::Keys;
 use crate::control::events::recorder::Recorder;
 use crate::net::announce_socket::AnnounceSocket;
@@ -48,36 +47,6 @@ pub struct Effects {
     interfaces: BTreeMap<InterfaceName, InterfaceState>,
     outboxes: BTreeMap<InstanceId, Outbox>,
     message: Vec<u8>,
-}
-
-/// What every advertisement of an instance has in common.
-struct Outbox {
-    interface: InterfaceName,
-    version: Version,
-    vrid: Vrid,
-    interval: AdvertInterval,
-    checksum: ChecksumForm,
-    authentication: Authentication,
-    advertised: Box<[IpAddr]>,
-    /// The group, or the peers.
-    destinations: Box<[IpAddr]>,
-    unicast: bool,
-}
-
-impl Outbox {
-    fn new(settings: &InstanceSettings) -> Self {
-        Self {
-            interface: settings.interface,
-            version: settings.version,
-            vrid: settings.vrid,
-            interval: settings.advert_interval,
-            checksum: settings.checksum,
-            authentication: settings.authentication.clone(),
-            advertised: settings.advertised().collect(),
-            destinations: settings.destinations().into(),
-            unicast: !settings.unicast_peers.is_empty(),
-        }
-    }
 }
 
 impl Effects {

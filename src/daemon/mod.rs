@@ -9,6 +9,7 @@ pub mod leftovers;
 pub mod link;
 pub(crate) mod log;
 mod moves;
+mod outbox;
 mod path_tests;
 pub mod presence;
 pub mod probes;
