@@ -106,7 +106,8 @@ fn two_hundred() {
         let mut first = lab.agent(&a, std::slice::from_ref(&best));
         let other = lab.agent(&b, std::slice::from_ref(&second));
         other.wait_state("web", "backup", LONG);
-        a.watch.wait(first.started, vip(), true, LONG);
+        // The claim, which its addresses follow.
+        lab.observer.wait_advert(first.started, "a", 200, LONG);
         std::thread::sleep(Duration::from_micros(round * 1500));
         let killed = Instant::now();
         first.process.kill();
