@@ -322,7 +322,9 @@ fn actives_port_cut(make: Make) {
     let released = pair.a.watch.wait(cut, vip(), false, LONG);
     let apart = released.max(claimed) - released.min(claimed);
     println!("    claimed and released {apart:?} apart");
-    assert_span("claim and release apart", apart, ms(0), ms(50));
+    // The kernel may let an IPv6 address in half a second after it has it, and
+    // who had it waits for that.
+    assert_span("claim and release apart", apart, ms(0), ms(1000));
     // Silence, the look, and no Skew_Time.
     let most = quick(100).down_interval() + ms(250);
     assert_span("the takeover", claimed - cut, ms(500), most);
