@@ -213,16 +213,26 @@ fn a_socket_that_is_not_ours_is_told_in_a_sentence() {
             thread::sleep(Duration::from_millis(1500));
         }
     });
-    for (socket, word) in [
-        (path("file"), "it is no socket. That one is control.sock"),
-        (path("none"), "no agent runs here"),
-        (path("other"), "If that is no agent's socket, name one"),
+    // What is no HTTP may be read as an answer, or as the end of the connection.
+    for (socket, words) in [
+        (
+            path("file"),
+            ["it is no socket. That one is control.sock"; 2],
+        ),
+        (path("none"), ["no agent runs here"; 2]),
+        (
+            path("other"),
+            [
+                "If that is no agent's socket, name one",
+                "whoever listens there speaks no HTTP",
+            ],
+        ),
     ] {
         let begun = Instant::now();
         let shown = events(folder.path(), &["--socket", socket.to_str().unwrap()]);
         assert_eq!(code(&shown), 3, "{}", stdout(&shown));
         let text = stderr(&shown);
-        assert!(text.contains(word), "{text}");
+        assert!(words.iter().any(|word| text.contains(word)), "{text}");
         assert!(begun.elapsed() < Duration::from_secs(1) + ROOM + ROOM);
     }
     other.join().unwrap();
