@@ -5,8 +5,8 @@
 # host is not changed. Arguments go to `cargo test`, such as `--release`, or
 # `--test e2e -- keepalived`.
 #
-# Without arguments the programs that mostly wait run beside those that compute,
-# which yield to them; the output of each comes whole when it has ended.
+# Without arguments the programs that mostly wait come first, with the machine to
+# themselves: what they time is theirs. Those that compute follow.
 #
 # The last line sums up what the test programs themselves reported; skipped
 # are those that said why they could not run here. Fails if anything failed.
@@ -14,39 +14,20 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
 # Test programs that spend their time on waiting: for namespaces, timers,
-# children, booted systems. In this order. Every other one computes.
+# children, booted systems. Every
+# other one computes.
 WAITING="e2e service packages kernel sockets runner demo probes control"
-# Those that compute for minutes come last, so that a failure of the others
-# shows soon.
-LONG="exhaustive simulation"
 
 target=${CARGO_TARGET_DIR:-$PWD/target}
 mkdir -p "$target"
 work=$(mktemp -d "$target/test-output.XXXXXX") || exit 1
 : >"$work/all"
 
-# What runs beside the script; each is a process group, so that whatever it
-# started ends with it.
-lanes=""
-beside() {
-    set -m
-    "$@" </dev/null &
-    lanes="$lanes $!"
-    set +m
-}
-# Fails if one of them did.
-joined() {
-    local lane failed=0
-    for lane in $lanes; do
-        wait "$lane" || failed=1
-    done
-    lanes=""
-    return "$failed"
-}
+# Runs beside the script, as a process group: what it started ends with it.
+lane=""
 # shellcheck disable=SC2329 # the traps call it
 leave() {
-    local lane
-    for lane in $lanes; do kill -- "-$lane" 2>/dev/null; done
+    [ -z "$lane" ] || kill -- "-$lane" 2>/dev/null
     rm -rf "$work"
 }
 trap leave EXIT
@@ -57,72 +38,46 @@ programs() {
     tests/debian.sh || echo "tests/debian.sh failed; the tests that need its programs are skipped"
     tests/machine.sh || echo "tests/machine.sh failed; the service tests are skipped"
 }
-# Downloads wait too: the tests are compiled meanwhile.
-beside programs >"$work/programs" 2>&1
+# The tests are compiled while it downloads.
+set -m
+programs </dev/null >"$work/programs" 2>&1 &
+lane=$!
+set +m
+provided() {
+    wait "$lane"
+    lane=""
+    cat "$work/programs"
+}
 export VIPWARD_TEST_TOOLS=$target/debian/root
 
 tests() { cargo test --workspace --locked --no-fail-fast "$@" 2>&1; }
-
-# Runs some of the programs; what they print is shown and kept when all have
-# ended, never between the lines of another.
-shown() {
-    local own status
-    own=$(mktemp "$work/part.XXXXXX") || return 1
-    echo "Running $*"
-    tests "$@" >"$own"
-    status=$?
-    (
-        flock 9
-        cat "$own" && cat "$own" >>"$work/all"
-    ) 9>"$work/lock"
-    return "$status"
-}
-
-waiting() {
-    local name failed=0
-    for name in $WAITING; do
-        shown --test "$name" || failed=1
-    done
-    return "$failed"
-}
-
-computing() {
-    local name failed=0
-    # So that a trial that waits is woken in time. Not SCHED_IDLE: who is never
-    # run may hold what the kernel waits for.
-    renice -n 19 -p "$BASHPID" >/dev/null 2>&1
-    shown --lib --bins "${short[@]}" || failed=1
-    shown --doc || failed=1
-    for name in $LONG; do
-        shown --test "$name" || failed=1
-    done
-    return "$failed"
-}
 
 # One word of a list?
 among() { [[ " $2 " == *" $1 "* ]]; }
 
 everything() {
     tests --no-run | tee "$work/built" || return 1
+    provided
     # "  Executable tests/codecs.rs (target/debug/deps/codecs-0123456789abcdef)"
-    local name
-    short=()
+    local name failed=0
+    local waiting=() computing=()
+    for name in $WAITING; do waiting+=(--test "$name"); done
     for name in $(sed -nE 's/^ *Executable tests\/.*\/deps\/(.*)-[0-9a-f]+\)$/\1/p' "$work/built"); do
-        among "$name" "$WAITING $LONG" || short+=(--test "$name")
+        among "$name" "$WAITING" || computing+=(--test "$name")
     done
-    joined
-    cat "$work/programs"
-    beside waiting
-    beside computing
-    joined
+    {
+        tests "${waiting[@]}" || failed=1
+        tests --lib --bins "${computing[@]}" || failed=1
+        tests --doc || failed=1
+        return "$failed"
+    } | tee "$work/all"
 }
 
 if [ $# -eq 0 ]; then
     everything
     status=$?
 else
-    joined
-    cat "$work/programs"
+    provided
     tests "$@" | tee "$work/all"
     status=$?
 fi
@@ -141,6 +96,11 @@ read -r passed failed skipped < <(
 if [ "$skipped" -gt 0 ]; then
     echo "Skipped:"
     grep -aE '^test .*\.\.\. ignored' "$work/all" | sed 's/^test /  /'
+fi
+if [ "$failed" -gt 0 ]; then
+    echo "Failed:"
+    grep -aE '^test .*\.\.\. FAILED' "$work/all" | sed 's/^test /  /'
+    grep -aE -A3 '^thread .* panicked at' "$work/all" | grep -av '^stack backtrace' | tail -n 80
 fi
 if [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then
     echo "A test program could not be built, or ended without a result; counted as one failure."

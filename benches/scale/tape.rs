@@ -3,13 +3,12 @@
 //! read. It costs the hosts something, so it runs only where it is needed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::IoSliceMut;
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
@@ -17,10 +16,11 @@ use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::net::if_::if_nametoindex;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{ControlMessageOwned, LinkAddr, MsgFlags, recvmsg, setsockopt, sockopt};
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use crate::lab::namespace::Namespace;
+use crate::lab::stamped;
 use crate::stage::Stage;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -190,51 +190,27 @@ fn open_packets() -> Socket {
     socket
         .set_read_timeout(Some(Duration::from_millis(50)))
         .expect("a time-out");
-    setsockopt(&socket, sockopt::ReceiveTimestampns, &true).expect("timestamps");
+    stamped::want(&socket);
     socket
 }
 
 fn capture(socket: &Socket, host: Host, indices: &BTreeMap<usize, usize>, shared: &Shared) {
     let mut bytes = [0; 64];
-    let mut control = nix::cmsg_space!(nix::sys::time::TimeSpec);
     while !shared.stop.load(Ordering::Relaxed) {
-        let mut buffers = [IoSliceMut::new(&mut bytes)];
-        let received = recvmsg::<LinkAddr>(
-            socket.as_raw_fd(),
-            &mut buffers,
-            Some(&mut control),
-            MsgFlags::empty(),
-        );
-        let Ok(message) = received else {
+        let Some(stamped::Stamped { index, at, .. }) = stamped::receive(socket, &mut bytes) else {
             continue; // the time-out
         };
-        let index = message
-            .address
-            .and_then(|from| indices.get(&from.ifindex()));
-        let stamp = message.cmsgs().ok().and_then(|mut all| {
-            all.find_map(|one| match one {
-                ControlMessageOwned::ScmTimestampns(time) => Some(Duration::from(time)),
-                _ => None,
-            })
-        });
-        let (Some(interface), Some(stamp)) = (index.copied(), stamp) else {
+        let Some(interface) = index.and_then(|index| indices.get(&index)).copied() else {
             continue;
         };
         let [vrid, priority] = [bytes[35], bytes[36]];
         lock(&shared.seen).push(Seen {
-            at: on_our_clock(stamp),
+            at,
             host,
             router: (interface, vrid),
             priority,
         });
     }
-}
-
-/// The kernel stamps by the wall clock; everything else here is monotonic.
-fn on_our_clock(stamp: Duration) -> Instant {
-    let now = Instant::now();
-    let age = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + stamp);
-    now.checked_sub(age.unwrap_or_default()).unwrap_or(now)
 }
 
 fn open_addresses() -> netlink_sys::Socket {

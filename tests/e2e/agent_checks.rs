@@ -81,7 +81,7 @@ fn hung(text: impl FnOnce(&str) -> String) {
     assert!(output.starts_with("no end within 700 ms"), "{check}");
     let took = check["duration_ms"].as_u64().map(Duration::from_millis);
     let took = took.expect("a duration");
-    let stalled = crate::lab::stall::worst_since(ran);
+    let stalled = crate::lab::stall::since(ran);
     assert!(
         took >= ms(690) && took <= ms(700) + ROOM + stalled,
         "{check}"

@@ -62,7 +62,7 @@ fn silence() {
     prober.wait_answered(LONG);
     let report = prober.stop();
     assert!(report.lost > 0, "the cut was not felt: {report:?}");
-    assert_span("the gap", report.longest_gap, ms(0), down + ms(100));
+    report.assert_gap(down + ms(100));
 }
 
 fn link() {

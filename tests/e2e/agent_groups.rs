@@ -11,7 +11,7 @@ use crate::lab::agent::Agent;
 use crate::lab::config::{Router, yaml};
 use crate::lab::prober::Prober;
 use crate::lab::process::Process;
-use crate::lab::{Host, LONG, Lab, assert_span, ms, vip, wait_until};
+use crate::lab::{Host, LONG, Lab, ms, vip, wait_until};
 use crate::{Needs, trial};
 
 pub fn trials() -> Vec<Trial> {
@@ -227,5 +227,5 @@ fn stop() {
     wait_owner("it was stopped", &b, &a);
     prober.wait_answered(LONG);
     let report = prober.stop();
-    assert_span("the client's gap", report.longest_gap, ms(0), ms(100));
+    report.assert_gap(ms(100));
 }

@@ -95,7 +95,7 @@ fn speaks_and_removes(router: Make) {
         .wait_neighbour(killed, address, b.mac("eth0"), LONG);
     prober.wait_answered(LONG);
     let report = prober.stop();
-    assert_span("the gap", report.longest_gap, ms(0), skew + SOON);
+    report.assert_gap(skew + SOON);
 
     wait_until("the guardian's end", SOON, || !lives(guardian));
     let log = first.process.log();

@@ -68,7 +68,7 @@ fn loses_no_probe(best: Router, second: Router, address: IpAddr) {
     assert_span("the end", ended - stopped, ms(0), second.interval + ms(100));
     std::thread::sleep(ms(500));
     let report = prober.stop();
-    assert_eq!(report.lost, 0, "{report:?}");
+    report.assert_nothing_lost("the stop");
     assert!(report.sent > 300, "{report:?}");
     assert_eq!(client.neighbour(address), Some(b.mac("eth0").to_string()));
     // Once more, when its address is gone, and never after that.
@@ -180,6 +180,6 @@ fn many_addresses() {
     std::thread::sleep(ms(300));
     for prober in probers {
         let report = prober.stop();
-        assert_eq!(report.lost, 0, "{report:?}");
+        report.assert_nothing_lost("the stop");
     }
 }

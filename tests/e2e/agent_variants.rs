@@ -144,7 +144,7 @@ fn ten_milliseconds() {
         .map(|(at, _)| *at)
         .collect();
     let stray = lab.observer.adverts(began, "b").len();
-    let stalled = stall::worst_since(began);
+    let stalled = stall::since(began);
     assert!(
         times.len() > 250 || stalled > ms(20),
         "{} advertisements in 3 s",
@@ -152,7 +152,7 @@ fn ten_milliseconds() {
     );
     assert!(
         stray == 0 || stalled > ms(20),
-        "{stray} stray advertisements; the machine stood still for at most {stalled:?}"
+        "{stray} stray advertisements; the machine stood still for {stalled:?}"
     );
     // Whatever happened, it ends well.
     first.wait_state("web", "active", LONG);

@@ -96,7 +96,7 @@ fn stop(carrier: Carrier) {
     stage.client_never_learnt_another();
     stage.spoke_by_it("a", returned);
     let report = prober.stop();
-    assert_span("the client's gap", report.longest_gap, ms(0), ms(60));
+    report.assert_gap(ms(60));
 }
 
 /// The Active's cable is pulled.

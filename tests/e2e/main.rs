@@ -57,7 +57,7 @@ use lab::isolation;
 use lab::tools;
 
 /// Most of a trial is waiting, so more of them than cores run side by side.
-const SIDE_BY_SIDE: usize = 6;
+const SIDE_BY_SIDE: usize = 8;
 
 /// What a trial needs besides namespaces.
 #[derive(Clone, Copy, PartialEq, Eq)]

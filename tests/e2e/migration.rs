@@ -12,9 +12,9 @@ use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 
 use crate::lab::agent::{Agent, program};
-use crate::lab::prober::{ProbeReport, Prober};
+use crate::lab::prober::Prober;
 use crate::lab::process::Process;
-use crate::lab::{Host, LONG, Lab, assert_span, ms, stall, vip, wait_until, write};
+use crate::lab::{Host, LONG, Lab, ms, vip, wait_until, write};
 use crate::{Needs, trial};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -179,16 +179,6 @@ fn leave(mut agent: Agent) {
     agent.process.wait_exit(LONG);
 }
 
-/// But for what a machine takes that stands still between keepalived's claim and
-/// its address: vipward goes on answering for 50 ms, and no longer.
-fn nothing_lost(what: &str, since: Instant, report: &ProbeReport) {
-    let stalled = stall::worst_since(since).max(report.own_stall);
-    assert!(
-        report.lost == 0 || report.longest_gap < stalled + ms(5),
-        "{what}: {report:?}; the machine stood still for up to {stalled:?}"
-    );
-}
-
 /// keepalived on both hosts, then b replaced, then a.
 fn whole_story(carrier: Carrier) {
     let usual = Pair::new(carrier).planned_move();
@@ -197,14 +187,13 @@ fn whole_story(carrier: Carrier) {
 
     // The Backup first: nobody notices.
     let prober = pair.probe();
-    let since = Instant::now();
     stop(on_b);
     let on_b = pair.vipward(&pair.b);
     on_b.wait_state("web", "backup", LONG);
     std::thread::sleep(pair.interval() * 4);
     assert!(!pair.b.has(vip()), "b claims beside a");
     assert_eq!(on_b.state("web"), "backup");
-    nothing_lost("the Backup's turn", since, &prober.stop());
+    prober.stop().assert_nothing_lost("the Backup's turn");
 
     // Then the Active: one move of keepalived's.
     let prober = pair.probe();
@@ -221,8 +210,7 @@ fn whole_story(carrier: Carrier) {
     if carrier == Carrier::V2Multicast {
         assert!(report.lost > 0, "keepalived lost nothing: {report:?}");
     }
-    let what = "without an answer while keepalived resigned";
-    assert_span(what, report.longest_gap, ms(0), usual);
+    report.assert_gap(usual);
 
     // vipward on a is the better one, and takes over from vipward.
     let prober = pair.probe();
@@ -230,7 +218,9 @@ fn whole_story(carrier: Carrier) {
     let on_a = pair.vipward(&pair.a);
     pair.settled(&pair.a, since);
     std::thread::sleep(ms(500));
-    nothing_lost("vipward takes over from vipward", since, &prober.stop());
+    prober
+        .stop()
+        .assert_nothing_lost("vipward takes over from vipward");
     on_b.wait_state("web", "backup", LONG);
 
     // From now on planned moves cost nothing.
@@ -239,7 +229,7 @@ fn whole_story(carrier: Carrier) {
     leave(on_a);
     pair.settled(&pair.b, since);
     std::thread::sleep(ms(300));
-    nothing_lost("vipward resigned", since, &prober.stop());
+    prober.stop().assert_nothing_lost("vipward resigned");
 }
 
 /// A host that was replaced is given back to keepalived: vipward resigns, and
@@ -263,7 +253,7 @@ fn way_back(carrier: Carrier) {
     let report = prober.stop();
     let address: IpAddr = vip();
     assert!(pair.b.has(address), "keepalived has it");
-    nothing_lost("vipward resigned", since, &report);
+    report.assert_nothing_lost("vipward resigned");
 
     let _on_a = pair.keepalived(&pair.a);
     pair.settled(&pair.a, since);

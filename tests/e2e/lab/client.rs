@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::prober::Prober;
-use super::{Host, LONG, Lab, assert_span, ms, wait_until};
+use super::prober::{ProbeReport, Prober};
+use super::{Host, LONG, Lab, ROOM, assert_span, ms, stall, wait_until};
 
 /// Everything was answered, and the client knows who answers now.
 pub struct Client {
@@ -95,4 +95,37 @@ impl Client {
         }
         self.host
     }
+}
+
+impl ProbeReport {
+    /// The longest gap is no longer than `most` and what the machine took at
+    /// that time.
+    #[track_caller]
+    pub fn assert_gap(&self, most: Duration) {
+        let stalled = stalled_around(self.longest_gap_at);
+        assert!(
+            self.longest_gap <= most + ROOM + stalled,
+            "the client's gap: more than {most:?} and {ROOM:?} of room (the machine stood still \
+             for {stalled:?} about then); {self:?}"
+        );
+    }
+
+    /// Of an address that is held on to until its successor announces, and
+    /// 50 ms at most: nothing is lost unless the machine takes longer.
+    #[track_caller]
+    pub fn assert_nothing_lost(&self, what: &str) {
+        let Some(first) = self.first_lost_at else {
+            return;
+        };
+        let stalled = stalled_around(first);
+        assert!(
+            self.longest_gap < stalled + ms(5),
+            "{what}: {self:?}; the machine stood still for {stalled:?} about then"
+        );
+    }
+}
+
+/// Since half a second before.
+fn stalled_around(at: Instant) -> Duration {
+    stall::since(at.checked_sub(ms(500)).unwrap_or(at))
 }

@@ -28,6 +28,7 @@ pub mod resolver;
 pub mod service;
 pub mod spacing;
 pub mod stall;
+pub mod stamped;
 pub mod tap;
 pub mod tools;
 pub mod watch;
@@ -364,7 +365,7 @@ pub fn wait_until(what: &str, timeout: Duration, mut holds: impl FnMut() -> bool
 #[track_caller]
 pub fn assert_span(what: &str, span: Duration, least: Duration, most: Duration) {
     let now = Instant::now();
-    let stalled = stall::worst_since(now.checked_sub(span + ms(500)).unwrap_or(now));
+    let stalled = stall::since(now.checked_sub(span + ms(500)).unwrap_or(now));
     assert!(
         span + EARLY >= least,
         "{what} came after {span:?}, too early: not before {least:?}"
@@ -372,7 +373,7 @@ pub fn assert_span(what: &str, span: Duration, least: Duration, most: Duration) 
     assert!(
         span <= most + ROOM + stalled,
         "{what} came after {span:?}, too late: {most:?} and {ROOM:?} of room \
-         (the machine stood still for up to {stalled:?} meanwhile)"
+         (the machine stood still for {stalled:?} meanwhile)"
     );
 }
 

@@ -2,19 +2,17 @@
 //! kernel's own timestamps, in the namespace that is the network.
 
 use std::collections::HashMap;
-use std::io::IoSliceMut;
 use std::net::IpAddr;
-use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use nix::sys::socket::{ControlMessageOwned, LinkAddr, MsgFlags, recvmsg, setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use super::frame::{Advert, Frame, read};
 use super::namespace::Namespace;
+use super::stamped;
 
 pub struct Observer {
     shared: Arc<Shared>,
@@ -218,38 +216,24 @@ fn open() -> Socket {
     socket
         .set_read_timeout(Some(Duration::from_millis(50)))
         .expect("a time-out");
-    setsockopt(&socket, sockopt::ReceiveTimestampns, &true).expect("timestamps");
+    stamped::want(&socket);
     socket
 }
 
 fn capture(socket: &Socket, shared: &Shared) {
     let mut bytes = [0; 2048];
-    let mut control = nix::cmsg_space!(nix::sys::time::TimeSpec);
     while !shared.stop.load(Ordering::Relaxed) {
-        let mut buffers = [IoSliceMut::new(&mut bytes)];
-        let Ok(message) = recvmsg::<LinkAddr>(
-            socket.as_raw_fd(),
-            &mut buffers,
-            Some(&mut control),
-            MsgFlags::empty(),
-        ) else {
+        let Some(stamped::Stamped { length, index, at }) = stamped::receive(socket, &mut bytes)
+        else {
             continue; // the time-out
         };
-        let length = message.bytes;
-        let index = message.address.map(|address| address.ifindex());
-        let stamp = message.cmsgs().ok().and_then(|mut all| {
-            all.find_map(|one| match one {
-                ControlMessageOwned::ScmTimestampns(time) => Some(Duration::from(time)),
-                _ => None,
-            })
-        });
         let port = index.and_then(|index| lock(&shared.ports).get(&index).cloned());
-        let (Some((host, interface)), Some(stamp)) = (port, stamp) else {
+        let Some((host, interface)) = port else {
             continue;
         };
         if let Some((source_mac, destination_mac, what)) = bytes.get(..length).and_then(read) {
             lock(&shared.frames).push(Frame {
-                at: on_our_clock(stamp),
+                at,
                 host,
                 interface,
                 source_mac,
@@ -260,13 +244,4 @@ fn capture(socket: &Socket, shared: &Shared) {
             shared.arrived.notify_all();
         }
     }
-}
-
-/// The kernel stamps by the wall clock; everything else here is monotonic.
-fn on_our_clock(stamp: Duration) -> Instant {
-    let now = Instant::now();
-    let age = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH + stamp)
-        .unwrap_or_default();
-    now.checked_sub(age).unwrap_or(now)
 }

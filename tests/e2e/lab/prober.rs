@@ -2,7 +2,6 @@
 //! is there (ICMP echo), and counts what was never answered.
 
 use std::fmt;
-use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -18,6 +17,7 @@ use super::Host;
 use super::frame::ones_complement_sum;
 use super::on_time;
 use super::resolver::Resolver;
+use super::stamped;
 
 const EVERY: Duration = Duration::from_millis(1);
 /// An answer later than this does not count.
@@ -45,8 +45,9 @@ pub struct ProbeReport {
     /// Never answered within a second, of those after the first answered one:
     /// an address that has just come may not be reachable yet.
     pub lost: usize,
-    /// The longest time between two probes that were answered with none
-    /// answered in between; `OWN_STALL`s of the prober are in it.
+    /// The longest time between two probes that were answered in time, with
+    /// some between them that were not: a prober that did not run itself has
+    /// left none out. The end of the probing ends the last one.
     pub longest_gap: Duration,
     /// When the probe before the longest gap was sent.
     #[allow(dead_code, reason = "read in the message of a failure")]
@@ -78,15 +79,18 @@ impl Answers {
         self.0.iter().filter(meant).count()
     }
 
-    /// The longest time between two probes that were answered in time, with
-    /// some between them that were not: a prober that did not run itself has
-    /// left none out. Of those gaps that began from `since` until `until`; the
-    /// end of the probing ends the last one.
+    /// As in a report, of those gaps that began from `since` until `until`.
     pub fn longest_gap(&self, since: Instant, until: Instant) -> Duration {
+        let longest = self.longest(since, until);
+        longest.map_or(Duration::ZERO, |(_, gap)| gap)
+    }
+
+    /// When the probe before the longest gap was sent, and the gap.
+    fn longest(&self, since: Instant, until: Instant) -> Option<(Instant, Duration)> {
         let in_time = |(sent, answer): &(Instant, Option<Instant>)| {
             answer.is_some_and(|at| at.duration_since(*sent) <= IN_TIME)
         };
-        let mut longest = Duration::ZERO;
+        let mut longest: Option<(Instant, Duration)> = None;
         let (mut before, mut missed) = (None, false);
         let last = self.0.len().saturating_sub(1);
         for (place, probe) in self.0.iter().enumerate() {
@@ -101,7 +105,10 @@ impl Answers {
                 && from >= since
                 && from < until
             {
-                longest = longest.max(probe.0.duration_since(from));
+                let gap = probe.0.duration_since(from);
+                if longest.is_none_or(|(_, known)| gap > known) {
+                    longest = Some((from, gap));
+                }
             }
             (before, missed) = (Some(probe.0), false);
         }
@@ -190,6 +197,7 @@ fn open(target: IpAddr) -> Socket {
     };
     let socket = Socket::new(domain, Type::RAW, Some(protocol)).expect("a raw socket");
     socket.set_nonblocking(true).expect("not blocking");
+    stamped::want(&socket);
     socket
         .set_recv_buffer_size(1 << 20)
         .expect("a large buffer");
@@ -268,13 +276,13 @@ impl Probing {
             return;
         }
         let mut buffer = [0; 256];
-        while let Ok(length) = (&self.socket).read(&mut buffer) {
-            let bytes: Vec<u8> = buffer.iter().take(length).copied().collect();
-            self.take(&bytes);
+        while let Some(arrived) = stamped::receive(&self.socket, &mut buffer) {
+            let packet = buffer.get(..arrived.length).unwrap_or_default();
+            self.take(packet, arrived.at);
         }
     }
 
-    fn take(&mut self, packet: &[u8]) {
+    fn take(&mut self, packet: &[u8], at: Instant) {
         let (header, kind) = if self.v4 { (20, 0) } else { (0, 129) };
         let Some(message) = packet.get(header..) else {
             return;
@@ -285,54 +293,38 @@ impl Probing {
             return;
         };
         let number = usize::try_from(u32::from_be_bytes(number)).unwrap_or(usize::MAX);
-        let now = Instant::now();
         if let Some((sent, answer)) = self.probes.get_mut(number)
-            && now.duration_since(*sent) <= PATIENCE
+            && at.saturating_duration_since(*sent) <= PATIENCE
             && answer.is_none()
         {
-            *answer = Some(now);
+            // The two clocks are read a moment apart.
+            *answer = Some(at.max(*sent));
             self.answered.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    fn report(&self, own_stall: Duration) -> ProbeReport {
-        let start = self
-            .probes
-            .first()
-            .map_or_else(Instant::now, |(sent, _)| *sent);
-        let end = self.probes.last().map_or(start, |(sent, _)| *sent);
-        let mut answered: Vec<Instant> = self
-            .probes
-            .iter()
-            .filter(|(_, answer)| answer.is_some())
-            .map(|(sent, _)| *sent)
-            .collect();
+    fn report(self, own_stall: Duration) -> ProbeReport {
         let began = self.probes.iter();
-        let began = began.skip_while(|(_, answer)| answer.is_none() && !answered.is_empty());
-        let unanswered = began.filter(|(_, answer)| answer.is_none());
-        let unanswered: Vec<Instant> = unanswered.map(|(sent, _)| *sent).collect();
-        let lost = unanswered.len();
-        answered.push(end);
-        let mut longest_gap = Duration::ZERO;
-        let mut longest_gap_at = start;
-        let mut before = start;
-        for sent in answered {
-            if sent.duration_since(before) > longest_gap {
-                longest_gap = sent.duration_since(before);
-                longest_gap_at = before;
-            }
-            before = sent;
-        }
+        let answered = self.probes.iter().any(|(_, answer)| answer.is_some());
+        let began = began.skip_while(|(_, answer)| answer.is_none() && answered);
+        let mut unanswered = began.filter(|(_, answer)| answer.is_none());
+        let first_lost_at = unanswered.clone().next().map(|(sent, _)| *sent);
+        let lost = unanswered.by_ref().count();
+        let sent = self.probes.len();
+        let start = self.probes.first().map_or_else(Instant::now, |one| one.0);
+        let answers = Answers(self.probes);
+        let longest = answers.longest(start, Instant::now());
+        let (longest_gap_at, longest_gap) = longest.unwrap_or((start, Duration::ZERO));
         ProbeReport {
             target: self.target,
-            first_lost_at: unanswered.first().copied(),
-            sent: self.probes.len(),
+            first_lost_at,
+            sent,
             resolved: self.resolved,
             lost,
             longest_gap,
             longest_gap_at,
             own_stall,
-            answers: Answers(self.probes.clone()),
+            answers,
         }
     }
 }

@@ -34,10 +34,10 @@ impl Meter {
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    fn worst_since(&self, from: Instant) -> Duration {
+    fn since(&self, from: Instant) -> Duration {
         let all = self.all();
         let late = all.iter().filter(|(ended, _)| *ended >= from);
-        late.map(|(_, late)| *late).max().unwrap_or_default()
+        late.map(|(_, late)| *late).sum()
     }
 }
 
@@ -80,13 +80,14 @@ fn take_network_lock(socket: &UdpSocket) {
     }
 }
 
-/// The longest standstill that ended between `from` and now, of the processor
-/// or of what is done to interfaces and addresses.
-pub fn worst_since(from: Instant) -> Duration {
-    processor_since(from).max(NETWORK_LOCK.worst_since(from))
+/// All standstills that ended between `from` and now, of the processor or of
+/// what is done to interfaces and addresses: what takes several steps may wait
+/// several times.
+pub fn since(from: Instant) -> Duration {
+    processor_since(from).max(NETWORK_LOCK.since(from))
 }
 
 /// The same, of the processor alone: of what needs nothing but that.
 pub fn processor_since(from: Instant) -> Duration {
-    PROCESSOR.worst_since(from)
+    PROCESSOR.since(from)
 }

@@ -27,6 +27,9 @@ pub mod resolver;
 #[path = "../../e2e/lab/stall.rs"]
 pub mod stall;
 #[allow(dead_code)]
+#[path = "../../e2e/lab/stamped.rs"]
+mod stamped;
+#[allow(dead_code)]
 #[path = "../../e2e/lab/tools.rs"]
 pub mod tools;
 
@@ -48,19 +51,18 @@ pub fn vip6() -> IpAddr {
 }
 
 /// A move in order, or none: a handful of lost probes at most, and those of
-/// moments in which this machine itself stood still. A move waits for its
-/// processor and its network lock more than once.
+/// moments in which this machine itself stood still.
 #[track_caller]
 pub fn assert_undisturbed(report: &ProbeReport) {
     let Some(first) = report.first_lost_at else {
         return;
     };
     let before = first.checked_sub(Duration::from_secs(1)).unwrap_or(first);
-    let stalled = stall::worst_since(before).max(report.own_stall);
-    let room = stalled.as_millis() * 2 + 5;
+    let stalled = stall::since(before).max(report.own_stall);
+    let room = stalled.as_millis() + 5;
     assert!(
         (report.lost as u128) <= room,
-        "{report:?}; the machine stood still for up to {stalled:?}"
+        "{report:?}; the machine stood still for {stalled:?}"
     );
 }
 
