@@ -214,7 +214,7 @@ fn surroundings() -> String {
         "{} s; load {}; worst standstill of an ordinary thread {} ms; {}; Linux {}",
         began.elapsed().as_secs(),
         read("/proc/loadavg").trim(),
-        stall::worst_since(*began).as_millis(),
+        stall::since(*began).as_millis(),
         keepalived_version(),
         read("/proc/sys/kernel/osrelease").trim(),
     )
