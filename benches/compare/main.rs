@@ -211,7 +211,7 @@ fn surroundings() -> String {
     let began = began.get_or_insert_with(Instant::now);
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     format!(
-        "{} s; load {}; worst standstill of an ordinary thread {} ms; {}; Linux {}",
+        "{} s; load {}; standstills of an ordinary thread {} ms in all; {}; Linux {}",
         began.elapsed().as_secs(),
         read("/proc/loadavg").trim(),
         stall::since(*began).as_millis(),

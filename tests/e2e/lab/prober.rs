@@ -42,8 +42,9 @@ pub struct ProbeReport {
     #[allow(dead_code, reason = "read in the message of a failure")]
     pub target: IpAddr,
     pub sent: usize,
-    /// Never answered within a second, of those after the first answered one:
-    /// an address that has just come may not be reachable yet.
+    /// Never answered within a second, of those sent after the first answer: an
+    /// address that has just come may not be reachable yet, and until it is
+    /// resolved the kernel keeps a few probes and drops the rest.
     pub lost: usize,
     /// The longest time between two probes that were answered in time, with
     /// some between them that were not: a prober that did not run itself has
@@ -77,6 +78,22 @@ impl Answers {
             answer.is_none() && *sent >= since && *sent < until
         };
         self.0.iter().filter(meant).count()
+    }
+
+    /// For the message of a failure: when those around `at` were sent, and
+    /// answered, as milliseconds after it.
+    pub fn around(&self, at: Instant) -> String {
+        let begin = self.0.partition_point(|(sent, _)| *sent < at);
+        let near = self.0.iter().skip(begin.saturating_sub(15)).take(130);
+        let after = |moment: Instant| {
+            let late = moment.saturating_duration_since(at).as_secs_f64();
+            (late - at.saturating_duration_since(moment).as_secs_f64()) * 1e3
+        };
+        near.map(|(sent, answer)| match answer {
+            Some(answer) => format!("{:.1} {:.1}\n", after(*sent), after(*answer)),
+            None => format!("{:.1} -\n", after(*sent)),
+        })
+        .collect()
     }
 
     /// As in a report, of those gaps that began from `since` until `until`.
@@ -304,12 +321,14 @@ impl Probing {
     }
 
     fn report(self, own_stall: Duration) -> ProbeReport {
-        let began = self.probes.iter();
-        let answered = self.probes.iter().any(|(_, answer)| answer.is_some());
-        let began = began.skip_while(|(_, answer)| answer.is_none() && answered);
-        let mut unanswered = began.filter(|(_, answer)| answer.is_none());
+        let arrivals = self.probes.iter().filter_map(|(_, answer)| *answer);
+        let known = arrivals.min();
+        let unanswered = self
+            .probes
+            .iter()
+            .filter(|(sent, answer)| answer.is_none() && known.is_none_or(|known| *sent >= known));
         let first_lost_at = unanswered.clone().next().map(|(sent, _)| *sent);
-        let lost = unanswered.by_ref().count();
+        let lost = unanswered.count();
         let sent = self.probes.len();
         let start = self.probes.first().map_or_else(Instant::now, |one| one.0);
         let answers = Answers(self.probes);

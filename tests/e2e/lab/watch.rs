@@ -121,15 +121,23 @@ impl Watch {
 
     /// When this host began to take `mac` for `address`, if it did.
     pub fn learnt(&self, since: Instant, address: IpAddr, mac: Mac) -> Option<Instant> {
-        let wanted = Change::Neighbour {
-            address,
-            mac: Some(mac),
-        };
+        let all = self.taken_for(address);
+        let learnt = all.iter().find(|(at, taken)| *at >= since && *taken == mac);
+        learnt.map(|(at, _)| *at)
+    }
+
+    /// What this host took for `address`, and when it began to; the moments in
+    /// which it asked are left out.
+    pub fn taken_for(&self, address: IpAddr) -> Vec<(Instant, Mac)> {
         let changes = self.shared.changes();
-        let mut later = changes.iter().filter(|(at, _)| *at >= since);
-        later
-            .find(|(_, change)| *change == wanted)
-            .map(|(at, _)| *at)
+        let about = changes.iter().filter_map(|(at, change)| match change {
+            Change::Neighbour {
+                address: other,
+                mac: Some(mac),
+            } if *other == address => Some((*at, *mac)),
+            Change::Neighbour { .. } | Change::Address { .. } => None,
+        });
+        about.collect()
     }
 
     #[track_caller]
