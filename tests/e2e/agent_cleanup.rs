@@ -256,7 +256,7 @@ fn mount(how: &[&str], place: &Path) {
 fn record_fails(spoil: fn(&Path, u32)) {
     let lab = Lab::new();
     let [a, b] = lab.hosts(["a", "b"]);
-    let runtime = lab.directory.path().join("a-runtime");
+    let runtime = lab.place("a", "runtime");
     fs::create_dir(&runtime).expect("a directory");
     mount(&["-t", "tmpfs", "-o", "size=32k", "none"], &runtime);
     let mut best = lab.agent(&b, &[Router::new(250)]);

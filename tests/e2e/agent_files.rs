@@ -132,7 +132,7 @@ fn two_environments() {
     let ([a, b], _gateway) = lab.nodes(["a", "b"]);
     let files = Files::new(&lab, &Cluster::of(&lab, &[&a, &b]));
     files.write([&a, &b], "192.0.2.100/24", "priority: 100");
-    let path = |kind: &str| lab.directory.path().join(format!("a-{kind}"));
+    let path = |kind: &str| lab.place("a", kind);
     write(&path("config.yaml"), MAIN);
     let mut command = a.namespace.command(&program());
     command

@@ -12,6 +12,7 @@
 //! * no link-local address, `accept_ra` and `autoconf` 0: it takes nothing from
 //!   the segment that is not a virtual address
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::time::{Duration, Instant};
@@ -69,6 +70,9 @@ impl Found {
 #[derive(Default)]
 pub(super) struct Links {
     guards: Guards,
+    /// Those that wait, down, with all their settings: a hand-over waits for
+    /// what is still to be done.
+    waiting: BTreeMap<InterfaceName, u32>,
 }
 
 impl Links {
@@ -104,20 +108,22 @@ impl Links {
         };
         let link = &order.link;
         let mut unguarded = None;
+        let waiting = self.waiting.remove(&link.name);
         match &order.state {
             LinkState::Absent => {
                 remove(socket, link.name)?;
                 self.guards.remove(link.name);
             }
             LinkState::Down => {
-                let (found, _) = provide(socket, link)?;
+                let (found, _) = provide(socket, link, None)?;
                 if found.up {
                     switch(socket, &found, false, None)?;
                 }
                 self.guards.remove(link.name);
+                self.waiting.insert(link.name, found.index);
             }
             LinkState::Up(raised) => {
-                let (found, parent) = provide(socket, link)?;
+                let (found, parent) = provide(socket, link, waiting)?;
                 unguarded = self.guard(link, &parent, raised).err();
                 follow_forwarding(link);
                 switch(socket, &found, true, Some(raised.mtu))?;
@@ -137,8 +143,13 @@ impl Links {
     }
 }
 
-/// It as it is, made or made anew where it was not right; and its parent.
-fn provide(socket: &mut RouteSocket, link: &VirtualLink) -> Result<(Found, Found), RouteError> {
+/// It as it is, made or made anew where it was not right; and its parent. The
+/// one with the index `waiting` has its settings.
+fn provide(
+    socket: &mut RouteSocket,
+    link: &VirtualLink,
+    waiting: Option<u32>,
+) -> Result<(Found, Found), RouteError> {
     let parent =
         find(socket, link.parent)?.ok_or_else(|| refused(Errno::ENODEV, "its parent is gone"))?;
     // The kernel puts it above what a macvlan parent stands above.
@@ -151,7 +162,9 @@ fn provide(socket: &mut RouteSocket, link: &VirtualLink) -> Result<(Found, Found
             return Err(refused(Errno::EEXIST, what));
         }
         if below(&found) && found.hardware_address == Some(link.hardware_address) {
-            configure(socket, &found, link)?;
+            if found.up || waiting != Some(found.index) {
+                configure(socket, &found, link)?;
+            }
             return Ok((found, parent));
         }
         delete(socket, found.index)?;

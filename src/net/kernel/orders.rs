@@ -92,7 +92,7 @@ impl Netlink {
         let lingering = Lingering::default();
         let (orders, waiting) = mpsc::channel(WAITING_MAX);
         let worker = Worker::open(waiting, answers, keep, lingering.clone())?;
-        super::spawn("vip-netlink", move || worker.run())?;
+        super::spawn_in_time("vip-netlink", move || worker.run())?;
         Ok(Netlink { orders, lingering })
     }
 

@@ -116,6 +116,9 @@ pub fn managers() {
     let agent = active(&lab, &a, &Router::new(200));
     let links = a.namespace.ip_json("link show dev eth0");
     let index = links[0]["ifindex"].as_u64().expect("an index");
+    let kept = lab.directory.path().join("kept");
+    std::fs::create_dir(&kept).expect("a directory");
+    let (runtime, kept) = (agent.runtime.display(), kept.display().to_string());
     let with = |script: &str| {
         let shell = tools::Program {
             path: "/usr/bin/unshare".into(),
@@ -123,14 +126,14 @@ pub fn managers() {
         };
         let mut command = a.namespace.command(&shell);
         let script = format!(
-            "set -e; mount -t tmpfs none /run; mkdir -p /run/etc /run/systemd/netif/links \
+            "set -e; mount --bind {runtime} {kept}; mount -t tmpfs none /run; mkdir -p /run/etc /run/systemd/netif/links \
              /run/NetworkManager/devices; {script}; exec \"$0\" \"$@\""
         );
         command
             .args(["--mount", "--", "sh", "-c", &script])
             .arg(program().path);
         command.args(["doctor", "--json", "--listen", "0s", "--runtime-dir"]);
-        command.arg(&agent.runtime);
+        command.arg(&kept);
         Report::of(&command.output().expect("it starts"))
     };
     let networkd = format!(

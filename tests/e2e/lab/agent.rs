@@ -45,7 +45,7 @@ impl Lab {
         configuration: &str,
         prepare: impl FnOnce(&mut Command),
     ) -> Agent {
-        let path = |kind: &str| self.directory.path().join(format!("{}-{kind}", host.name));
+        let path = |kind: &str| self.place(&host.name, kind);
         write(&path("config.yaml"), configuration);
         for directory in ["runtime", "state"] {
             std::fs::create_dir_all(path(directory)).expect("a directory");
@@ -67,7 +67,7 @@ impl Lab {
 
     /// A runner for the agent of `host`, as a service manager starts it.
     pub fn runner(&self, host: &Host, configuration: &str) -> Process {
-        let path = |kind: &str| self.directory.path().join(format!("{}-{kind}", host.name));
+        let path = |kind: &str| self.place(&host.name, kind);
         write(&path("config.yaml"), configuration);
         let mut command = host.namespace.command(&program());
         command

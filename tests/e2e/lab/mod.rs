@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -64,6 +64,8 @@ pub const fn ms(count: u64) -> Duration {
 pub struct Lab {
     pub observer: Observer,
     pub directory: TempDir,
+    /// In memory, as /run is everywhere.
+    volatile: TempDir,
     /// The network: bridges br0 and br1.
     segment: Namespace,
     hosts: Cell<u8>,
@@ -93,9 +95,20 @@ impl Lab {
         Self {
             observer: Observer::start(&segment),
             directory: tempfile::tempdir().expect("a directory for the lab"),
+            volatile: tempfile::tempdir_in("/run").expect("a directory in memory"),
             segment,
             hosts: Cell::new(0),
         }
+    }
+
+    /// Where the agent of a host has what is of a `kind`: its runtime directory
+    /// in memory, all else beside the lab's files.
+    pub fn place(&self, host: &str, kind: &str) -> PathBuf {
+        let directory = match kind {
+            "runtime" => &self.volatile,
+            _ => &self.directory,
+        };
+        directory.path().join(format!("{host}-{kind}"))
     }
 
     /// A host with eth0 and its addresses.
