@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::agent::{self, AgentArgs};
-use super::output;
+use super::{output, unknown};
 use crate::agent::moves::Order;
 use crate::agent::values::{InstanceName, NodeName, is_name};
 use crate::config::parse_duration;
@@ -113,12 +113,17 @@ pub fn undrain(args: Undrain) -> anyhow::Result<ExitCode> {
 fn ask(node: Option<String>, order: Order, agent: AgentArgs) -> anyhow::Result<ExitCode> {
     let node = node.as_deref().map(NodeName::new);
     let wish = Wish { node, order };
-    match client::request_order(&agent.socket(), &wish) {
+    let socket = agent.socket();
+    match client::request_order(&socket, &wish) {
         Ok(OrderAnswer::Done(text)) => {
             output::print(&format!("{text}\n"))?;
             Ok(ExitCode::SUCCESS)
         }
         Ok(OrderAnswer::Refused(why)) => {
+            output::complain(&unknown::in_order(&socket, &wish).unwrap_or(why));
+            Ok(ExitCode::FAILURE)
+        }
+        Ok(OrderAnswer::Forbidden(why)) => {
             output::complain(&why);
             Ok(ExitCode::FAILURE)
         }
