@@ -82,7 +82,10 @@ pub struct Undrain {
 pub(super) fn name(text: &str) -> Result<String, String> {
     match is_name(text) {
         true => Ok(text.to_owned()),
-        false => Err("no instance or node has such a name".to_owned()),
+        false => Err(
+            "a name has letters, digits, `-`, `_` and `.`, and begins with one of the first two"
+                .to_owned(),
+        ),
     }
 }
 

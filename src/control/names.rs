@@ -12,13 +12,12 @@ fn nearest<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
     if written.len() > LENGTH_MAX {
         return None;
     }
-    let distances = known
-        .iter()
-        .map(|known| (strsim::damerau_levenshtein(known, written), *known));
-    distances
-        .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, known)| distance * 2 <= known.chars().count())
-        .map(|(_, known)| known)
+    let distance = |known: &str| strsim::damerau_levenshtein(known, written);
+    let best = known.iter().map(|known| distance(known)).min()?;
+    let mut near = known.iter().filter(|known| distance(known) == best);
+    let (first, other) = (near.next()?, near.next());
+    // Of `lb1` and `lb2` neither is what `lb3` was meant to be.
+    (other.is_none() && best * 2 <= first.chars().count()).then_some(*first)
 }
 
 /// `there is no instance `wbe` on lb1; did you mean `web`? It has: db, web`.
@@ -41,6 +40,7 @@ mod tests {
     #[case("wbe", &["db", "web"], "; did you mean `web`? It has: db, web")]
     #[case("postgres", &["db", "web"], "; it has: db, web")]
     #[case("web", &[], "; it has none")]
+    #[case("db3", &["db1", "db2"], "; it has: db1, db2")]
     fn an_unknown_name_is_followed_by_what_would_be_right(
         #[case] name: &str,
         #[case] known: &[&str],
