@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the packages as they are released, and judges them: lintian, rpmlint, the
-# scriptlets of the .rpm, shellcheck, then the .deb on booted hosts. Minutes, of
+# scriptlets of the .rpm, shellcheck, then both on booted hosts. Minutes, of
 # which most is the release build. Arguments go to packaging/build.sh.
 #
 # What cannot run here is named. Fails if anything failed.
