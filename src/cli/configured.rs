@@ -34,9 +34,10 @@ const REMEDY: &str = "so nothing was started. Write what this host is to hold (m
                       vipward.yaml), judge it with `vipward validate`, then \
                       `systemctl start vipward`";
 
-/// Why `run` refuses a sound file: nobody has written it.
-pub(super) fn refusal(loaded: &Loaded) -> Option<String> {
-    is_example(loaded).then(|| format!("{}, {REMEDY}", still_example(&loaded.path)))
+/// Why `run` refuses a sound file: nobody has touched it. Whoever starts an agent by
+/// hand on a file of theirs may try the example's address.
+pub(super) fn refusal(path: &Path) -> Option<String> {
+    is_as_shipped(path).then(|| format!("{}, {REMEDY}", still_example(path)))
 }
 
 fn still_example(path: &Path) -> String {

@@ -45,7 +45,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
-    if let Some(refusal) = super::configured::refusal(&loaded) {
+    if let Some(refusal) = super::configured::refusal(&args.config) {
         super::output::complain(&refusal);
         return Ok(ExitCode::FAILURE);
     }
