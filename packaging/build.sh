@@ -44,7 +44,9 @@ trap 'rm -rf "$work"' EXIT
 umask 022
 
 if [ -z "$binary" ]; then
-    cargo build --release --locked
+    # Nothing in the program asks for that time, and what is written in C would be
+    # compiled anew after every commit.
+    env -u SOURCE_DATE_EPOCH cargo build --release --locked
     binary=$target/release/vipward
 fi
 [ "$("$binary" --version)" = "vipward $own" ] || {

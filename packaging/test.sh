@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the packages as they are released, and judges them: lintian, rpmlint, the
-# scriptlets of the .rpm, shellcheck, then the .deb on booted hosts. Minutes, of
+# scriptlets of the .rpm, shellcheck, then both on booted hosts. Minutes, of
 # which most is the release build. Arguments go to packaging/build.sh.
 #
 # What cannot run here is named. Fails if anything failed.
@@ -20,8 +20,8 @@ packaging/tools.sh make
 rm -rf "$out"
 packaging/build.sh "$@" || exit 1
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
-# What is upgraded to.
-packaging/build.sh "$@" --version "$version+next" || exit 1
+# What is upgraded to: the same program, under another number.
+packaging/build.sh --binary "$target/release/vipward" "$@" --version "$version+next" || exit 1
 
 # shellcheck disable=SC2317 # called by `step`
 tool() { packaging/tools.sh run "$@"; }

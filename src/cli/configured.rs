@@ -1,5 +1,6 @@
-//! `vipward configured`: the condition of the unit. A package installs the
-//! example as the configuration, and an address of the example is nobody's.
+//! `vipward configured`: the condition of the unit, and of `vipward run`. A
+//! package installs the example as the configuration, and an address of the
+//! example is nobody's.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -23,13 +24,25 @@ pub fn run(args: &Args) -> ExitCode {
     match missing(&args.config) {
         None => ExitCode::SUCCESS,
         Some(what) => {
-            output::complain(&format!(
-                "{what}, so nothing was started. Write what this host is to hold (man 5 \
-                 vipward.yaml), judge it with `vipward validate`, then `systemctl start vipward`"
-            ));
+            output::complain(&format!("{what}, {REMEDY}"));
             ExitCode::FAILURE
         }
     }
+}
+
+const REMEDY: &str = "so nothing was started. Write what this host is to hold (man 5 \
+                      vipward.yaml), judge it with `vipward validate`, then \
+                      `systemctl start vipward`";
+
+/// Why `run` refuses a sound file: nobody has touched it. Whoever starts an agent by
+/// hand on a file of theirs may try the example's address.
+pub(super) fn refusal(path: &Path) -> Option<String> {
+    is_as_shipped(path).then(|| format!("{}, {REMEDY}", still_example(path)))
+}
+
+fn still_example(path: &Path) -> String {
+    let path = path.display();
+    format!("the instances in {path} are still those of the example")
 }
 
 /// What keeps the file from being a configuration of this host.
@@ -42,7 +55,7 @@ fn missing(path: &Path) -> Option<String> {
         Ok(_) | Err(_) => {}
     }
     let loaded = config::load(path).ok()?;
-    is_example(&loaded).then(|| format!("the instances in {shown} are still those of the example"))
+    is_example(&loaded).then(|| still_example(path))
 }
 
 /// A package has installed it, and nobody has touched it since.

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::agent::{self, AgentArgs};
 use super::moves::name;
-use super::{output, status};
+use super::{output, status, unknown};
 use crate::control::client::{self, ClientError, EventsPage};
 use crate::control::events::query::Query;
 use crate::control::events::record::Record;
@@ -102,7 +102,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         && let Ok(document) = client::fetch_status(&socket, client::TIMEOUT)
         && document.instance(name).is_none()
     {
-        output::complain(&status::unknown_instance(&document, name));
+        output::complain(&unknown::instance(&document, name));
         return Ok(ExitCode::FAILURE);
     }
     if !teller.tell(&page)? || !args.follow {

@@ -24,6 +24,7 @@ mod run;
 mod runner;
 mod schema;
 mod status;
+mod unknown;
 pub mod validate;
 mod watch;
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::agent::{self, AgentArgs};
-use super::output;
+use super::{output, unknown};
 use crate::agent::moves::Order;
 use crate::agent::values::{InstanceName, NodeName, is_name};
 use crate::config::parse_duration;
@@ -82,7 +82,10 @@ pub struct Undrain {
 pub(super) fn name(text: &str) -> Result<String, String> {
     match is_name(text) {
         true => Ok(text.to_owned()),
-        false => Err("no instance or node has such a name".to_owned()),
+        false => Err(
+            "a name has letters, digits, `-`, `_` and `.`, and begins with one of the first two"
+                .to_owned(),
+        ),
     }
 }
 
@@ -113,12 +116,17 @@ pub fn undrain(args: Undrain) -> anyhow::Result<ExitCode> {
 fn ask(node: Option<String>, order: Order, agent: AgentArgs) -> anyhow::Result<ExitCode> {
     let node = node.as_deref().map(NodeName::new);
     let wish = Wish { node, order };
-    match client::request_order(&agent.socket(), &wish) {
+    let socket = agent.socket();
+    match client::request_order(&socket, &wish) {
         Ok(OrderAnswer::Done(text)) => {
             output::print(&format!("{text}\n"))?;
             Ok(ExitCode::SUCCESS)
         }
         Ok(OrderAnswer::Refused(why)) => {
+            output::complain(&unknown::in_order(&socket, &wish).unwrap_or(why));
+            Ok(ExitCode::FAILURE)
+        }
+        Ok(OrderAnswer::Forbidden(why)) => {
             output::complain(&why);
             Ok(ExitCode::FAILURE)
         }

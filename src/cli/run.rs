@@ -45,6 +45,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
+    if let Some(refusal) = super::configured::refusal(&args.config) {
+        super::output::complain(&refusal);
+        return Ok(ExitCode::FAILURE);
+    }
     let runtime_dir = directory(args.runtime_dir, "RUNTIME_DIRECTORY", "/run/vipward");
     daemon::run(daemon::Options {
         base,

@@ -6,11 +6,10 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 
 use super::agent::{self, AgentArgs};
-use super::{output, watch};
+use super::{output, unknown, watch};
 use crate::control::client;
 use crate::control::document::{Document, Instance};
 use crate::control::render::{self, Colour};
-use crate::control::words;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -85,7 +84,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     if let Some(name) = &args.instance {
         if document.instance(name).is_none() {
-            output::complain(&unknown_instance(&document, name));
+            output::complain(&unknown::instance(&document, name));
             return Ok(ExitCode::FAILURE);
         }
         retain(&mut document, name);
@@ -136,35 +135,6 @@ fn for_people(document: &Document, instance: Option<&str>) -> String {
     }
 }
 
-pub(super) fn unknown_instance(document: &Document, name: &str) -> String {
-    let known: Vec<&str> = document
-        .instances
-        .iter()
-        .map(|instance| instance.name.as_str())
-        .collect();
-    let node = &document.node;
-    let nearest = known
-        .iter()
-        .map(|known| (strsim::damerau_levenshtein(known, name), known))
-        .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, known)| distance * 2 <= known.chars().count());
-    let missing = format!("there is no instance `{name}` on {node}");
-    let all = words::list(&known, 10);
-    let elsewhere = document
-        .nodes
-        .iter()
-        .filter(|node| node.instance(name).is_some());
-    let elsewhere: Vec<&str> = elsewhere.map(|node| node.name.as_str()).collect();
-    if !elsewhere.is_empty() {
-        return format!("{missing}; {} has it", words::list(&elsewhere, 3));
-    }
-    match nearest {
-        Some((_, nearest)) => format!("{missing}; did you mean `{nearest}`? It has: {all}"),
-        None if known.is_empty() => format!("{missing}; it has none"),
-        None => format!("{missing}; it has: {all}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,27 +171,6 @@ mod tests {
         assert_eq!(is.holds_for_all(&document.instances), holds);
     }
 
-    #[rstest]
-    #[case(
-        "wbe",
-        "there is no instance `wbe` on lb1; did you mean `web`? It has: api, cache, db, fresh, mail, web"
-    )]
-    #[case(
-        "postgres",
-        "there is no instance `postgres` on lb1; it has: api, cache, db, fresh, mail, web"
-    )]
-    fn an_unknown_instance_names_the_nearest(#[case] name: &str, #[case] sentence: &str) {
-        assert_eq!(unknown_instance(&sample::document(), name), sentence);
-    }
-
-    #[test]
-    fn one_that_another_node_has_is_said_to_be_there() {
-        assert_eq!(
-            unknown_instance(&sample::cluster(), "there"),
-            "there is no instance `there` on lb1; lb2 has it"
-        );
-    }
-
     #[test]
     fn with_an_instance_every_node_is_cut_to_it() {
         let mut document = sample::cluster();
@@ -235,15 +184,5 @@ mod tests {
         retain(&mut document, "mail");
         assert!(document.nodes.iter().all(|node| node.instances.is_empty()));
         assert!(document.nodes[1].last_known.is_empty());
-    }
-
-    #[test]
-    fn an_agent_without_instances_says_so() {
-        let mut document = sample::document();
-        document.instances.clear();
-        assert_eq!(
-            unknown_instance(&document, "web"),
-            "there is no instance `web` on lb1; it has none"
-        );
     }
 }

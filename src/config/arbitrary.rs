@@ -200,23 +200,27 @@ fn local() -> impl Strategy<Value = ProbeKind> {
             let free = Some(room);
             ProbeKind::Disk(DiskProbe { path, free, inodes })
         }),
-        (
-            select(Resource::ALL.to_vec()),
-            select(Stalled::ALL.to_vec()),
-            select(Average::ALL.to_vec()),
-            percent(),
-        )
-            .prop_map(|(resource, stalled, average, above)| {
-                ProbeKind::Pressure(PressureProbe {
-                    resource,
-                    stalled,
-                    average,
-                    above,
-                })
-            }),
+        pressure(),
         (interface(), 0..=1_000_000u32)
             .prop_map(|(interface, above)| ProbeKind::LinkErrors { interface, above }),
     ]
+}
+
+fn pressure() -> impl Strategy<Value = ProbeKind> {
+    let settings = (
+        select(Resource::ALL.to_vec()),
+        select(Stalled::ALL.to_vec()),
+        select(Average::ALL.to_vec()),
+        (1..=10_000u16).prop_map(Percent),
+    );
+    settings.prop_map(|(resource, stalled, average, above)| {
+        ProbeKind::Pressure(PressureProbe {
+            resource,
+            stalled,
+            average,
+            above,
+        })
+    })
 }
 
 fn asked() -> impl Strategy<Value = Asked> {

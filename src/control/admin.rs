@@ -21,7 +21,10 @@ pub(super) struct Caller {
 
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "uid {}", self.uid)
+        match self.uid {
+            0 => f.write_str("root"),
+            uid => write!(f, "uid {uid}"),
+        }
     }
 }
 

@@ -193,6 +193,8 @@ pub enum OrderAnswer {
     Done(String),
     /// Why not, and what was changed.
     Refused(String),
+    /// The caller may not give orders.
+    Forbidden(String),
 }
 
 /// Gives an order to the agent that listens on `socket`, and waits for what
@@ -206,9 +208,11 @@ pub fn request_order(socket: &Path, wish: &Wish) -> Result<OrderAnswer, ClientEr
     let (status, body) = ask(socket, &Method::POST, &wish.target(), patience, TIMEOUT)?;
     if status != StatusCode::OK {
         let said = error_text(&body, printable_lines);
-        return Ok(OrderAnswer::Refused(
-            said.unwrap_or_else(|| format!("HTTP {status}")),
-        ));
+        let said = said.unwrap_or_else(|| format!("HTTP {status}"));
+        return Ok(match status {
+            StatusCode::FORBIDDEN => OrderAnswer::Forbidden(said),
+            _ => OrderAnswer::Refused(said),
+        });
     }
     let answer: Value = serde_json::from_slice(&body).map_err(|error| garbled(socket, &error))?;
     let done = answer.get("done").and_then(Value::as_str);

@@ -18,6 +18,7 @@ pub mod listener;
 pub mod lock;
 mod metrics;
 pub mod moves;
+pub mod names;
 mod node_findings;
 pub mod nodes;
 mod orders;

@@ -2,6 +2,7 @@
 //! query of a path, `POST /drain?instance=web&for_ms=7200000`, and what has
 //! become of them.
 
+use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -89,6 +90,39 @@ impl Wish {
     }
 }
 
+/// As it is written on the command line.
+impl fmt::Display for Wish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match &self.order {
+            Order::Handover { .. } => "handover",
+            Order::Drain { .. } => "drain",
+            Order::Undrain { .. } => "undrain",
+        })?;
+        if let Some(name) = self.order.instance() {
+            write!(f, " {name}")?;
+        }
+        match &self.order {
+            Order::Handover { to: Some(to), .. } => write!(f, " --to {to}")?,
+            Order::Drain { span, force, .. } => {
+                if let Some(span) = span {
+                    match (span.as_secs(), span.subsec_millis()) {
+                        (seconds, 0) => write!(f, " --for {seconds}s")?,
+                        _ => write!(f, " --for {}ms", span.as_millis())?,
+                    }
+                }
+                if *force {
+                    f.write_str(" --force")?;
+                }
+            }
+            Order::Handover { to: None, .. } | Order::Undrain { .. } => {}
+        }
+        if let Some(node) = &self.node {
+            write!(f, " --node {node}")?;
+        }
+        Ok(())
+    }
+}
+
 #[derive(Default)]
 struct Fields {
     instance: Option<String>,
@@ -157,6 +191,23 @@ mod tests {
         let target = wish.target();
         let (path, query) = target.split_once('?').unwrap();
         assert_eq!(Wish::parse(path, Some(query)), Ok(wish));
+    }
+
+    #[rstest]
+    #[case(
+        "/handover?instance=web&to=lb2&node=lb1",
+        "handover web --to lb2 --node lb1"
+    )]
+    #[case(
+        "/drain?instance=web&for_ms=7200000&force=true",
+        "drain web --for 7200s --force"
+    )]
+    #[case("/drain?for_ms=1500", "drain --for 1500ms")]
+    #[case("/undrain?instance=web", "undrain web")]
+    fn it_is_told_as_it_was_typed(#[case] target: &str, #[case] told: &str) {
+        let (path, query) = target.split_once('?').unwrap();
+        let wish = Wish::parse(path, Some(query)).unwrap();
+        assert_eq!(wish.to_string(), told);
     }
 
     #[rstest]

@@ -27,11 +27,10 @@ pub(super) async fn order<C>(
             );
         }
     };
-    let target = Wish {
+    let asked = Wish {
         node: node.clone(),
         order: order.clone(),
-    }
-    .target();
+    };
     let (reply, outcome) = oneshot::channel();
     let errand = Errand { node, order, reply };
     if shared.requests.try_send(Request::Order(errand)).is_err() {
@@ -41,11 +40,12 @@ pub(super) async fn order<C>(
     let recorder = &shared.events.recorder;
     recorder.note(AgentFact::Ordered {
         by: caller.to_string(),
-        order: target,
+        order: asked.to_string(),
     });
     match timeout(ORDER_TIMEOUT, outcome).await {
         Ok(Ok(Ok(done))) => {
-            recorder.note(AgentFact::Done { done: done.clone() });
+            let one_line = done.replace('\n', "; ");
+            recorder.note(AgentFact::Done { done: one_line });
             respond(StatusCode::OK, format!("{}\n", json!({ "done": done })))
         }
         Ok(Ok(Err(why))) => {

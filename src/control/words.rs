@@ -8,7 +8,7 @@ use crate::agent::status::Counter;
 /// What a reason means in a state; `None` for one of a newer agent.
 pub fn reason(reason: &str, state: &str) -> Option<&'static str> {
     Some(match (reason, state) {
-        ("no-response", _) => "the Active before fell silent",
+        ("no-response", _) => "no Active was heard in time",
         ("priority", _) => "the Active before resigned",
         ("preempted", "active") => "this node has the higher priority and took over",
         ("preempted", _) => "a node that ranks higher took over",

@@ -16,9 +16,11 @@ use super::work::Work;
 use crate::agent::Agent;
 use crate::agent::action::{Action, AddressOrder};
 use crate::agent::event::{Event, InterfaceState, NotRenewed, NotSent};
+use crate::agent::routing::RoutingOrder;
 use crate::agent::seal::Witness;
 use crate::agent::settings::{Authentication, InstanceSettings};
 use crate::agent::values::{InstanceId, InterfaceName, MacAddress};
+use crate::agent::virtual_link::LinkOrder;
 use crate::config::Keys;
 use crate::control::events::recorder::Recorder;
 use crate::net::announce_socket::AnnounceSocket;
@@ -26,6 +28,8 @@ use crate::net::farewell_socket::FarewellSocket;
 use crate::net::kernel::{Netlink, Renewals};
 use crate::wire::advertisement::{self, Outgoing};
 use crate::wire::announcement::{self, BROADCAST, VRRP_GROUP};
+
+const TOO_MANY: &str = "too many changes wait for the kernel; nothing was changed";
 
 pub struct Effects {
     netlink: Netlink,
@@ -174,52 +178,11 @@ impl Effects {
                 let outcome = self.advertise(sockets, instance, (source, link), priority);
                 Some(Event::Advertised { instance, outcome })
             }
-            Action::AddAddress(order) => {
-                self.netlink
-                    .add_address(order)
-                    .err()
-                    .map(|order| Event::AddressAdded {
-                        instance: order.instance,
-                        address: order.address,
-                        outcome: Err(refused(&order)),
-                    })
-            }
-            Action::RenewAddress(order) => {
-                let refusal = self.renewals.renew(order).err();
-                refusal.map(|order| Event::AddressRenewed {
-                    instance: order.instance,
-                    address: order.address,
-                    outcome: Err(NotRenewed::Failed(refused(&order))),
-                })
-            }
-            Action::RemoveAddress(order) => {
-                let refusal = self.netlink.remove_address(order).err();
-                refusal.map(|order| Event::AddressRemoved {
-                    instance: order.instance,
-                    address: order.address,
-                    outcome: Err(refused(&order)),
-                })
-            }
-            Action::ChangeRouting(order) => {
-                let refusal = self.netlink.change_routing(order).err();
-                refusal.map(|order| Event::RoutingChanged {
-                    instance: order.instance,
-                    index: order.index,
-                    change: order.change,
-                    outcome: Err(
-                        "too many changes wait for the kernel; nothing was changed".to_owned()
-                    ),
-                })
-            }
-            Action::ChangeLink(order) => {
-                let refusal = self.netlink.change_link(order).err();
-                refusal.map(|order| Event::LinkChanged {
-                    instance: order.instance,
-                    outcome: Err(
-                        "too many changes wait for the kernel; nothing was changed".to_owned()
-                    ),
-                })
-            }
+            Action::AddAddress(order) => self.add_address(order),
+            Action::RenewAddress(order) => self.renew_address(order),
+            Action::RemoveAddress(order) => self.remove_address(order),
+            Action::ChangeRouting(order) => self.change_routing(order),
+            Action::ChangeLink(order) => self.change_link(order),
             Action::Announce {
                 instance: _,
                 interface,
@@ -273,6 +236,51 @@ impl Effects {
         }
     }
 
+    fn add_address(&mut self, order: AddressOrder) -> Option<Event<'static>> {
+        let refusal = self.netlink.add_address(order).err();
+        refusal.map(|order| Event::AddressAdded {
+            instance: order.instance,
+            address: order.address,
+            outcome: Err(refused(&order)),
+        })
+    }
+
+    fn renew_address(&mut self, order: AddressOrder) -> Option<Event<'static>> {
+        let refusal = self.renewals.renew(order).err();
+        refusal.map(|order| Event::AddressRenewed {
+            instance: order.instance,
+            address: order.address,
+            outcome: Err(NotRenewed::Failed(refused(&order))),
+        })
+    }
+
+    fn remove_address(&mut self, order: AddressOrder) -> Option<Event<'static>> {
+        let refusal = self.netlink.remove_address(order).err();
+        refusal.map(|order| Event::AddressRemoved {
+            instance: order.instance,
+            address: order.address,
+            outcome: Err(refused(&order)),
+        })
+    }
+
+    fn change_routing(&mut self, order: RoutingOrder) -> Option<Event<'static>> {
+        let refusal = self.netlink.change_routing(order).err();
+        refusal.map(|order| Event::RoutingChanged {
+            instance: order.instance,
+            index: order.index,
+            change: order.change,
+            outcome: Err(TOO_MANY.to_owned()),
+        })
+    }
+
+    fn change_link(&mut self, order: LinkOrder) -> Option<Event<'static>> {
+        let refusal = self.netlink.change_link(order).err();
+        refusal.map(|order| Event::LinkChanged {
+            instance: order.instance,
+            outcome: Err(TOO_MANY.to_owned()),
+        })
+    }
+
     /// Sends to the group or to every peer. That one peer is out of reach is
     /// that peer's trouble and no error of ours.
     fn advertise(
@@ -323,16 +331,9 @@ impl Effects {
             let sent = advertisement::encode(&outgoing, &mut self.message)
                 .map_err(io::Error::other)
                 .and_then(|()| {
-                    let own =
-                        || sockets.send(outbox.interface, &self.message, source, *destination);
-                    match link {
-                        // Somebody may be taking it away at this moment.
-                        Some(link) => self
-                            .speaker_socket
-                            .send(link, &self.message, source, *destination)
-                            .or_else(|_| own()),
-                        None => own(),
-                    }
+                    let ways = (sockets, &self.speaker_socket);
+                    let by = (outbox.interface, link);
+                    emit(ways, by, &self.message, (source, *destination))
                 });
             match sent {
                 Err(error) if is_the_peers(&error) => {
@@ -444,6 +445,24 @@ impl Effects {
                 self.announcements.send(index, &frame)
             }
         }
+    }
+}
+
+/// By the instance's own interface or, where it has one, the one that its
+/// virtual MAC lives on.
+fn emit(
+    (sockets, speaker): (&Sockets, &FarewellSocket),
+    (interface, link): (InterfaceName, Option<InterfaceName>),
+    message: &[u8],
+    (source, destination): (IpAddr, IpAddr),
+) -> io::Result<()> {
+    let own = || sockets.send(interface, message, source, destination);
+    match link {
+        // Somebody may be taking it away at this moment.
+        Some(link) => speaker
+            .send(link, message, source, destination)
+            .or_else(|_| own()),
+        None => own(),
     }
 }
 

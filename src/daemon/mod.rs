@@ -39,7 +39,7 @@ use crate::control::events::fact::AgentFact;
 use crate::control::listener::Access;
 use crate::control::lock::RuntimeLock;
 use crate::control::reload::{Judge, Prepared};
-use crate::control::server::{ControlServer, Setup};
+use crate::control::server::{ControlServer, Request, Setup};
 use crate::net::announce_socket::AnnounceSocket;
 use crate::net::kernel::{Monitor, Netlink, Renewals};
 use crate::net::peer;
@@ -241,12 +241,8 @@ async fn serve(
     let mover = Mover::start(keeper.directory(), reports.clone())
         .context("cannot start the thread that writes drains down")?;
     let (results, done) = mpsc::channel(RESULTS);
-    let mut work = Work::new(
-        results,
-        reports.clone(),
-        runner_dir,
-        identity.config_path.clone(),
-    );
+    let config_path = identity.config_path.clone();
+    let mut work = Work::new(results, reports.clone(), runner_dir, config_path);
     work.serve(&loaded.work)
         .context("cannot start what runs checks and hooks")?;
     let mut effects = Effects::new(
@@ -262,18 +258,7 @@ async fn serve(
     let link = effects.link();
     link.serve(cluster.as_ref(), keys.cluster.as_ref(), sockets.poller());
     let (asks, requests) = mpsc::channel(REQUESTS);
-    let control = ControlServer::start(
-        runtime_dir,
-        Setup {
-            access: access(&loaded.host),
-            judge: judge(identity.config_path.clone()),
-            identity,
-            requests: asks,
-            peer_groups: peer::groups,
-            events: history.events(),
-            metrics: listen(&loaded.host),
-        },
-    )?;
+    let control = start_control(runtime_dir, (identity, &loaded.host), asks, history)?;
     let monitor = Monitor::start(interfaces, reports).context("cannot watch the interfaces")?;
     monitor.follow_routing(agent.wants_routing());
     let service = Service::start().context("cannot speak to the service manager")?;
@@ -295,6 +280,27 @@ async fn serve(
         service,
     };
     protocol_loop.run().await
+}
+
+fn start_control(
+    runtime_dir: &Path,
+    (identity, host): (Identity, &HostSettings),
+    requests: mpsc::Sender<Request<Configuration>>,
+    history: &History,
+) -> anyhow::Result<ControlServer> {
+    let server = ControlServer::start(
+        runtime_dir,
+        Setup {
+            access: access(host),
+            judge: judge(identity.config_path.clone()),
+            identity,
+            requests,
+            peer_groups: peer::groups,
+            events: history.events(),
+            metrics: listen(host),
+        },
+    )?;
+    Ok(server)
 }
 
 fn identity(loaded: &Loaded) -> Identity {

@@ -146,3 +146,25 @@ fn a_reader_that_leaves_early_is_no_error() {
     assert_eq!(code(&output), 0, "{output:?}");
     assert_eq!(stderr(&output), "");
 }
+
+/// A package installs it; the addresses in it are nobody's.
+#[test]
+fn the_example_is_not_run_by_hand_either() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = tempfile::tempdir().unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_vipward"))
+        .args(["run", "--config"])
+        .arg(root.join("config.example.yaml"))
+        .args(["--runtime-dir", "runtime", "--state-dir", "state"])
+        .current_dir(&folder)
+        .output()
+        .unwrap();
+    assert_eq!(code(&output), 1, "{output:?}");
+    let said = stderr(&output);
+    assert!(
+        said.contains("are still those of the example, so nothing was started"),
+        "{said}"
+    );
+    // Not even a directory was made.
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+}

@@ -212,7 +212,10 @@ impl Agent {
                     Request::Order(errand) => {
                         let known = errand.order.instance().map(|one| one.as_str());
                         let answer = match known {
-                            Some("nonsense") => Err("there is no instance nonsense".to_owned()),
+                            Some(name @ ("nonsense" | "wbe")) => {
+                                Err(format!("there is no instance {name}"))
+                            }
+                            Some("api") => Err("api is being moved already".to_owned()),
                             Some(_) | None => {
                                 let node = errand.node.map_or(String::new(), |n| n.to_string());
                                 Ok(format!("{node}{:?}", errand.order))
@@ -280,9 +283,13 @@ impl Drop for Agent {
 }
 
 fn vipward(runtime_dir: &Path, arguments: &[&str]) -> Output {
+    let arguments: Vec<&str> = ["status"].iter().chain(arguments).copied().collect();
+    command(runtime_dir, &arguments)
+}
+
+fn command(runtime_dir: &Path, arguments: &[&str]) -> Output {
     Command::cargo_bin("vipward")
         .unwrap()
-        .arg("status")
         .args(arguments)
         .arg("--runtime-dir")
         .arg(runtime_dir)

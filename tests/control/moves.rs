@@ -75,3 +75,27 @@ fn an_agent_that_stops_answers() {
     let text = format!("{answer:?}");
     assert!(text.contains("stopping"), "{text}");
 }
+
+/// The agent's words are replaced by those that tell what was meant.
+#[rstest]
+#[case(&["drain", "wbe"], "there is no instance `wbe` on lb1; did you mean `web`? It has: api, web")]
+#[case(&["undrain", "wbe"], "there is no instance `wbe` on lb1; did you mean `web`? It has: api, web")]
+#[case(&["handover", "wbe"], "there is no instance `wbe` on lb1; did you mean `web`? It has: api, web")]
+#[case(
+    &["handover", "nonsense", "--to", "lb22"],
+    "there is no node `lb22` in the cluster; did you mean `lb2`? It has: lb1, lb2"
+)]
+// What is refused for another reason is told as the agent told it.
+#[case(&["drain", "api"], "api is being moved already")]
+fn a_name_that_nobody_has_is_answered_by_what_was_meant(
+    #[case] arguments: &[&str],
+    #[case] sentence: &str,
+) {
+    let agent = Agent::start(vec![
+        instance("api", StateName::Active),
+        instance("web", StateName::Active),
+    ]);
+    let output = command(agent.directory.path(), arguments);
+    assert_eq!(code(&output), 1, "{output:?}");
+    assert_eq!(stderr(&output).trim(), format!("vipward: {sentence}"));
+}

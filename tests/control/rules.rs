@@ -39,3 +39,42 @@ fn the_dashboard_is_json_whose_panels_do_not_overlap() {
     }
     assert!(panels.len() > 15);
 }
+
+/// Grafana puts these in.
+fn as_prometheus_gets_it(query: &str) -> String {
+    query
+        .replace("$__rate_interval", "1m")
+        .replace("$job", ".*")
+        .replace("$node", ".*")
+        .replace("$vrrp_instance", ".*")
+}
+
+#[test]
+fn every_query_of_the_dashboard_is_one_of_prometheus() {
+    let Some(promtool) = promtool::find() else {
+        println!("skipped: no promtool; tests/run.sh provides it");
+        return;
+    };
+    let text = std::fs::read_to_string(packaged("grafana-dashboard.json")).unwrap();
+    let dashboard: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let targets = panels
+        .iter()
+        .filter_map(|panel| panel["targets"].as_array());
+    let rules: Vec<serde_json::Value> = targets
+        .flatten()
+        .enumerate()
+        .map(|(index, target)| {
+            let query = as_prometheus_gets_it(target["expr"].as_str().unwrap());
+            assert!(!query.contains('$'), "{query}");
+            serde_json::json!({ "record": format!("panel:{index}"), "expr": query })
+        })
+        .collect();
+    assert!(rules.len() > 20, "{}", rules.len());
+    let file = tempfile::NamedTempFile::new().unwrap();
+    // JSON is YAML.
+    let groups = serde_json::json!({ "groups": [{ "name": "dashboard", "rules": rules }] });
+    std::fs::write(file.path(), groups.to_string()).unwrap();
+    let output = promtool.run(&["check", "rules", &file.path().to_string_lossy()]);
+    assert!(output.status.success(), "{output:?}");
+}

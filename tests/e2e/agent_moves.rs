@@ -311,11 +311,14 @@ fn nobody() {
     assert!(why.contains("web is not handed over"), "{why}");
     let why = refused(&pair.first, &["handover", "wbe"]);
     assert!(
-        why.contains("there is no instance wbe; there are web"),
+        why.contains("there is no instance `wbe` on a; did you mean `web`? It has: web"),
         "{why}"
     );
     let why = refused(&pair.first, &["handover", "web", "--to", "lb7"]);
-    assert!(why.contains("lb7 is no node"), "{why}");
+    assert!(
+        why.contains("there is no node `lb7` in the cluster; it has: a, b"),
+        "{why}"
+    );
     assert!(pair.a.watch.times(since, pair.vip()).is_empty());
     ordered(&pair.first, &["drain", "web", "--force"]);
     pair.a.watch.wait(since, pair.vip(), false, LONG);

@@ -3,7 +3,8 @@
 //! service have, on which nothing of ours is yet.
 //!
 //! The packages are made of the program that was built for the tests, or are
-//! those below $VIPWARD_PACKAGES.
+//! those below $VIPWARD_PACKAGES. The .rpm is tried where packaging/test.sh has made
+//! it, and a system with rpm.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ mod lab;
 mod operator;
 mod removal;
 mod rights;
+mod rpm;
 mod service;
 mod upgrade;
 
@@ -49,11 +51,15 @@ fn main() -> ExitCode {
         rights::TESTS,
         upgrade::TESTS,
         removal::TESTS,
+        rpm::TESTS,
     ]
     .concat()
     .into_iter()
     .map(|(name, test)| {
-        let missing = missing.clone();
+        let missing = match name.starts_with("rpm::") {
+            true => missing.clone().or_else(rpm::missing),
+            false => missing.clone(),
+        };
         Trial::ignorable_test(name, move || -> Result<Completion, Failed> {
             if let Some(reason) = missing.or_else(isolation::missing) {
                 return Ok(Completion::ignored_with(reason));

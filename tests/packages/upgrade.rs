@@ -13,15 +13,19 @@ pub const TESTS: &[Test] = &[
 ];
 
 /// Moves while `machine` is upgraded, of which no probe notices anything.
-fn moves(pair: &Pair, machine: &Machine, settled: impl Fn()) -> usize {
+pub fn moves(
+    pair: &Pair,
+    machine: &Machine,
+    upgrade: impl Fn(&Machine),
+    settled: impl Fn(),
+) -> usize {
     let count = || claims(&pair.lb1) + claims(&pair.lb2);
     let before = count();
     let probers = [vip(), vip6()].map(|vip| pair.probe(vip));
     let (agent, runner) = (machine.pid("vipward"), machine.pid("vipward-runner"));
     let file = machine.read("/etc/vipward/config.yaml");
-    install(machine, true);
+    upgrade(machine);
     settled();
-    assert!(machine.sh("dpkg-query -W vipward").contains("+next"));
     assert_ne!(machine.pid("vipward"), agent);
     assert_ne!(machine.pid("vipward-runner"), runner);
     assert_eq!(machine.read("/etc/vipward/config.yaml"), file);
@@ -33,9 +37,14 @@ fn moves(pair: &Pair, machine: &Machine, settled: impl Fn()) -> usize {
     count() - before
 }
 
+fn next(machine: &Machine) {
+    install(machine, true);
+    assert!(machine.sh("dpkg-query -W vipward").contains("+next"));
+}
+
 fn the_active_comes_back() {
     let pair = serving("");
-    let moves = moves(&pair, &pair.lb1, || {
+    let moves = moves(&pair, &pair.lb1, next, || {
         pair.lb1.wait_active();
         pair.lb2.wait_state("backup");
     });
@@ -44,7 +53,7 @@ fn the_active_comes_back() {
 
 fn without_preempt() {
     let pair = serving("    preempt: false\n");
-    let moves = moves(&pair, &pair.lb1, || {
+    let moves = moves(&pair, &pair.lb1, next, || {
         pair.lb2.wait_active();
         pair.lb1.wait_state("backup");
     });
@@ -53,7 +62,7 @@ fn without_preempt() {
 
 fn the_backup() {
     let pair = serving("");
-    let moves = moves(&pair, &pair.lb2, || {
+    let moves = moves(&pair, &pair.lb2, next, || {
         pair.lb2.wait_state("backup");
         pair.lb1.wait_active();
     });

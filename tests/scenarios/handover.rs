@@ -361,7 +361,7 @@ fn the_incumbent_stays_when_the_successor_cannot_be_promoted() {
 #[rstest]
 #[case::nobody_of_that_name(handover("web", Some("Z")), "Z is no node of this cluster")]
 #[case::itself(handover("web", Some("A")), "it is Active on A already")]
-#[case::no_such_instance(handover("wbe", None), "there is no instance wbe; there are web")]
+#[case::no_such_instance(handover("wbe", None), "there is no instance `wbe`; there are: web")]
 fn nonsense_is_refused_and_changes_nothing(
     #[case] order: vipward::agent::moves::Order,
     #[case] expected: &str,

@@ -131,7 +131,7 @@ pub fn order(socket: &Path, wish: Wish, news: &SyncSender<News>) -> io::Result<(
     thread::Builder::new().spawn(move || {
         let outcome = match client::request_order(&socket, &wish) {
             Ok(OrderAnswer::Done(done)) => Ok(done),
-            Ok(OrderAnswer::Refused(why)) => Err(why),
+            Ok(OrderAnswer::Refused(why) | OrderAnswer::Forbidden(why)) => Err(why),
             Err(error) => Err(no_order(&error)),
         };
         let _ = news.send(News::Outcome(outcome));

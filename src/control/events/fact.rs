@@ -35,7 +35,7 @@ pub enum AgentFact {
         by: String,
         why: String,
     },
-    /// An operator's order, as the control socket takes it.
+    /// An operator's order, as it stands on the command line.
     Ordered {
         by: String,
         order: String,

@@ -20,12 +20,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::facts::{Clock, Configuration, Facts, Firewall, Manager, Subject};
+use super::facts::{Clock, Configuration, Facts, Firewall, Hearing, Manager, Subject};
 use crate::agent::settings::ClusterSettings;
 use crate::agent::values::InterfaceName;
 use crate::config::{self, Loaded, Style};
 use crate::control::document::Document;
-use crate::control::words;
+use crate::control::{names, words};
 use crate::net::kernel::Inspector;
 use crate::net::time_sync;
 use managers::Files;
@@ -105,13 +105,7 @@ pub fn facts(wish: &Wish, tell: &dyn Fn(&str)) -> Result<Facts, Refused> {
     });
     let agent = agent::again(&wish.socket, first);
 
-    let heard = hearing.iter().flat_map(|hearing| &hearing.speakers);
-    let heard = heard
-        .filter(|speaker| !speaker.outgoing)
-        .map(|speaker| speaker.source);
-    let passed = hearing.iter().flat_map(|hearing| &hearing.passed);
-    let heard = heard.chain(passed.map(|passed| passed.source));
-    let targets: BTreeSet<IpAddr> = asked.iter().copied().chain(heard).collect();
+    let targets: BTreeSet<IpAddr> = asked.into_iter().chain(heard(&hearing)).collect();
     Ok(Facts {
         now: Timestamp::now(),
         node: node.unwrap_or_else(host::name),
@@ -133,6 +127,16 @@ pub fn facts(wish: &Wish, tell: &dyn Fn(&str)) -> Result<Facts, Refused> {
         managers,
         subjects,
     })
+}
+
+/// Everybody else who was heard.
+fn heard(hearing: &Result<Hearing, String>) -> impl Iterator<Item = IpAddr> {
+    let speakers = hearing.iter().flat_map(|hearing| &hearing.speakers);
+    let speakers = speakers.filter(|speaker| !speaker.outgoing);
+    let passed = hearing.iter().flat_map(|hearing| &hearing.passed);
+    speakers
+        .map(|speaker| speaker.source)
+        .chain(passed.map(|passed| passed.source))
 }
 
 fn configuration(wish: &Wish, before: Option<&Document>) -> (Configuration, Option<Loaded>) {
@@ -219,20 +223,15 @@ fn only(
         return Ok(subjects);
     }
     let path = configuration.path.display();
-    let nearest = known
-        .iter()
-        .map(|known| (strsim::damerau_levenshtein(known, name), known))
-        .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, known)| distance * 2 <= known.chars().count());
-    let all = words::list(&known, 10);
-    let missing = format!("there is no instance `{name}` in {path}");
-    Err(Refused(match nearest {
-        Some((_, nearest)) => format!("{missing}; did you mean `{nearest}`? It has: {all}"),
-        None if known.is_empty() && configuration.faults.is_some() => {
-            format!("{missing}, which has faults: `vipward validate {path}` shows them")
-        }
-        None => format!("{missing}; it has: {all}"),
-    }))
+    if known.is_empty() && configuration.faults.is_some() {
+        return Err(Refused(format!(
+            "there is no instance `{name}` in {path}, which has faults: \
+             `vipward validate {path}` shows them"
+        )));
+    }
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    let missing = names::missing("instance", name, &format!("in {path}"), &known);
+    Err(Refused(missing))
 }
 
 fn span(wish: &Wish, subjects: &[Subject]) -> Duration {

@@ -230,21 +230,32 @@ fn rejected(
             .run(format!("vipward status {}", now.name)),
         );
     }
+    let code = code_of(rejection);
+    let finding = Finding::error(code, &now.name, what)
+        .why("neither hears the other, and both hosts become Active");
+    Some(with_remedy(facts, now, finding, (code, &whose)))
+}
+
+fn code_of(rejection: &Rejection) -> &'static str {
+    match rejection.kind.as_str() {
+        "missing" => "authentication-missing",
+        "wrong-key" => "wrong-key",
+        "unknown-key" => "unknown-key",
+        "clock" | "stale" | "no-mark" => "clock-refused",
+        "replayed" => "replayed",
+        "password" | "type" => "wrong-password",
+        _ => "authentication-error",
+    }
+}
+
+fn with_remedy(
+    facts: &Facts,
+    now: &Instance,
+    finding: Finding,
+    (code, whose): (&'static str, &str),
+) -> Finding {
     let name = &now.name;
-    let (code, finding): (&'static str, Finding) = {
-        let code = match rejection.kind.as_str() {
-            "missing" => "authentication-missing",
-            "wrong-key" => "wrong-key",
-            "unknown-key" => "unknown-key",
-            "clock" | "stale" | "no-mark" => "clock-refused",
-            "replayed" => "replayed",
-            "password" | "type" => "wrong-password",
-            _ => "authentication-error",
-        };
-        (code, Finding::error(code, name, what))
-    };
-    let finding = finding.why("neither hears the other, and both hosts become Active");
-    Some(match code {
+    match code {
         "authentication-missing" => then_reloaded(facts, finding).advise(format!(
             "on {whose}: give {name} the same `auth` section and key files, then `vipward reload`; \
              while that is rolled out, write `mode: permissive` here"
@@ -271,7 +282,7 @@ fn rejected(
             then_reloaded(facts, finding)
         }
         _ => finding.run(format!("tcpdump -ni {} -vv proto 112", now.interface)),
-    })
+    }
 }
 
 /// Counters that rose while this command listened.

@@ -23,6 +23,11 @@ pub fn tree() -> PathBuf {
     base().join("root")
 }
 
+/// The same with programs to make packages with, by packaging/tools.sh.
+pub fn tools() -> PathBuf {
+    base().with_file_name("packaging").join("root")
+}
+
 fn base() -> PathBuf {
     let told = env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     // This program lies in target/debug/deps.

@@ -41,6 +41,8 @@ pub enum Content {
     Program,
     /// Nothing, as on a host before it is installed.
     Nothing,
+    /// The same, on a system that has other package managers.
+    Tools,
 }
 
 /// What is the same on every machine: program, units, the agent's user, and some
@@ -92,6 +94,7 @@ impl Machine {
         let lower = match content {
             Content::Program => format!("{}:{tree}", layer().display()),
             Content::Nothing => tree,
+            Content::Tools => isolation::tools().display().to_string(),
         };
         let layers = format!("lowerdir={lower},upperdir={upper},workdir={work}");
         let overlay = Some("overlay");

@@ -150,7 +150,7 @@ impl Agent {
         let Some(id) = self.by_name.get(name) else {
             let known: Vec<&str> = self.by_name.keys().map(InstanceName::as_str).collect();
             return Err(format!(
-                "there is no instance {name}; there are {}",
+                "there is no instance `{name}`; there are: {}",
                 known.join(", ")
             ));
         };
