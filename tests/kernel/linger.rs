@@ -16,6 +16,7 @@ pub fn tests() -> Vec<Test> {
             "linger::packets_are_taken_and_questions_are_not_answered",
             taken,
         ),
+        ("linger::claimed_again_it_answers_at_once", claimed_again),
         ("linger::hundreds_linger_and_nothing_is_left", hundreds),
     ]
 }
@@ -86,6 +87,28 @@ fn taken() {
     while client.asks(VIRTUAL).is_empty() {
         assert!(Instant::now() < deadline, "not answered for 5 s afterwards");
     }
+}
+
+/// Its successor was lost within the quarter of a second.
+fn claimed_again() {
+    veth();
+    ip("link set lo up");
+    let client = Client::new();
+    ip("addr add 192.0.2.1/24 dev eth0");
+    let before = left();
+    let mut orders = Orders::start();
+    for network in ["192.0.2.10/32", "2001:db8::10/128"] {
+        orders.add(order(network)).unwrap();
+        assert_eq!(orders.remove(handed_over(network)), Ok(Removed::Deleted));
+    }
+    assert_ne!(left(), before, "both linger");
+    for network in ["192.0.2.10/32", "2001:db8::10/128"] {
+        orders.add(order(network)).unwrap();
+    }
+    assert_eq!(left(), before);
+    assert_ne!(client.asks(VIRTUAL), "");
+    orders.netlink.outlast();
+    assert_ne!(client.asks(VIRTUAL), "", "what lingered took it along");
 }
 
 fn hundreds() {

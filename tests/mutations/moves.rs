@@ -128,6 +128,18 @@ pub const MUTATIONS: &[Mutation] = &[
         "            State::Resigning(_) if planned => {}",
     ),
     fault(
+        "who is preempted is deaf before its clients know",
+        "core/src/agent/router/adverts.rs",
+        "            if !slept {\n                // Clients",
+        "            if false {\n                // Clients",
+    ),
+    fault(
+        "who has overslept lingers",
+        "core/src/agent/router/adverts.rs",
+        "            if !slept {\n                // Clients",
+        "            if true {\n                // Clients",
+    ),
+    fault(
         "a group for which nobody came returns one by one",
         DRAIN,
         "                members.iter_mut().for_each(|m| m.return_too(turn));",

@@ -244,6 +244,8 @@ fn an_active_that_overslept_is_backup_upon_hearing_anybody(
         panic!("one parting advert: {parting:?}");
     };
     assert_eq!(*at, ms(2), "when the address was gone");
+    let lingering = lab.removed(a).iter().any(|one| one.1.lingers);
+    assert!(!lingering, "clients know the other by now");
     assert!(
         *value > 0 && *value <= theirs,
         "{value} must lose to {theirs}"

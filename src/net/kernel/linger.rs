@@ -1,5 +1,5 @@
-//! Addresses that another host has taken over by agreement: for a moment this
-//! host goes on taking packets for them, without answering who has them.
+//! Addresses that another host has taken over: for a moment this host goes on
+//! taking packets for them, without answering who has them.
 //!
 //! As long as both hosts answer, a client may learn either. So the old one has
 //! to stop answering before it stops taking packets: what a client sends by
@@ -10,9 +10,10 @@
 //! itself does, which expires likewise and is not answered for. So everything
 //! ends by itself should this process die.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
@@ -40,55 +41,49 @@ const TABLE_LOCAL: u8 = 255;
 const LINGER_PROTOCOL: u8 = 0x77;
 
 /// What lingers now. Shared with the threads that end it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Lingering(Arc<Moments>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Moments {
-    /// Begun and not ended.
-    count: Mutex<usize>,
+    standing: Mutex<Standing>,
     ended: Condvar,
+}
+
+#[derive(Default)]
+struct Standing {
+    begun: u64,
+    moments: BTreeMap<u64, Moment>,
 }
 
 impl Lingering {
     /// Before these addresses are removed. What does not linger is removed
     /// as always.
     pub fn begin(&self, orders: &[&AddressOrder]) {
-        let Some(moment) = self.moment(orders) else {
+        let Some(moment) = moment(orders) else {
             return;
         };
+        let mut standing = self.0.standing();
+        standing.begun += 1;
+        let number = standing.begun;
+        standing.moments.insert(number, moment);
+        drop(standing);
+        let moments = Arc::clone(&self.0);
         let end = move || {
             std::thread::sleep(LINGER);
-            drop(moment);
+            moments.end(|other, _| other == number);
         };
-        // Without a thread it ends at once, with what it would have run.
         if let Err(error) = super::spawn("vip-linger", end) {
             tracing::debug!("no address lingers: {error}");
+            self.0.end(|other, _| other == number);
         }
     }
 
-    fn moment(&self, orders: &[&AddressOrder]) -> Option<Moment> {
-        let addresses = orders.iter().map(|order| order.network.addr());
-        let ipv4: Vec<Ipv4Addr> = addresses
-            .filter_map(|address| match address {
-                IpAddr::V4(address) => Some(address),
-                IpAddr::V6(_) => None,
-            })
-            .collect();
-        let silence = silence(&ipv4);
-        let mut socket = RouteSocket::open().ok()?;
-        let placed = orders
-            .iter()
-            .map(|order| order.network.addr())
-            .filter(|address| address.is_ipv6() || silence.is_some())
-            .filter(|address| place(&mut socket, *address))
-            .collect();
-        *self.0.count() += 1;
-        Some(Moment {
-            placed,
-            silence,
-            moments: Arc::clone(&self.0),
-        })
+    /// Before these addresses are added: what lingers with one of them ends,
+    /// since nobody would hear its announcement.
+    pub fn end(&self, orders: &[&AddressOrder]) {
+        let wanted = |address: &IpAddr| orders.iter().any(|one| one.network.addr() == *address);
+        self.0.end(|_, moment| moment.placed.iter().any(wanted));
     }
 
     /// Until nothing lingers any more, or a second has passed.
@@ -96,14 +91,26 @@ impl Lingering {
         let waiting = self
             .0
             .ended
-            .wait_timeout_while(self.0.count(), LINGER * 4, |count| *count > 0);
+            .wait_timeout_while(self.0.standing(), LINGER * 4, |standing| {
+                !standing.moments.is_empty()
+            });
         drop(waiting);
     }
 }
 
 impl Moments {
-    fn count(&self) -> std::sync::MutexGuard<'_, usize> {
-        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whoever waits for the end of all waits for what the kernel has to do.
+    fn end(&self, which: impl Fn(u64, &Moment) -> bool) {
+        let mut standing = self.standing();
+        standing
+            .moments
+            .retain(|number, moment| !which(*number, moment));
+        drop(standing);
+        self.ended.notify_all();
     }
 }
 
@@ -112,7 +119,6 @@ struct Moment {
     placed: Vec<IpAddr>,
     /// The kernel removes the table when this is closed.
     silence: Option<RouteSocket>,
-    moments: Arc<Moments>,
 }
 
 impl Drop for Moment {
@@ -123,9 +129,26 @@ impl Drop for Moment {
             }
         }
         self.silence = None;
-        *self.moments.count() -= 1;
-        self.moments.ended.notify_all();
     }
+}
+
+fn moment(orders: &[&AddressOrder]) -> Option<Moment> {
+    let addresses = orders.iter().map(|order| order.network.addr());
+    let ipv4: Vec<Ipv4Addr> = addresses
+        .filter_map(|address| match address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        })
+        .collect();
+    let silence = silence(&ipv4);
+    let mut socket = RouteSocket::open().ok()?;
+    let placed = orders
+        .iter()
+        .map(|order| order.network.addr())
+        .filter(|address| address.is_ipv6() || silence.is_some())
+        .filter(|address| place(&mut socket, *address))
+        .collect();
+    Some(Moment { placed, silence })
 }
 
 /// No ARP in the name of these addresses until the socket is closed, by

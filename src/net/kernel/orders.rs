@@ -28,6 +28,13 @@ impl Order {
         }
     }
 
+    pub(super) fn added(&self) -> Option<&AddressOrder> {
+        match self {
+            Order::Add(order) => Some(order),
+            Order::Remove(_) => None,
+        }
+    }
+
     pub(super) fn lingering(&self) -> Option<&AddressOrder> {
         match self {
             Order::Remove(order) if order.lingers => Some(order),

@@ -158,6 +158,8 @@ impl Worker {
         if !lingering.is_empty() {
             self.lingering.begin(&lingering);
         }
+        let added: Vec<&AddressOrder> = chunk.iter().filter_map(Order::added).collect();
+        self.lingering.end(&added);
         let (outcomes, failure) = self.submit(chunk);
         if let Some(error) = &failure {
             tracing::warn!("address orders: {error}; a new netlink socket will be opened");

@@ -181,6 +181,10 @@ impl VirtualRouter {
             });
             self.remember(turn, advert);
             let interval = self.learned_interval(advert);
+            if !slept {
+                // Clients send here until they have heard its announcement.
+                self.linger();
+            }
             self.become_backup(turn, reason, interval, parting);
             if let State::Backup(backup) = &mut self.state {
                 backup.better_heard_at = Some(turn.now);

@@ -280,6 +280,9 @@ impl VirtualRouter {
         let slept = matches!(&self.state, State::Active(active) if active.overslept(turn.now));
         let parting = match (cause.priority, &self.state) {
             (Some(better), State::Active(_)) => {
+                if !slept {
+                    self.linger();
+                }
                 let priority = self.priority.get().min(better.saturating_sub(1));
                 (priority > 0).then_some(Parting {
                     priority,

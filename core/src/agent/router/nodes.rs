@@ -168,6 +168,7 @@ impl VirtualRouter {
             checksum: None,
             node: Some(node.clone()),
         });
+        self.linger();
         self.become_backup(turn, Reason::Preempted, interval, parting);
         if let State::Backup(backup) = &mut self.state {
             backup.better_heard_at = Some(turn.now);
