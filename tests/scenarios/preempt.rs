@@ -51,7 +51,9 @@ fn with_preempt_it_claims_after_its_own_patience(
     assert_eq!(lab.state(b), BACKUP);
     assert_eq!(lab.holds(b, vip(way)), None);
     let removed = lab.removed(b);
-    let ours = removed.iter().find(|one| one.1.network.addr().to_string() == vip(way));
+    let ours = removed
+        .iter()
+        .find(|one| one.1.network.addr().to_string() == vip(way));
     assert!(
         ours.is_some_and(|one| one.1.lingers),
         "what clients send until they have heard the announcement is taken: {removed:?}"
