@@ -14,7 +14,7 @@ use crate::fault::Faults;
 use crate::kit::START;
 use crate::sim::Sim;
 
-const SEEDS: u64 = 11_000;
+const SEEDS: u64 = 6_000;
 const CYCLES: u64 = 2;
 /// So much of a trace is printed; the whole of it is in a file.
 const LINES_PRINTED: usize = 120;

@@ -329,7 +329,8 @@ impl Host {
         self.address_entry(address).is_some()
     }
 
-    /// The entry of `ip -json addr` for `address`.
+    /// The entry of `ip -json addr` for `address`; not what lingers on the
+    /// loopback interface for a moment.
     pub fn address_entry(&self, address: IpAddr) -> Option<serde_json::Value> {
         let links = self.namespace.ip_json("addr show");
         let text = address.to_string();
@@ -337,6 +338,7 @@ impl Host {
             .as_array()
             .into_iter()
             .flatten()
+            .filter(|link| link["ifname"] != "lo")
             .flat_map(|link| link["addr_info"].as_array().into_iter().flatten())
             .find(|entry| entry["local"] == text.as_str())
             .cloned()

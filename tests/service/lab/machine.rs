@@ -297,11 +297,13 @@ impl Machine {
     }
 
     /// As the kernel has it; also of a machine that is off.
+    /// Not what lingers on the loopback interface for a moment.
     pub fn holds(&self, address: IpAddr) -> bool {
         let found = self.host.namespace.ip_json("address show");
         let interfaces = found.as_array().cloned().unwrap_or_default();
         interfaces
             .iter()
+            .filter(|interface| interface["ifname"] != "lo")
             .filter_map(|interface| interface["addr_info"].as_array())
             .flatten()
             .any(|found| found["local"] == address.to_string())

@@ -157,6 +157,13 @@ impl Pair {
             machine.sh("systemctl start vipward");
         }
         pair.lb1.wait_active();
+        // It may have been ready first, and is preempted then.
+        wait("lb2 without the addresses", LONG, || {
+            let held = [vip(), vip6()].map(|address| pair.lb2.holds(address));
+            (held == [false; 2])
+                .then_some(())
+                .ok_or(format!("{held:?}"))
+        });
         pair
     }
 
