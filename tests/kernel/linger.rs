@@ -89,7 +89,8 @@ fn taken() {
     }
 }
 
-/// Its successor was lost within the quarter of a second.
+/// Its successor was lost within the quarter of a second. On a machine that
+/// takes longer there is nothing to end, so it is tried until there was.
 fn claimed_again() {
     veth();
     ip("link set lo up");
@@ -98,14 +99,16 @@ fn claimed_again() {
     let before = left();
     let mut orders = Orders::start();
     for network in ["192.0.2.10/32", "2001:db8::10/128"] {
-        orders.add(order(network)).unwrap();
-        assert_eq!(orders.remove(handed_over(network)), Ok(Removed::Deleted));
+        let lingered = (0..20).any(|_| {
+            orders.add(order(network)).unwrap();
+            assert_eq!(orders.remove(handed_over(network)), Ok(Removed::Deleted));
+            let lingered = left() != before;
+            orders.add(order(network)).unwrap();
+            assert_eq!(left(), before, "{network}");
+            lingered
+        });
+        assert!(lingered, "{network} never lingered");
     }
-    assert_ne!(left(), before, "both linger");
-    for network in ["192.0.2.10/32", "2001:db8::10/128"] {
-        orders.add(order(network)).unwrap();
-    }
-    assert_eq!(left(), before);
     assert_ne!(client.asks(VIRTUAL), "");
     orders.netlink.outlast();
     assert_ne!(client.asks(VIRTUAL), "", "what lingered took it along");

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::Test;
 use crate::lab::machine::Machine;
-use crate::lab::{assert_undisturbed, vip, vip6};
+use crate::lab::{Pair, assert_undisturbed, vip, vip6};
 use crate::operator::{edit, fresh, install, serving};
 
 pub const TESTS: &[Test] = &[
@@ -12,18 +12,24 @@ pub const TESTS: &[Test] = &[
     ("removal::purged_it_leaves_nothing", purged),
 ];
 
-fn removed() {
-    let pair = serving("");
+/// Taken away from lb1, which serves: lb2 does then, and nobody noticed.
+pub fn unnoticed(pair: &Pair, order: &str) {
     let (lb1, lb2) = (&pair.lb1, &pair.lb2);
     let prober = pair.probe(vip());
-    let file = lb1.read("/etc/vipward/config.yaml");
-    lb1.sh("dpkg -r vipward 2>&1");
+    lb1.sh(order);
     lb2.wait_active();
     assert_undisturbed(&prober.stop());
     for vip in [vip(), vip6()] {
         assert!(!lb1.holds(vip), "{vip} is still on lb1");
     }
     assert!(!lb1.try_sh("pgrep vipward").status.success());
+}
+
+fn removed() {
+    let pair = serving("");
+    let (lb1, lb2) = (&pair.lb1, &pair.lb2);
+    let file = lb1.read("/etc/vipward/config.yaml");
+    unnoticed(&pair, "dpkg -r vipward 2>&1");
     lb1.sh("! test -e /usr/bin/vipward && ! test -e /run/vipward");
     // What was configured is kept, and serves the next installation.
     assert_eq!(lb1.read("/etc/vipward/config.yaml"), file);
