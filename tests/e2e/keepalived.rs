@@ -12,7 +12,7 @@ use crate::lab::agent::Agent;
 use crate::lab::config::Router;
 use crate::lab::prober::Prober;
 use crate::lab::process::Process;
-use crate::lab::{Host, LONG, Lab, assert_span, ms};
+use crate::lab::{Host, LONG, Lab, assert_span, ms, stall};
 use crate::{Needs, trial};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -390,8 +390,9 @@ fn healed_cut(carrier: Carrier, better: Better, speaks_next: &str) {
         .wait(healing, "the first one after", LONG, |frame| {
             frame.advert().is_some()
         });
-    if is_next {
-        assert_eq!(next.host, speaks_next, "was the machine too busy?");
+    // Whoever did not run let the other speak first; all else holds either way.
+    if is_next && stall::processor_since(healing) < ms(50) {
+        assert_eq!(next.host, speaks_next);
     }
     let gone = pair.b.watch.wait(healing, pair.address, false, LONG);
     let interval = pair.best.interval;

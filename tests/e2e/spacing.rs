@@ -36,15 +36,18 @@ fn hundred_scripts() {
         began.elapsed()
     );
     assert!(ran > SCRIPTS, "hardly a load: {ran} scripts ran");
-    // Nobody took over, and nobody came near to it.
-    assert_eq!(peer.state("web"), "backup");
-    assert_eq!(b.watch.times(peer.started, vip()), []);
-    assert!(lab.observer.adverts(began, "b").is_empty());
+    // Nobody took over, and nobody came near to it; where the advertisements
+    // themselves were late, that is judged below.
+    if spacing.max() < ms(250) {
+        assert_eq!(peer.state("web"), "backup");
+        assert_eq!(b.watch.times(peer.started, vip()), []);
+        assert!(lab.observer.adverts(began, "b").is_empty());
+    }
     let limit = ms(300) + stall::processor_since(began);
     assert!(spacing.count() > 20 && spacing.max() < limit, "{spacing}");
     // With real-time scheduling nine of ten are as they are at rest.
     if !agent.process.log().contains("no real-time scheduling") {
         assert!(spacing.quantile(900) < ms(110), "{spacing}");
     }
-    assert_eq!(agent.state("web"), "active");
+    agent.wait_state("web", "active", LONG);
 }
