@@ -129,7 +129,7 @@ fn restarts() {
     a.watch.wait(agent.started, vip(), true, LONG);
     agent.signal(Signal::SIGTERM);
     agent.process.wait_exit(LONG);
-    let state = lab.directory.path().join("a-state");
+    let state = lab.place("a", "state");
     let before = written(&state);
     assert!(find(&before, "agent-stopped", |_| true).is_some());
 
@@ -240,7 +240,7 @@ fn watched() {
 fn full_disk() {
     let lab = Lab::new();
     let a = lab.host("a");
-    let state = lab.directory.path().join("a-state");
+    let state = lab.place("a", "state");
     std::fs::create_dir_all(&state).expect("a directory");
     let mount = |arguments: &[&str]| {
         let status = Command::new("mount").args(arguments).arg(&state).status();

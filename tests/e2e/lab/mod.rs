@@ -102,10 +102,12 @@ impl Lab {
     }
 
     /// Where the agent of a host has what is of a `kind`: its runtime directory
-    /// in memory, all else beside the lab's files.
+    /// and its state are in memory, the latter because what is timed here is
+    /// not to wait for a disk that others keep busy; all else is beside the
+    /// lab's files.
     pub fn place(&self, host: &str, kind: &str) -> PathBuf {
         let directory = match kind {
-            "runtime" => &self.volatile,
+            "runtime" | "state" => &self.volatile,
             _ => &self.directory,
         };
         directory.path().join(format!("{host}-{kind}"))
