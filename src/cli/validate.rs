@@ -59,16 +59,19 @@ fn verdict(args: &ValidateArgs, style: Style) -> (ExitCode, String, String) {
             .and_then(|loaded| config::inspect_scripts(&loaded, &inspect).map(|()| loaded))
             .and_then(|loaded| config::read_keys(&loaded).map(|_| loaded)),
     };
+    let judged = judged.and_then(|loaded| {
+        let out = match args.print {
+            true => loaded.effective()?,
+            false => report(&loaded, args.node.is_some()),
+        };
+        Ok((loaded, out))
+    });
     match judged {
         Err(faults) => {
             let faults = faults.render(style) + "\n";
             (ExitCode::FAILURE, String::new(), faults)
         }
-        Ok(loaded) => {
-            let out = match args.print {
-                true => loaded.effective.clone(),
-                false => report(&loaded, args.node.is_some()),
-            };
+        Ok((loaded, out)) => {
             let own = match args.node {
                 Some(_) => Vec::new(),
                 None => for_the_service(&loaded),

@@ -24,7 +24,7 @@ const PASSWORD_BYTES: usize = 8;
 const PATH_BYTES_MAX: usize = 4096;
 
 /// The key files, as they are written.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct KeyPaths {
     /// Of each instance and number.
     pub instances: BTreeMap<(InstanceName, u8), PathBuf>,

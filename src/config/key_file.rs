@@ -318,11 +318,8 @@ mod tests {
                 path.display()
             );
             let loaded = super::super::parse(Path::new("c.yaml"), &text, "lb1").unwrap();
-            assert!(
-                loaded.effective.contains("key_file: /"),
-                "{}",
-                loaded.effective
-            );
+            let effective = loaded.effective().unwrap();
+            assert!(effective.contains("key_file: /"), "{effective}");
             read_keys(&loaded).map_err(|faults| faults.to_string())
         };
         let keys = read(&path).unwrap();

@@ -90,13 +90,26 @@ pub struct Loaded {
     pub path: PathBuf,
     /// The other files that it includes, in the order in which they were read.
     pub included: Vec<PathBuf>,
-    /// The effective configuration as YAML, defaults filled in; read again it
-    /// gives the same settings.
-    pub effective: String,
+    /// For [`Loaded::effective`].
+    key_paths: KeyPaths,
     /// For [`inspect_scripts`].
     scripts: Vec<scripts::Placed>,
     /// For [`read_keys`].
     key_files: Vec<key_file::Placed>,
+}
+
+impl Loaded {
+    /// The effective configuration as YAML, defaults filled in; read again it
+    /// gives the same settings.
+    pub fn effective(&self) -> Result<String, Faults> {
+        print::yaml(&self.settings, &self.host, &self.work, &self.key_paths)
+            .map_err(|error| unexplained(&self.path, format!("cannot be printed: {error}")))
+    }
+}
+
+fn unexplained(path: &Path, what: String) -> Faults {
+    let help = "this is a bug in vipward: please report it with the file";
+    Faults::of_file(path, what, help)
 }
 
 /// What a configuration takes from where it is read.
@@ -173,20 +186,13 @@ fn judge_file(
         .and_then(|gathered| overlay::each_node(gathered, around, &mut findings));
     let warnings = findings.into_result(path, &sources)?;
     let included = gathered.map(|gathered| gathered.included);
-    let unexplained = |what: String| {
-        Faults::of_file(
-            path,
-            what,
-            "this is a bug in vipward: please report it with the file",
-        )
-    };
     let Sound {
         settings,
         host,
         work,
         scripts,
         key_files,
-    } = read.ok_or_else(|| unexplained("refused without a reason".to_owned()))?;
+    } = read.ok_or_else(|| unexplained(path, "refused without a reason".to_owned()))?;
     let mut paths = KeyPaths::default();
     for (owner, at) in &key_files {
         match owner {
@@ -197,8 +203,8 @@ fn judge_file(
             Owner::Cluster => paths.cluster = Some(at.value.clone()),
         }
     }
-    let effective = print::yaml(&settings, &host, &work, &paths)
-        .map_err(|error| unexplained(format!("cannot be printed: {error}")))?;
+    let digest = print::digest(&settings, &host, &work, &paths)
+        .map_err(|error| unexplained(path, format!("has no digest: {error}")))?;
     let placed =
         |(whose, written): &(String, Written)| scripts::placed(written, whose, path, &sources);
     Ok(Loaded {
@@ -215,10 +221,10 @@ fn judge_file(
             })
             .collect(),
         warnings,
-        digest: print::digest(&effective),
+        digest,
         path: path.to_owned(),
         included: included.unwrap_or_default(),
-        effective,
+        key_paths: paths,
     })
 }
 

@@ -370,9 +370,16 @@ pub(super) fn yaml(
     Ok(emit::document(&value))
 }
 
-/// FNV-1a over 64 bits of the effective configuration, as 16 hexadecimal
-/// digits: the same on every machine and in every version that prints the
-/// same. Finds differences; proves nothing.
-pub(super) fn digest(effective: &str) -> String {
-    format!("{:016x}", fnv1a(effective.bytes()))
+/// FNV-1a over 64 bits of the effective configuration as JSON, as 16
+/// hexadecimal digits: the same on every machine and in every version that has
+/// the same keys. Finds differences; proves nothing. Not of the YAML: a large
+/// file's takes as long to print as to read.
+pub(super) fn digest(
+    settings: &Settings,
+    host: &HostSettings,
+    work: &Work,
+    keys: &KeyPaths,
+) -> Result<String, serde_json::Error> {
+    let json = serde_json::to_vec(&effective(settings, host, work, keys))?;
+    Ok(format!("{:016x}", fnv1a(json)))
 }

@@ -239,7 +239,7 @@ fn what_is_not_run_comes_from_elsewhere() {
     );
     assert_eq!(loaded.work.files, [PathBuf::from("/run/n")].into());
     assert_eq!(loaded.work.probes.len(), 3);
-    let again = config::parse("c.yaml".as_ref(), &loaded.effective, "lb1").unwrap();
+    let again = config::parse("c.yaml".as_ref(), &loaded.effective().unwrap(), "lb1").unwrap();
     assert_eq!(
         (&again.settings, &again.work),
         (&loaded.settings, &loaded.work)

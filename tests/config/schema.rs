@@ -90,7 +90,10 @@ fn the_example_is_sound_to_the_schema_that_it_names() {
     }
     // What is printed is a file like any other.
     let loaded = config::parse(Path::new("c.yaml"), &text, "lb1").unwrap();
-    assert_eq!(faults(&validator, &loaded.effective), Vec::<String>::new());
+    assert_eq!(
+        faults(&validator, &loaded.effective().unwrap()),
+        Vec::<String>::new()
+    );
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn told(case: &str) -> String {
         .iter()
         .map(|path| format!("# with {}\n", path.display()))
         .collect();
-    warnings.collect::<String>() + &included + &loaded.effective
+    warnings.collect::<String>() + &included + &loaded.effective().unwrap()
 }
 
 #[test]
@@ -85,11 +85,8 @@ fn every_tree_is_judged_as_one_configuration() {
 fn a_node_that_is_asked_for_is_one_of_the_clusters() {
     let loaded = load("overlay-in-cluster", Some("lb3")).unwrap();
     assert_eq!(loaded.settings.node, "lb3");
-    assert!(
-        loaded.effective.contains("priority: 90"),
-        "{}",
-        loaded.effective
-    );
+    let effective = loaded.effective().unwrap();
+    assert!(effective.contains("priority: 90"), "{effective}");
     let refused = load("overlay-in-cluster", Some("lb4")).unwrap_err();
     assert!(refused.contains("there is no node `lb4`"), "{refused}");
     assert!(refused.contains("did you mean"), "{refused}");
