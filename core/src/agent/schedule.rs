@@ -1,18 +1,20 @@
-//! When each instance wants to be woken, and who is next. A deadline that
-//! moves leaves its old entry behind; what is stale is dropped when it comes
-//! to the front, and all of it when there is more of it than there should be.
-//! So nothing is allocated once both have grown to their size.
+//! When each instance wants to be woken, and who is next. A deadline that moves
+//! away, as a Backup's does with every advertisement, leaves its entry where it
+//! is: it moves on when it comes to the front. One that comes nearer leaves its
+//! old entry behind, which is dropped when it comes to the front, and all of
+//! those when there are more of them than there should be. So nothing is
+//! allocated once both have grown to their size.
 
 use std::cmp::Reverse;
+use std::collections::binary_heap::PeekMut;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use super::router::Timer;
 use super::time::Instant;
 use super::values::InstanceId;
 
-/// Entries for each instance at most, on the average. A Backup's deadline
-/// moves with every advertisement, some four intervals before it comes.
-const ENTRIES_EACH: usize = 5;
+/// Entries for each instance at most, on the average.
+const ENTRIES_EACH: usize = 2;
 const ENTRIES_MIN: usize = 64;
 /// Woken in one turn. What they are goes through the processor's cache twice,
 /// when they order and when they hear what became of it; so many fit.
@@ -20,31 +22,45 @@ const DUE_MAX: usize = 128;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Schedule {
-    /// `None`: it wants nothing, or is being woken.
-    deadlines: BTreeMap<InstanceId, Option<(Instant, Timer)>>,
-    /// The earliest is first, and never stale.
+    wishes: BTreeMap<InstanceId, Wish>,
+    /// The earliest is first, and what its instance wants.
     order: BinaryHeap<Reverse<Entry>>,
 }
 
+type Deadline = (Instant, Timer);
 type Entry = (Instant, Timer, InstanceId);
 
+/// Of one instance. As long as it wants something, the entry is in the order,
+/// and no later than that.
+#[derive(Clone, Copy, Debug, Default)]
+struct Wish {
+    /// `None`: it wants nothing, or is being woken.
+    deadline: Option<Deadline>,
+    entry: Option<Deadline>,
+}
+
 impl Schedule {
-    pub fn set(&mut self, instance: InstanceId, deadline: Option<(Instant, Timer)>) {
-        if self.deadlines.insert(instance, deadline) == Some(deadline) {
+    pub fn set(&mut self, instance: InstanceId, deadline: Option<Deadline>) {
+        let wish = self.wishes.entry(instance).or_default();
+        if wish.deadline == deadline {
             return;
         }
-        if let Some((at, timer)) = deadline {
+        wish.deadline = deadline;
+        if let Some((at, timer)) = deadline
+            && wish.entry.is_none_or(|entry| entry > (at, timer))
+        {
+            wish.entry = deadline;
             self.order.push(Reverse((at, timer, instance)));
         }
-        self.drop_stale();
+        self.freshen();
     }
 
     pub fn forget(&mut self, instance: InstanceId) {
-        self.deadlines.remove(&instance);
-        self.drop_stale();
+        self.wishes.remove(&instance);
+        self.freshen();
     }
 
-    pub fn first(&self) -> Option<(Instant, Timer)> {
+    pub fn first(&self) -> Option<Deadline> {
         let Reverse((at, timer, _)) = self.order.peek()?;
         Some((*at, *timer))
     }
@@ -53,45 +69,53 @@ impl Schedule {
     /// first and [`DUE_MAX`] at most. Each is to be [`Schedule::set`] again.
     pub fn take_due(&mut self, now: Instant, due: &mut Vec<InstanceId>) {
         due.clear();
-        while let Some(Reverse(entry)) = self.order.peek().copied() {
-            if entry.0 > now || due.len() == DUE_MAX {
+        while let Some(Reverse((at, _, instance))) = self.order.peek().copied() {
+            if at > now || due.len() == DUE_MAX {
                 break;
             }
             self.order.pop();
-            let (at, timer, instance) = entry;
-            if let Some(deadline) = self.deadlines.get_mut(&instance)
-                && *deadline == Some((at, timer))
-            {
-                *deadline = None;
-                due.push(instance);
+            self.wishes.insert(instance, Wish::default());
+            due.push(instance);
+            self.freshen();
+        }
+    }
+
+    /// Until the first entry is what its instance wants.
+    fn freshen(&mut self) {
+        while let Some(mut first) = self.order.peek_mut() {
+            let Reverse((at, timer, instance)) = *first;
+            let wish = self.wishes.get_mut(&instance);
+            let wish = wish.filter(|wish| wish.entry == Some((at, timer)));
+            match wish {
+                Some(wish) if wish.deadline == wish.entry => break,
+                Some(wish) => {
+                    wish.entry = wish.deadline;
+                    match wish.deadline {
+                        Some((at, timer)) => *first = Reverse((at, timer, instance)),
+                        None => drop(PeekMut::pop(first)),
+                    }
+                }
+                // It went, or another entry is its own.
+                None => drop(PeekMut::pop(first)),
             }
         }
-    }
-
-    fn is_valid(&self, (at, timer, instance): &Entry) -> bool {
-        self.deadlines.get(instance) == Some(&Some((*at, *timer)))
-    }
-
-    fn drop_stale(&mut self) {
-        while let Some(Reverse(entry)) = self.order.peek()
-            && !self.is_valid(entry)
-        {
-            self.order.pop();
-        }
-        let most = (self.deadlines.len() * ENTRIES_EACH).max(ENTRIES_MIN);
+        let most = (self.wishes.len() * ENTRIES_EACH).max(ENTRIES_MIN);
         if self.order.len() > most {
             self.order.clear();
-            let all = self.deadlines.iter();
-            let wanted =
-                all.filter_map(|(instance, deadline)| Some((deadline.as_ref()?, instance)));
-            let wanted = wanted.map(|((at, timer), instance)| Reverse((*at, *timer, *instance)));
-            self.order.extend(wanted);
+            for (instance, wish) in &mut self.wishes {
+                wish.entry = wish.deadline;
+                let entry = wish.deadline;
+                let entry = entry.map(|(at, timer)| Reverse((at, timer, *instance)));
+                self.order.extend(entry);
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn at(millis: u64) -> Instant {
@@ -183,5 +207,48 @@ mod tests {
             schedule.order.len()
         );
         assert_eq!(due(&mut schedule, 5_000), [1, 2]);
+    }
+
+    proptest! {
+        /// Whatever they want, and however often they change their minds.
+        #[test]
+        fn it_is_as_a_list_that_is_searched(
+            steps in prop::collection::vec((0..4u32, 0..60u64, 0..3usize, 0..8usize), 0..300)
+        ) {
+            let mut schedule = Schedule::default();
+            let mut list: BTreeMap<InstanceId, Deadline> = BTreeMap::new();
+            let mut now = 0;
+            for (number, after, timer, step) in steps {
+                let instance = InstanceId(number);
+                match step {
+                    0 => {
+                        schedule.forget(instance);
+                        list.remove(&instance);
+                    }
+                    1 => {
+                        schedule.set(instance, None);
+                        list.remove(&instance);
+                    }
+                    2 => {
+                        now += after;
+                        let mut expected: Vec<_> = list.iter().map(|(id, at)| (*at, *id)).collect();
+                        expected.retain(|((due, _), _)| *due <= at(now));
+                        expected.sort_unstable();
+                        let mut due = Vec::new();
+                        schedule.take_due(at(now), &mut due);
+                        let expected: Vec<_> = expected.into_iter().map(|(_, id)| id).collect();
+                        prop_assert_eq!(&due, &expected);
+                        list.retain(|id, _| !due.contains(id));
+                    }
+                    _ => {
+                        let timer = [Timer::Settle, Timer::ActiveDown, Timer::Advert][timer];
+                        schedule.set(instance, Some((at(now + after), timer)));
+                        list.insert(instance, (at(now + after), timer));
+                    }
+                }
+                prop_assert_eq!(schedule.first(), list.values().min().copied());
+                prop_assert!(schedule.order.len() <= ENTRIES_MIN);
+            }
+        }
     }
 }
