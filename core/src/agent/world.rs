@@ -96,6 +96,11 @@ impl World {
             .collect();
     }
 
+    /// How many may move at once, from this host or to it.
+    pub fn address_count(&self) -> usize {
+        self.virtual_addresses.len() + self.leaving.len()
+    }
+
     /// Learns what instances that are about to go have on the host.
     pub fn set_leaving(&mut self, leaving: BTreeSet<(InterfaceName, IpAddr)>) {
         self.leaving = leaving;

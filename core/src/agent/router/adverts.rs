@@ -16,6 +16,15 @@ const ANSWER_PACE: Duration = Duration::from_millis(100);
 const FEW: usize = 10;
 const RELIEF_EACH: Duration = Duration::from_millis(1);
 
+/// A successor advertises for all instances before it has their addresses, and
+/// it and its kernel take their time over many: all of this host's may be on
+/// their way. Whoever has announced an instance's relieves it at once, whatever
+/// this says.
+fn relief(world: &World) -> Duration {
+    let many = world.address_count().saturating_sub(FEW);
+    RELIEF + RELIEF_EACH * u32::try_from(many).unwrap_or(u32::MAX)
+}
+
 impl VirtualRouter {
     pub fn on_advert(&mut self, turn: &mut Turn<'_>, advert: &Advert<'_>) {
         if let Some(mark) = advert.mark {
@@ -39,7 +48,7 @@ impl VirtualRouter {
             State::Resigning(resigning) => {
                 if advert.priority > 0 {
                     self.remember(turn, advert);
-                    let until = resigning.until.min(turn.now + self.relief());
+                    let until = resigning.until.min(turn.now + relief(turn.world));
                     let repeat_at = None;
                     self.state = State::Resigning(Resigning { until, repeat_at });
                 }
@@ -47,13 +56,6 @@ impl VirtualRouter {
             State::Backup(backup) => self.backup_hears(turn, backup, advert),
             State::Active(active) => self.active_hears(turn, active, advert),
         }
-    }
-
-    /// A successor's kernel takes its time over many addresses; whoever has
-    /// announced them all relieves us at once, whatever this says.
-    fn relief(&self) -> Duration {
-        let many = self.holdings.iter().count().saturating_sub(FEW);
-        RELIEF + RELIEF_EACH * u32::try_from(many).unwrap_or(u32::MAX)
     }
 
     fn remember(&mut self, turn: &Turn<'_>, advert: &Advert<'_>) {
