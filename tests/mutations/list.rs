@@ -426,8 +426,8 @@ pub const MUTATIONS: &[Mutation] = &[
     fault(
         "old deadlines are kept",
         SCHEDULE,
-        "self.deadlines.get(instance) == Some(&Some((*at, *timer)))",
-        "self.deadlines.contains_key(instance) || (at, timer).0 == at",
+        "Some(wish) if wish.deadline == wish.entry => break,",
+        "Some(wish) if wish.entry.is_some() => break,",
     ),
     fault(
         "TTL not looked at",

@@ -210,6 +210,9 @@ mod tests {
     }
 
     proptest! {
+        // A failure is printed whole.
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         /// Whatever they want, and however often they change their minds.
         #[test]
         fn it_is_as_a_list_that_is_searched(
