@@ -116,9 +116,14 @@ fn it_is_relieved_50_ms_after_the_successors_advert() {
 /// Of one instance or of as many: its kernel takes its time, and until then
 /// nobody else would answer.
 #[rstest]
-#[case::of_one(1, 100)]
-#[case::of_each(100, 1)]
-fn a_successor_of_a_hundred_addresses_gets_90_ms_more(#[case] instances: u8, #[case] each: u8) {
+#[case::of_one(1, 100, false)]
+#[case::of_each(100, 1, false)]
+#[case::of_those_that_a_reload_removes(100, 1, true)]
+fn a_successor_of_a_hundred_addresses_gets_90_ms_more(
+    #[case] instances: u8,
+    #[case] each: u8,
+    #[case] removed: bool,
+) {
     let mut lab = Lab::new();
     let all = (1..=instances).map(|number| {
         let mut settings = web(150);
@@ -131,11 +136,14 @@ fn a_successor_of_a_hundred_addresses_gets_90_ms_more(#[case] instances: u8, #[c
     });
     let all: Vec<_> = all.collect();
     let a = lab.host(all.clone());
-    let b = lab.host(all);
+    let b = lab.host(all.clone());
     lab.start(a);
     lab.run(secs(20));
     lab.mark();
-    lab.stop(a);
+    match removed {
+        true => lab.reload(a, all.last().cloned().into_iter().collect()),
+        false => lab.stop(a),
+    }
     lab.run(ms(500));
     lab.forge(b, a, 100);
     lab.run(ms(140) - us(1));

@@ -98,7 +98,7 @@ impl World {
 
     /// How many may move at once, from this host or to it.
     pub fn address_count(&self) -> usize {
-        self.virtual_addresses.len() + self.leaving.len()
+        self.virtual_addresses.len()
     }
 
     /// Learns what instances that are about to go have on the host.

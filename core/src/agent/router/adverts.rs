@@ -12,6 +12,8 @@ const REAFFIRM_PAUSE: Duration = Duration::from_secs(1);
 /// at the advertisement interval where that is shorter.
 const ANSWER_PACE: Duration = Duration::from_millis(100);
 
+/// From a successor's first advertisement until its announcement must be out.
+const RELIEF: Duration = Duration::from_millis(50);
 /// Beyond so many addresses a successor gets more time for each.
 const FEW: usize = 10;
 const RELIEF_EACH: Duration = Duration::from_millis(1);

@@ -77,8 +77,7 @@ const RESIGNATION_LONGEST: Duration = Duration::from_secs(2);
 /// Lines about drift or stalls: a few at once, then at this pace. What is
 /// left out is in `status`.
 const LINE_PACE: Duration = Duration::from_secs(60);
-/// From a successor's first advertisement until its announcement must be out.
-const RELIEF: Duration = Duration::from_millis(50);
+
 #[derive(Clone, Debug)]
 pub(super) struct VirtualRouter {
     id: InstanceId,
