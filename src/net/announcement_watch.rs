@@ -5,9 +5,13 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use libc::{SKF_AD_OFF, SKF_AD_PKTTYPE, SKF_NET_OFF};
+use libc::SKF_NET_OFF;
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
+use super::filter::{
+    DROP, EQUALS, EQUALS_X, LOAD_BYTE, LOAD_DIRECTION, LOAD_HALF, LOAD_WORD, MOVE_FROM_X, PASS,
+    SKIP_UNLESS_OURS_OR_OTHERS, TO_X, load, skip_if, skip_unless,
+};
 use super::socket::{
     Opening, SocketError, bind_to_index, discard_early_arrivals, link_address, read_packet,
     set_option,
@@ -115,41 +119,7 @@ impl Icmp6Filter {
     }
 }
 
-// Instructions of the classic BPF machine (linux/bpf_common.h). Offsets count
-// from the header that the socket's user sees first.
-pub(super) const LOAD_BYTE: u16 = 0x30;
-const LOAD_HALF: u16 = 0x28;
-pub(super) const LOAD_WORD: u16 = 0x20;
-const MOVE_TO_X: u16 = 0x07;
-const MOVE_FROM_X: u16 = 0x87;
-pub(super) const EQUALS: u16 = 0x15;
-const EQUALS_X: u16 = 0x1d;
-const IS_ABOVE: u16 = 0x25;
-const RETURN: u16 = 0x06;
-
-pub(super) const fn load(width: u16, offset: u32) -> SockFilter {
-    SockFilter::new(width, 0, 0, offset)
-}
-
-/// Skips the next instruction when the condition holds.
-pub(super) const fn skip_if(condition: u16, value: u32) -> SockFilter {
-    SockFilter::new(condition, 1, 0, value)
-}
-
-/// Skips the next instruction when the condition does not hold.
-const fn skip_unless(condition: u16, value: u32) -> SockFilter {
-    SockFilter::new(condition, 0, 1, value)
-}
-
-pub(super) const DROP: SockFilter = SockFilter::new(RETURN, 0, 0, 0);
-pub(super) const PASS: SockFilter = SockFilter::new(RETURN, 0, 0, u32::MAX);
-
 const PACKET_HOST: u32 = 0;
-/// PACKET_HOST, _BROADCAST or _MULTICAST, which are 0, 1 and 2: neither meant
-/// for another host, nor sent or looped back by this one.
-pub(super) const LOAD_DIRECTION: SockFilter =
-    load(LOAD_BYTE, (SKF_AD_OFF + SKF_AD_PKTTYPE).cast_unsigned());
-pub(super) const SKIP_UNLESS_OURS_OR_OTHERS: SockFilter = skip_unless(IS_ABOVE, 2);
 
 /// Begins with the ARP header.
 fn arp_claim_filter() -> [SockFilter; 24] {
@@ -166,12 +136,12 @@ fn arp_claim_filter() -> [SockFilter; 24] {
         skip_unless(EQUALS, 0),
         DROP,
         // The target's is the same: gratuitous.
-        SockFilter::new(MOVE_TO_X, 0, 0, 0),
+        TO_X,
         load(LOAD_WORD, 24),
         skip_unless(EQUALS_X, 0),
         PASS,
         // Otherwise only a reply: to a probe, whose sender has no address,
-        SockFilter::new(MOVE_TO_X, 0, 0, 0),
+        TO_X,
         load(LOAD_HALF, 6),
         skip_if(EQUALS, 2),
         DROP,

@@ -9,6 +9,7 @@ pub mod child;
 pub mod datagrams;
 pub mod echo_socket;
 pub mod farewell_socket;
+mod filter;
 pub mod kernel;
 pub mod link_socket;
 pub mod links;

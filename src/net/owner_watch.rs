@@ -8,8 +8,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use socket2::{Domain, SockFilter, Socket, Type};
 
-use super::announcement_watch::{
-    DROP, EQUALS, LOAD_BYTE, LOAD_DIRECTION, PASS, SKIP_UNLESS_OURS_OR_OTHERS, load, skip_if,
+use super::filter::{
+    DROP, EQUALS, LOAD_BYTE, LOAD_BYTE_BEHIND_X, LOAD_DIRECTION, PASS, SKIP_UNLESS_OURS_OR_OTHERS,
+    load, skip_if,
 };
 use super::socket::{Opening, SocketError, link_address, read_packet};
 use crate::agent::event::Heard;
@@ -57,7 +58,6 @@ impl AsFd for OwnerWatch {
 
 /// X becomes the length of the IPv4 header at this offset.
 const HEADER_LENGTH_TO_X: SockFilter = SockFilter::new(0xb1, 0, 0, 0);
-const LOAD_BYTE_BEHIND_X: u16 = 0x50;
 const VRRP: u32 = 112;
 /// In the VRRP header.
 const PRIORITY_AT: u32 = 2;

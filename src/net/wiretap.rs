@@ -11,7 +11,7 @@ use libc::{SKF_AD_OFF, SKF_AD_PROTOCOL, SKF_AD_VLAN_TAG_PRESENT};
 use nix::sys::socket::{LinkAddr, recvfrom};
 use socket2::{Domain, SockFilter, Socket, Type};
 
-use super::announcement_watch::{DROP, EQUALS, LOAD_BYTE, LOAD_WORD, PASS, load};
+use super::filter::{DROP, EQUALS, LOAD_BYTE, LOAD_WORD, PASS, load};
 use super::socket::{Opening, SocketError, is_nothing, link_address};
 use crate::agent::event::Heard;
 use crate::agent::values::InterfaceName;

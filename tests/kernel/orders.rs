@@ -1,6 +1,7 @@
 //! Address orders.
 
 use std::fs;
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -369,16 +370,20 @@ fn dropped_handle_still_removes() {
     assert!(addresses("eth0").is_empty());
 }
 
-/// Threads of this process, of this name, in the calling thread's namespace.
 pub fn threads_named(name: &str) -> usize {
+    tasks_named(name).len()
+}
+
+/// Threads of this process, of this name, in the calling thread's namespace.
+pub fn tasks_named(name: &str) -> Vec<PathBuf> {
     let ours = fs::read_link("/proc/thread-self/ns/net").unwrap();
     fs::read_dir("/proc/self/task")
         .unwrap()
-        .filter_map(Result::ok)
+        .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|task| {
             let is_named =
-                fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim() == name);
-            is_named && fs::read_link(task.path().join("ns/net")).is_ok_and(|ns| ns == ours)
+                fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim() == name);
+            is_named && fs::read_link(task.join("ns/net")).is_ok_and(|ns| ns == ours)
         })
-        .count()
+        .collect()
 }

@@ -20,6 +20,7 @@ mod nft;
 mod orders;
 mod promotion;
 mod reachable;
+mod refreshes;
 mod renewals;
 mod request;
 mod routing;

@@ -17,10 +17,12 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use socket2::SockRef;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::gateways::changes_gateways;
+use super::refreshes::all_but_refreshes;
 use super::routing_watch::{self, RoutingWatch};
 use super::snapshot::{LINK_HEADER_BYTES, Reader, parse_name};
 use super::socket::{messages, receive_now, widen_receive_buffer};
@@ -124,6 +126,9 @@ struct Watch {
     due: Option<Instant>,
     /// Earliest time of the next reading.
     rested: Option<Instant>,
+    /// An address went. The kernel may make a secondary one its subnet's
+    /// first just afterwards, and of that nothing is heard where it is ours.
+    unsettled: bool,
 }
 
 impl Watch {
@@ -296,7 +301,8 @@ impl Watcher {
             watch.rested = Some(now + READING_GAP);
             watch.due = match self.reader.read(*interface) {
                 Ok(snapshot) => {
-                    let again = (!snapshot.settled).then_some(now + READING_GAP);
+                    let settled = snapshot.settled && !std::mem::take(&mut watch.unsettled);
+                    let again = (!settled).then_some(now + READING_GAP);
                     if watch.reported.as_ref() == Some(&snapshot.state) {
                         again
                     } else {
@@ -373,6 +379,8 @@ impl Watcher {
 fn open_event_socket(routing: bool) -> io::Result<Socket> {
     let mut socket = Socket::new(NETLINK_ROUTE)?;
     widen_receive_buffer(&socket, RECEIVE_BUFFER_BYTES)?;
+    // Woken for nothing it works as well, by the second for each lease.
+    let _ = SockRef::from(&socket).attach_filter(&all_but_refreshes());
     socket.bind(&SocketAddr::new(0, 0))?;
     for group in [
         libc::RTNLGRP_LINK,
@@ -407,6 +415,7 @@ fn mark(watched: &mut BTreeMap<InterfaceName, Watch>, kind: u16, payload: &[u8],
         // By name too: an interface that did not exist, or was renamed to it.
         if by_index || (named && is_called(payload, *interface)) {
             watch.touch(now);
+            watch.unsettled |= kind == libc::RTM_DELADDR;
         }
     }
 }
