@@ -4,6 +4,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use netlink_packet_core::NLM_F_ACK;
 use netlink_packet_route::RouteNetlinkMessage;
 
 use super::socket::{Refusal, RouteSocket, messages, serialize, verdict};
@@ -62,8 +63,11 @@ impl Line {
     }
 
     /// Sends a chunk in one go and collects the answers, in the order of the
-    /// requests. The text is there when the socket failed; it is given up
-    /// then, so that no late answer is taken for one to the next chunk.
+    /// requests. The kernel carries them out one after the other, tells of
+    /// each that it refused, and acknowledges the last only: what it has not
+    /// refused by then is done. The text is there when the socket failed; it
+    /// is given up then, so that no late answer is taken for one to the next
+    /// chunk.
     pub fn submit(
         &mut self,
         chunk: impl IntoIterator<Item = Request>,
@@ -75,19 +79,21 @@ impl Line {
                 (None, Some(text))
             }
         };
+        let chunk: Vec<Request> = chunk.into_iter().collect();
+        let last = chunk.iter().rposition(Result::is_ok);
         let first = socket.as_mut().map_or(0, RouteSocket::next_sequence);
         let mut sequence = first;
         let mut requests = Vec::new();
-        let mut progress = Vec::new();
-        let mut missing = 0_usize;
+        let mut progress = Vec::with_capacity(chunk.len());
         for (position, request) in chunk.into_iter().enumerate() {
             if let Some(socket) = socket.as_mut().filter(|_| position > 0) {
                 sequence = socket.next_sequence();
             }
             progress.push(match request {
                 Ok((message, flags)) => {
+                    let is_last = Some(position) == last;
+                    let flags = flags | if is_last { NLM_F_ACK } else { 0 };
                     serialize(message, flags, sequence, &mut requests);
-                    missing += 1;
                     Progress::Sent
                 }
                 Err(outcome) => Progress::Settled(outcome),
@@ -96,16 +102,15 @@ impl Line {
         let Some(mut socket) = socket else {
             return (progress, failure);
         };
-        if missing == 0 {
+        let Some(last) = last else {
             self.socket = Some(socket);
             return (progress, None);
-        }
+        };
         let patience = self.patience;
         let failure = match transact(
             &mut socket,
             &requests,
-            first,
-            missing,
+            (first, last),
             patience,
             &mut progress,
         ) {
@@ -122,29 +127,35 @@ impl Line {
     }
 }
 
-/// Sends the requests and files the answers by sequence number, until none
-/// is missing or `patience` is over.
+/// Sends the requests, numbered from `first`, and files the answers by their
+/// number, until the last request has its own or `patience` is over.
 fn transact(
     socket: &mut RouteSocket,
     requests: &[u8],
-    first: u32,
-    mut missing: usize,
+    (first, last): (u32, usize),
     patience: Duration,
     progress: &mut [Progress],
 ) -> io::Result<()> {
     socket.send(requests)?;
     let deadline = Instant::now() + patience;
-    while missing > 0 {
+    let mut over = false;
+    while !over {
         for message in messages(socket.receive(deadline)?) {
             if i32::from(message.kind) != libc::NLMSG_ERROR {
                 continue;
             }
-            let position = usize::try_from(message.sequence.wrapping_sub(first)).ok();
-            let slot = position.and_then(|position| progress.get_mut(position));
-            if let Some(slot @ Progress::Sent) = slot {
+            let Ok(position) = usize::try_from(message.sequence.wrapping_sub(first)) else {
+                continue;
+            };
+            if let Some(slot @ Progress::Sent) = progress.get_mut(position) {
                 *slot = Progress::Answered(verdict(&message)?);
-                missing -= 1;
+                over |= position == last;
             }
+        }
+    }
+    for slot in progress {
+        if matches!(slot, Progress::Sent) {
+            *slot = Progress::Answered(Ok(()));
         }
     }
     Ok(())

@@ -17,7 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, Parseable};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE, Parseable};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType,
 };
@@ -193,7 +193,7 @@ fn place(socket: &mut RouteSocket, address: IpAddr) -> bool {
         }
         IpAddr::V6(address) => {
             let request = RouteNetlinkMessage::NewRoute(route(address, index));
-            (request, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE)
+            (request, NLM_F_CREATE | NLM_F_REPLACE)
         }
     };
     let placed = socket.order(request, flags, Instant::now() + PATIENCE);
@@ -248,7 +248,7 @@ pub(super) fn remove(socket: &mut RouteSocket, address: IpAddr) -> Result<(), Ro
         IpAddr::V4(_) => removal(&there(address), index),
         IpAddr::V6(address) => {
             let request = RouteNetlinkMessage::DelRoute(route(address, index));
-            (request, NLM_F_ACK)
+            (request, 0)
         }
     };
     socket.order(request, flags, Instant::now() + PATIENCE)

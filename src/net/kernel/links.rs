@@ -17,7 +17,7 @@ use std::fs;
 use std::io;
 use std::time::{Duration, Instant};
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NlasIterator};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NlasIterator};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
     AfSpecInet, AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InetDevConf, InfoData, InfoKind,
@@ -169,7 +169,7 @@ fn provide(
         }
         delete(socket, found.index)?;
     }
-    let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+    let flags = NLM_F_CREATE | NLM_F_EXCL;
     socket.order(creation(link, parent.index), flags, deadline())?;
     let found = find(socket, link.name)?;
     let found = found.ok_or_else(|| refused(Errno::ENODEV, "it was removed at once"))?;
@@ -210,12 +210,12 @@ fn configure(
             ipv4,
         )])]),
     ];
-    socket.order(change(found.index, attributes), NLM_F_ACK, deadline())?;
+    socket.order(change(found.index, attributes), 0, deadline())?;
     let no_link_local = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
     let attributes = vec![LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(
         vec![no_link_local],
     )])];
-    match socket.order(change(found.index, attributes), NLM_F_ACK, deadline()) {
+    match socket.order(change(found.index, attributes), 0, deadline()) {
         // A kernel without IPv6, or an interface where it does not run.
         Err(RouteError::Refused(Refusal {
             errno: Errno::EAFNOSUPPORT | Errno::EOPNOTSUPP,
@@ -283,7 +283,7 @@ fn switch(
         LinkFlags::empty()
     };
     message.attributes = mtu.map(LinkAttribute::Mtu).into_iter().collect();
-    socket.order(RouteNetlinkMessage::SetLink(message), NLM_F_ACK, deadline())
+    socket.order(RouteNetlinkMessage::SetLink(message), 0, deadline())
 }
 
 /// One that is not there, or not ours, is left alone. True where it was there.
@@ -297,7 +297,7 @@ pub(super) fn remove(socket: &mut RouteSocket, name: InterfaceName) -> Result<bo
 fn delete(socket: &mut RouteSocket, index: u32) -> Result<bool, RouteError> {
     let mut message = LinkMessage::default();
     message.header.index = index;
-    match socket.order(RouteNetlinkMessage::DelLink(message), NLM_F_ACK, deadline()) {
+    match socket.order(RouteNetlinkMessage::DelLink(message), 0, deadline()) {
         Err(RouteError::Refused(Refusal {
             errno: Errno::ENODEV,
             ..

@@ -5,7 +5,7 @@ use std::fs;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeader, AddressMessage, AddressProtocol, CacheInfo,
 };
@@ -22,7 +22,7 @@ const FOR_EVER: u32 = u32::MAX;
 
 /// The request and its flags.
 pub(super) fn addition(order: &AddressOrder, index: u32) -> (RouteNetlinkMessage, u16) {
-    let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+    let flags = NLM_F_CREATE | NLM_F_EXCL;
     (presence(order, index), flags)
 }
 
@@ -31,7 +31,7 @@ pub(super) fn addition(order: &AddressOrder, index: u32) -> (RouteNetlinkMessage
 /// prefix route's lifetime. An IPv4 address keeps its label and flags. It
 /// creates an address that is not there: that cannot be forbidden.
 pub(super) fn renewal(order: &AddressOrder, index: u32) -> (RouteNetlinkMessage, u16) {
-    (presence(order, index), NLM_F_ACK | NLM_F_REPLACE)
+    (presence(order, index), NLM_F_REPLACE)
 }
 
 fn presence(order: &AddressOrder, index: u32) -> RouteNetlinkMessage {
@@ -60,7 +60,7 @@ fn presence(order: &AddressOrder, index: u32) -> RouteNetlinkMessage {
 /// address goes also when somebody put it back in a form of his own.
 pub(super) fn removal(order: &AddressOrder, index: u32) -> (RouteNetlinkMessage, u16) {
     let message = common(order, index);
-    (RouteNetlinkMessage::DelAddress(message), NLM_F_ACK)
+    (RouteNetlinkMessage::DelAddress(message), 0)
 }
 
 fn common(order: &AddressOrder, index: u32) -> AddressMessage {

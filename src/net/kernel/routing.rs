@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::route::{
     RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
@@ -31,18 +31,17 @@ fn request(item: &RoutingItem, change: Change, index: u32) -> (RouteNetlinkMessa
     match (item, change) {
         (RoutingItem::Route(route), Change::Add) => (
             RouteNetlinkMessage::NewRoute(addition(route, index)),
-            NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
+            NLM_F_CREATE | NLM_F_EXCL,
         ),
-        (RoutingItem::Route(route), Change::Remove) => (
-            RouteNetlinkMessage::DelRoute(removal(route, index)),
-            NLM_F_ACK,
-        ),
+        (RoutingItem::Route(route), Change::Remove) => {
+            (RouteNetlinkMessage::DelRoute(removal(route, index)), 0)
+        }
         (RoutingItem::Rule(rule), Change::Add) => (
             RouteNetlinkMessage::NewRule(rule_message(rule)),
-            NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
+            NLM_F_CREATE | NLM_F_EXCL,
         ),
         (RoutingItem::Rule(rule), Change::Remove) => {
-            (RouteNetlinkMessage::DelRule(rule_message(rule)), NLM_F_ACK)
+            (RouteNetlinkMessage::DelRule(rule_message(rule)), 0)
         }
     }
 }

@@ -237,6 +237,12 @@ impl RouteSocket {
     /// The next datagram; `TimedOut` when none came before `deadline`.
     pub fn receive(&mut self, deadline: Instant) -> io::Result<&[u8]> {
         loop {
+            // The kernel answers while it takes the requests: most are there.
+            match receive_now(&self.socket, &mut self.buffer) {
+                Ok(length) => return Ok(self.buffer.get(..length).unwrap_or(&[])),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
             let patience = deadline.saturating_duration_since(Instant::now());
             // Rounded up, or the last millisecond would be spent spinning.
             let patience = PollTimeout::try_from(patience + Duration::from_millis(1))
@@ -244,14 +250,8 @@ impl RouteSocket {
             let mut ready = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
             match poll(&mut ready, patience) {
                 Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
-                Ok(_) => {}
-                Err(Errno::EINTR) => continue,
+                Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno.into()),
-            }
-            match receive_now(&self.socket, &mut self.buffer) {
-                Ok(length) => return Ok(self.buffer.get(..length).unwrap_or(&[])),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
             }
         }
     }
