@@ -1,14 +1,15 @@
 //! The one loop: wait for one thing, hand it to the core, perform the
 //! actions, re-arm one timer. Nothing in here blocks.
 
+mod chore;
 mod hearing;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context;
+use chore::Chore;
 use tokio::sync::mpsc;
-use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::Configuration;
 use super::effects::Effects;
@@ -81,8 +82,6 @@ enum Came {
     Done(JobId, JobResult),
     Request(Request<Configuration>),
     Signal(Signal),
-    Housekeeping,
-    Keeping,
 }
 
 /// What lives only while the loop runs.
@@ -95,9 +94,9 @@ struct Turns {
     outcomes: Vec<Event<'static>>,
     /// What the core was told last: read once for all that came together.
     now: Instant,
-    housekeeping: Interval,
+    housekeeping: Chore,
     /// When the marks of others are written down.
-    keeping: Interval,
+    keeping: Chore,
     stop_by: Option<Instant>,
     path_tests: PathTests,
     /// The service manager was told that we are.
@@ -107,29 +106,26 @@ struct Turns {
 impl ProtocolLoop {
     pub async fn run(mut self) -> anyhow::Result<Ending> {
         let pace = self.service.pace().unwrap_or(HOUSEKEEPING);
-        let mut housekeeping = interval(pace.min(HOUSEKEEPING));
-        housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut keeping = interval(KEEPING);
-        keeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let now = timer::now();
         let mut turns = Turns {
             tokens: Vec::new(),
             packet: vec![0; PACKET_BYTES].into_boxed_slice(),
             datagrams: Datagrams::new(PACKET_BYTES),
             actions: Vec::new(),
             outcomes: Vec::new(),
-            now: timer::now(),
-            housekeeping,
-            keeping,
+            now,
+            housekeeping: Chore::new(now, pace.min(HOUSEKEEPING)),
+            keeping: Chore::new(now, KEEPING),
             stop_by: None,
             path_tests: PathTests::default(),
             ready: false,
         };
         loop {
-            let deadline = self.agent.deadline().map(|(at, _)| at);
-            self.timer.arm_by(deadline)?;
-            let came = self.wait(&mut turns).await?;
+            self.timer.arm_by(turns.now, self.deadline(&turns))?;
+            let came = self.wait().await?;
             self.hear(&mut turns)?;
             self.take(came, &mut turns);
+            self.do_chores(&mut turns);
             self.wake(&mut turns);
             self.effects.keep_account(&mut self.agent);
             if !turns.ready && self.agent.knows_its_interfaces() {
@@ -147,7 +143,7 @@ impl ProtocolLoop {
         }
     }
 
-    async fn wait(&mut self, turns: &mut Turns) -> anyhow::Result<Came> {
+    async fn wait(&mut self) -> anyhow::Result<Came> {
         Ok(tokio::select! {
             readable = self.sockets.readable() => {
                 readable?;
@@ -164,9 +160,16 @@ impl ProtocolLoop {
             Some((job, result)) = self.done.recv() => Came::Done(job, result),
             Some(request) = self.requests.recv() => Came::Request(request),
             signal = self.signals.next() => Came::Signal(signal),
-            _ = turns.housekeeping.tick() => Came::Housekeeping,
-            _ = turns.keeping.tick(), if self.keeps() => Came::Keeping,
         })
+    }
+
+    /// When to wake up although nothing came.
+    fn deadline(&self, turns: &Turns) -> Instant {
+        let agent = self.agent.deadline().map(|(at, _)| at);
+        let keeping = self.keeps().then(|| turns.keeping.latest());
+        let chores = turns.housekeeping.latest();
+        let others = agent.into_iter().chain(keeping).chain(turns.stop_by);
+        others.fold(chores, Instant::min)
     }
 
     /// Something is to be looked at now and then.
@@ -181,18 +184,22 @@ impl ProtocolLoop {
             Came::Done(job, result) => self.job_done(job, result, turns),
             Came::Request(request) => self.answer(request, turns),
             Came::Signal(signal) => self.on_signal(signal, turns),
-            Came::Keeping => {
-                self.effects.keep_marks(&self.agent);
-                if self.agent.wants_clock() {
-                    self.handle(Event::Clock(wall_clock()), turns);
-                }
+        }
+    }
+
+    fn do_chores(&mut self, turns: &mut Turns) {
+        let now = timer::now();
+        if self.keeps() && turns.keeping.take(now) {
+            self.effects.keep_marks(&self.agent);
+            if self.agent.wants_clock() {
+                self.handle(Event::Clock(wall_clock()), turns);
             }
-            Came::Housekeeping => {
-                self.service.alive();
-                self.effects.link().retry(self.sockets.poller());
-                let events = self.sockets.retry();
-                self.handle_all(events, turns);
-            }
+        }
+        if turns.housekeeping.take(now) {
+            self.service.alive();
+            self.effects.link().retry(self.sockets.poller());
+            let events = self.sockets.retry();
+            self.handle_all(events, turns);
         }
     }
 

@@ -83,12 +83,14 @@ impl Timer {
 
     /// Fires at the instant or earlier: a timer that is armed for an earlier
     /// one is left alone, which spares a system call for each time that a
-    /// deadline moves away. Whoever is woken looks at the clock anyway.
-    pub fn arm_by(&mut self, at: Option<Instant>) -> io::Result<()> {
-        match (at, self.armed) {
-            (None, _) => Ok(()),
-            (Some(at), Some(armed)) if armed <= at => Ok(()),
-            (Some(_), _) => self.arm(at),
+    /// deadline moves away. Whoever is woken looks at the clock anyway. Where
+    /// it would fire in less than half of the time, it is armed anew: being
+    /// woken for nothing costs more than that.
+    pub fn arm_by(&mut self, now: Instant, at: Instant) -> io::Result<()> {
+        let long = at.since(now) / 2;
+        match self.armed {
+            Some(armed) if armed <= at && armed.since(now) >= long => Ok(()),
+            Some(_) | None => self.arm(Some(at)),
         }
     }
 
@@ -100,6 +102,9 @@ impl Timer {
             let outcome = guard.try_io(|fd| read_expirations(fd.get_ref()));
             match outcome {
                 Ok(Ok(())) => {
+                    // Nothing is to be read before it is armed again; saying
+                    // so spares the next wait an attempt.
+                    guard.clear_ready();
                     self.armed = None;
                     return Ok(());
                 }
@@ -217,17 +222,42 @@ mod tests {
     #[tokio::test]
     async fn armed_by_an_instant_it_fires_no_later() {
         let begin = now();
-        let (early, late) = (begin + MOMENT, begin + PATIENCE * 10);
+        let early = begin + MOMENT;
         let mut timer = timer(Some(early));
-        timer.arm_by(Some(late)).expect("armed");
-        timer.arm_by(None).expect("armed");
+        timer.arm_by(begin, early + MOMENT / 2).expect("armed");
         fires(&mut timer).await;
-        let again = now() + MOMENT;
-        timer.arm_by(Some(late)).expect("armed");
-        timer.arm_by(Some(again)).expect("armed");
+        let begin = now();
+        let again = begin + MOMENT;
+        timer.arm_by(begin, begin + PATIENCE * 10).expect("armed");
+        timer.arm_by(begin, again).expect("armed");
         fires(&mut timer).await;
         assert!(now() >= again, "early");
         keeps_quiet(&mut timer).await;
+    }
+
+    /// A deadline that moves away all the time wakes nobody.
+    #[tokio::test]
+    async fn a_deadline_that_moves_away_is_followed() {
+        let mut timer = timer(None);
+        let mut armed = Vec::new();
+        for step in 0..100 {
+            let now = Instant::from_nanos(0) + PATIENCE * 1_000_000 + MOMENT * step;
+            timer.arm_by(now, now + MOMENT * 10).expect("armed");
+            assert!(timer.armed.is_some_and(|at| at > now), "it would fire");
+            armed.push(timer.armed);
+        }
+        armed.dedup();
+        assert!(armed.len() < 25, "armed {} times", armed.len());
+    }
+
+    #[tokio::test]
+    async fn one_that_is_due_fires_at_once() {
+        let mut timer = timer(None);
+        for _ in 0..3 {
+            let due = now();
+            timer.arm_by(due, due).expect("armed");
+            fires(&mut timer).await;
+        }
     }
 
     #[tokio::test]
