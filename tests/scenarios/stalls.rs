@@ -209,6 +209,28 @@ fn many_stalls_make_few_lines_and_one_burst_a_second() {
     assert!((12..=62).contains(&announced), "{announced} announcements");
 }
 
+/// Clients that have just learnt another router do not wait for the end of a
+/// pause that a stumble of this host began.
+#[rstest]
+fn a_loser_right_after_a_stall_is_answered_by_a_burst(
+    #[values(Way::V2, Way::V3, Way::V6)] way: Way,
+) {
+    let (mut lab, a) = active(way, 200);
+    let b = lab.host(vec![web_by(way, 100)]);
+    lab.pause_for(a, secs(2) + us(1));
+    lab.run(ms(400));
+    lab.mark();
+    lab.forge(b, a, 100);
+    lab.run(ms(500));
+    let burst = [0, 20, 100, 300].map(ms);
+    assert_eq!(lab.announced(a, vip(way)), burst);
+    // The next within a second is owed one, at its end.
+    lab.forge(b, a, 100);
+    lab.run(ms(1_400));
+    let again = [0, 20, 100, 300].map(|after| secs(1) + ms(after));
+    assert_eq!(lab.announced(a, vip(way))[4..], again);
+}
+
 /// Whoever spoke in the meantime is the Active now, whatever the priorities.
 #[rstest]
 #[case::a_higher_successor(100, 150)]

@@ -208,16 +208,31 @@ impl VirtualRouter {
         self.announce_due(turn);
     }
 
+    /// Announces everything again because of another router.
+    pub(super) fn reaffirm(&mut self, turn: &Turn<'_>, active: Active) {
+        self.reaffirm_upon(turn, active, Upon::Another);
+    }
+
     /// Announces everything again, at most once in [`REAFFIRM_PAUSE`]: within
-    /// it, another burst is owed at its end.
-    pub(super) fn reaffirm(&mut self, turn: &Turn<'_>, mut active: Active) {
+    /// it, another burst is owed at its end. But whose clients another router
+    /// has just taken does not wait because this host stumbled a moment before.
+    pub(super) fn reaffirm_upon(&mut self, turn: &Turn<'_>, mut active: Active, upon: Upon) {
         if self.is_yielding() {
             return;
         }
-        let due = active.last_reaffirmed.map(|last| last + REAFFIRM_PAUSE);
-        active.reaffirm_at = due.filter(|at| *at > turn.now);
-        if active.reaffirm_at.is_none() {
-            active.last_reaffirmed = Some(turn.now);
+        let last = match upon {
+            Upon::Another => active.last_reaffirmed,
+            Upon::Stall => active.last_reaffirmed.max(active.last_awakened),
+        };
+        let due = last.map(|last| last + REAFFIRM_PAUSE);
+        let due = due.filter(|at| *at > turn.now);
+        let owed = active.reaffirm_at.filter(|_| upon == Upon::Stall);
+        active.reaffirm_at = due.and_then(|at| owed.or(Some((at, upon))));
+        if due.is_none() {
+            match upon {
+                Upon::Another => active.last_reaffirmed = Some(turn.now),
+                Upon::Stall => active.last_awakened = Some(turn.now),
+            }
             self.announce_on(turn.now, None);
         }
         self.state = State::Active(active);

@@ -40,7 +40,7 @@ use moving::Moving;
 use owner::SecondOwner;
 use proof::Proof;
 use rivals::Rival;
-use state::{Active, Backup, Claiming, Initialize, Parting, Resigning, State};
+use state::{Active, Backup, Claiming, Initialize, Parting, Resigning, State, Upon};
 use story::Story;
 pub use timers::Timer;
 

@@ -34,6 +34,7 @@ impl VirtualRouter {
             doubts_until: None,
             answers: Allowance::new(turn.now),
             last_reaffirmed: None,
+            last_awakened: None,
             reaffirm_at: None,
             rival: Rival::default(),
             barred: self.bond.awaits && reason != Reason::Returned,

@@ -61,6 +61,15 @@ pub(super) struct Claiming {
     pub until: Instant,
 }
 
+/// What everything is announced again for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Upon {
+    /// A router that thought itself Active, or went.
+    Another,
+    /// This host did not run.
+    Stall,
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Active {
     /// Adver_Timer.
@@ -74,10 +83,12 @@ pub(super) struct Active {
     pub doubts_until: Option<Instant>,
     /// Answers to losing advertisements that may still be sent.
     pub answers: Allowance,
-    /// The last burst that a losing advertisement or a stall caused.
+    /// The last burst that another router caused.
     pub last_reaffirmed: Option<Instant>,
+    /// The last that a stall caused.
+    pub last_awakened: Option<Instant>,
     /// Another one that is owed, once the pause is over.
-    pub reaffirm_at: Option<Instant>,
+    pub reaffirm_at: Option<(Instant, Upon)>,
     pub rival: Rival,
     /// The addresses wait for `before_active`, ours or a mate's.
     pub barred: bool,

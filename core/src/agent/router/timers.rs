@@ -46,7 +46,7 @@ impl VirtualRouter {
                 active
                     .reaffirm_at
                     .filter(|_| active.doubts_until.is_none() && !self.is_yielding())
-                    .map(|at| (at, Timer::Announcement)),
+                    .map(|(at, _)| (at, Timer::Announcement)),
             ],
             State::Resigning(resigning) => [
                 Some((resigning.until, Timer::Resignation)),
@@ -195,9 +195,15 @@ impl VirtualRouter {
             let outcome = StallOutcome::AnnouncedAgain;
             self.stalled(turn, Fact::Stalled { late, outcome });
         }
-        let again = late > interval || rival_gone || doubted.is_some();
-        if again || active.reaffirm_at.is_some_and(|at| at <= turn.now) {
-            self.reaffirm(turn, active);
+        let owed = active.reaffirm_at.filter(|(at, _)| *at <= turn.now);
+        let stalled = late > interval || doubted.is_some();
+        let upon = [
+            rival_gone.then_some(Upon::Another),
+            owed.map(|(_, upon)| upon),
+            stalled.then_some(Upon::Stall),
+        ];
+        if let Some(upon) = upon.into_iter().flatten().next() {
+            self.reaffirm_upon(turn, active, upon);
         }
     }
 
