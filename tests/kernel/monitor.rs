@@ -1,13 +1,11 @@
 //! Interface states.
 
-use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use vipward::agent::event::{Event, InterfaceState};
 
-use super::leases::{Renewing, leased};
-use super::orders::{tasks_named, threads_named};
+use super::orders::threads_named;
 use super::{Orders, Test, Watched, ip, ip_batch, names, networks, order, set, veth, within};
 
 pub fn tests() -> Vec<Test> {
@@ -35,11 +33,6 @@ pub fn tests() -> Vec<Test> {
         ("monitor::forwarding_is_noticed_by_the_sweep", forwarding),
         ("monitor::watch_replaces_the_set", watch_replaces_the_set),
         ("monitor::burst_ends_right", burst_ends_right),
-        ("monitor::sleeps_through_renewals", sleeps_through_renewals),
-        (
-            "monitor::what_a_renewal_brought_back",
-            what_a_renewal_brought_back,
-        ),
         (
             "monitor::full_channel_loses_nothing",
             full_channel_loses_nothing,
@@ -57,9 +50,9 @@ pub fn tests() -> Vec<Test> {
 }
 
 /// Everything is read this often, whatever was heard.
-const SWEEP: Duration = Duration::from_secs(10);
+pub const SWEEP: Duration = Duration::from_secs(10);
 
-fn listed(state: &InterfaceState) -> Vec<String> {
+pub fn listed(state: &InterfaceState) -> Vec<String> {
     let addresses = state.addresses.iter();
     addresses
         .map(|address| address.network.to_string())
@@ -371,65 +364,6 @@ fn burst_ends_right() {
         reports < 1_000,
         "{reports} reports: bursts are not coalesced"
     );
-}
-
-/// How often the monitor's thread has waited.
-fn waits() -> u64 {
-    let [task] = &tasks_named("vip-monitor")[..] else {
-        panic!("one monitor");
-    };
-    let status = fs::read_to_string(task.join("status")).unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-    line.unwrap().trim().parse().unwrap()
-}
-
-fn sleeps_through_renewals() {
-    veth();
-    let both = ["192.0.2.10/24", "2001:db8::10/64"];
-    let mut orders = Orders::start();
-    let mut renewing = Renewing::start();
-    for network in both {
-        orders.add(leased(network)).unwrap();
-    }
-    let mut watched = Watched::start(&["eth0"]);
-    watched.until("eth0", |state| {
-        state.is_some_and(|state| listed(state).len() == 2)
-    });
-    // Past the kernel's tick in which they were made.
-    thread::sleep(Duration::from_millis(100));
-    let before = waits();
-    for _ in 0..100 {
-        for network in both {
-            assert_eq!(renewing.renew(leased(network)), Ok(()));
-        }
-    }
-    let woken = waits() - before;
-    // The sweep is due every ten seconds, whoever renews.
-    assert!(woken < 20, "woken {woken} times by 200 renewals");
-    // What another does to them is heard.
-    for change in [
-        "address change 192.0.2.10/24 dev eth0 valid_lft 60 preferred_lft 60",
-        "address change 2001:db8::10/64 dev eth0 valid_lft 60 preferred_lft 60",
-    ] {
-        ip(change);
-    }
-    watched.until_within(SWEEP / 2, "eth0", |state| {
-        state.is_some_and(|state| state.addresses.iter().all(|address| !address.ours))
-    });
-}
-
-fn what_a_renewal_brought_back() {
-    veth();
-    let mut renewing = Renewing::start();
-    let mut watched = Watched::start(&["eth0"]);
-    watched.report();
-    // For IPv6 a renewal asks first, and brings nothing back.
-    assert_eq!(renewing.renew(leased("192.0.2.10/24")), Ok(()));
-    watched.until_within(SWEEP / 2, "eth0", |state| {
-        state.is_some_and(|state| listed(state) == ["192.0.2.10/24"])
-    });
 }
 
 fn full_channel_loses_nothing() {

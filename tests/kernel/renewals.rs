@@ -1,5 +1,6 @@
 //! The thread that renews: what it refuses, what it waits for.
 
+use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,9 @@ use vipward::agent::values::AddressIndex;
 use vipward::net::kernel::{Netlink, Renewals};
 
 use super::leases::{Renewing, entry, leased, outcome};
-use super::{Test, addresses, networks, next, veth};
+use super::monitor::{SWEEP, listed};
+use super::orders::tasks_named;
+use super::{Orders, Test, Watched, addresses, ip, networks, next, veth};
 
 pub fn tests() -> Vec<Test> {
     vec![
@@ -21,6 +24,14 @@ pub fn tests() -> Vec<Test> {
             renewals_do_not_wait_for_additions,
         ),
         ("renewals::full_queue_gives_back", full_queue_gives_back),
+        (
+            "renewals::the_monitor_sleeps_through_them",
+            sleeps_through_renewals,
+        ),
+        (
+            "renewals::the_monitor_hears_what_came_back",
+            what_a_renewal_brought_back,
+        ),
     ]
 }
 
@@ -154,4 +165,63 @@ fn full_queue_gives_back() {
         assert!(matches!(next(&mut answers), Event::AddressRenewed { .. }));
     }
     assert!(answers.blocking_recv().is_none());
+}
+
+/// How often the monitor's thread has waited.
+fn waits() -> u64 {
+    let [task] = &tasks_named("vip-monitor")[..] else {
+        panic!("one monitor");
+    };
+    let status = fs::read_to_string(task.join("status")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.unwrap().trim().parse().unwrap()
+}
+
+fn sleeps_through_renewals() {
+    veth();
+    let both = ["192.0.2.10/24", "2001:db8::10/64"];
+    let mut orders = Orders::start();
+    let mut renewing = Renewing::start();
+    for network in both {
+        orders.add(leased(network)).unwrap();
+    }
+    let mut watched = Watched::start(&["eth0"]);
+    watched.until("eth0", |state| {
+        state.is_some_and(|state| listed(state).len() == 2)
+    });
+    // Past the kernel's tick in which they were made.
+    thread::sleep(Duration::from_millis(100));
+    let before = waits();
+    for _ in 0..100 {
+        for network in both {
+            assert_eq!(renewing.renew(leased(network)), Ok(()));
+        }
+    }
+    let woken = waits() - before;
+    // The sweep is due every ten seconds, whoever renews.
+    assert!(woken < 20, "woken {woken} times by 200 renewals");
+    // What another does to them is heard.
+    for change in [
+        "address change 192.0.2.10/24 dev eth0 valid_lft 60 preferred_lft 60",
+        "address change 2001:db8::10/64 dev eth0 valid_lft 60 preferred_lft 60",
+    ] {
+        ip(change);
+    }
+    watched.until_within(SWEEP / 2, "eth0", |state| {
+        state.is_some_and(|state| state.addresses.iter().all(|address| !address.ours))
+    });
+}
+
+fn what_a_renewal_brought_back() {
+    veth();
+    let mut renewing = Renewing::start();
+    let mut watched = Watched::start(&["eth0"]);
+    watched.report();
+    // For IPv6 a renewal asks first, and brings nothing back.
+    assert_eq!(renewing.renew(leased("192.0.2.10/24")), Ok(()));
+    watched.until_within(SWEEP / 2, "eth0", |state| {
+        state.is_some_and(|state| listed(state) == ["192.0.2.10/24"])
+    });
 }

@@ -476,4 +476,22 @@ mod tests {
         assert!(watcher.socket.is_some());
         assert!(due(&watcher).iter().all(Option::is_some));
     }
+
+    /// What follows from a removal may be told to nobody.
+    #[test]
+    fn after_a_removal_an_interface_is_read_twice() {
+        let (mut watcher, _events) = watcher();
+        let index = watcher.watched.values().find_map(Watch::index).unwrap();
+        let header = [&[2, 32, 0, 0][..], &index.to_ne_bytes()].concat();
+        let now = Instant::now() + READING_GAP;
+        for (kind, again) in [(libc::RTM_NEWADDR, None), (libc::RTM_DELADDR, Some(()))] {
+            let now = now + READING_GAP * 2 * u32::from(kind);
+            mark(&mut watcher.watched, kind, &header, now);
+            assert_eq!(due(&watcher), [Some(now)]);
+            watcher.report(now);
+            assert_eq!(due(&watcher), [again.map(|()| now + READING_GAP)]);
+        }
+        watcher.report(now + READING_GAP * 1_000);
+        assert_eq!(due(&watcher), [None]);
+    }
 }
