@@ -6,6 +6,7 @@ use std::io::{ErrorKind, Read};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::Command;
+use std::sync::RwLock;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, poll};
@@ -151,11 +152,23 @@ fn index(name: &str) -> u32 {
     nix::net::if_::if_nametoindex(name).expect("the interface is there")
 }
 
+/// Read-locked by each child: it holds every descriptor of ours until it is
+/// its program, and a moment longer than whoever started it can see.
+static CHILDREN: RwLock<()> = RwLock::new(());
+
+/// Closes a socket for good: its port can be bound again at once.
+pub fn close<T>(socket: T) {
+    let _no_child = CHILDREN.write();
+    drop(socket);
+}
+
 pub fn ip(arguments: &str) -> String {
+    let child = CHILDREN.read();
     let output = Command::new("ip")
         .args(arguments.split(' '))
         .output()
         .expect("ip runs");
+    drop(child);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "ip {arguments}: {errors}");
     String::from_utf8_lossy(&output.stdout).into_owned()

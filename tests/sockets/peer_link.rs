@@ -15,7 +15,7 @@ use vipward::daemon::link::{DATAGRAMS_PER_SOCKET, Link as PeerLink, owns};
 use vipward::net::poller::Poller;
 
 use crate::Test;
-use crate::link::{Host, Link, PATIENCE_MS, ip};
+use crate::link::{Host, Link, PATIENCE_MS, close, ip};
 
 pub const TESTS: &[Test] = &[
     ("peer_link::two_nodes_over_two_paths", two_paths),
@@ -200,7 +200,7 @@ fn two_paths() {
     assert_eq!(a.heard(2), [(1, 0, 4), (1, 1, 4)]);
     // a is started anew.
     let mut a = {
-        drop(a);
+        close(a);
         Node::new(&link.a, "a")
     };
     a.tell(1);
@@ -277,7 +277,7 @@ fn taken_port() {
     a.host.run(|| a.link.retry(&a.poller));
     assert!(a.tell(1).is_empty(), "nothing has changed");
     b.greeted(1);
-    drop(taken);
+    close(taken);
     a.host.run(|| a.link.retry(&a.poller));
     a.tell(1);
     b.greeted(2);
@@ -360,7 +360,7 @@ fn flood() {
     // A sound head of a life that nobody knows.
     forged[..52].copy_from_slice(&seen[42..94]);
     forged[12..24].fill(0xee);
-    drop(a);
+    close(a);
     let from: SocketAddr = (A[0].parse::<IpAddr>().expect("an address"), PORT).into();
     let to: SocketAddr = (B[0].parse::<IpAddr>().expect("an address"), PORT).into();
     let flooder = link.a.run(|| UdpSocket::bind(from).expect("a socket"));
