@@ -113,8 +113,10 @@ fn a_server_that_is_silent_or_not_there_is_told_apart() {
         &result,
         &format!("while waiting for an answer of the name server {silent}"),
     );
-    let closed = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-    let closed = closed.expect("a port");
+    // Taken by one that hears but another: nobody else can listen there.
+    let deaf = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let closed = deaf.local_addr().expect("its number");
+    deaf.connect(closed).expect("itself");
     let told = format!("no name server listens on {closed}");
     assert_eq!(failure(&ask(closed, None, ENOUGH)), told);
 }
