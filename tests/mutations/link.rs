@@ -4,10 +4,12 @@ use crate::list::{Mutation, fault};
 
 const ADVERTS: &str = "core/src/agent/router/adverts.rs";
 const HASTE: &str = "core/src/agent/router/haste.rs";
+const LOOK: &str = "core/src/agent/router/look.rs";
 const NODES: &str = "core/src/agent/router/nodes.rs";
 const PEER: &str = "core/src/agent/cluster/peer.rs";
 const PROOF: &str = "core/src/agent/router/proof.rs";
 const RIVALS: &str = "core/src/agent/router/rivals.rs";
+const SHOWING: &str = "core/src/agent/router/showing.rs";
 const TIMERS: &str = "core/src/agent/router/timers.rs";
 
 pub const MUTATIONS: &[Mutation] = &[
@@ -20,8 +22,8 @@ pub const MUTATIONS: &[Mutation] = &[
     fault(
         "claims although an Active is told",
         TIMERS,
-        "if let Some(node) = self.silent_active(turn, &backup) {",
-        "if let Some(node) = self.silent_active(turn, &backup).filter(|_| backup.forgiven) {",
+        "if let Some(node) = self.silent_active(turn, &backup, Duration::ZERO) {",
+        "if let Some(node) = None::<NodeName> {",
     ),
     fault(
         "a delayed message affirms",
@@ -67,7 +69,7 @@ pub const MUTATIONS: &[Mutation] = &[
     ),
     fault(
         "an Active yields at the first claim",
-        PROOF,
+        SHOWING,
         "same && showing.told && !showing.look.witness_answered",
         "same",
     ),
@@ -91,8 +93,26 @@ pub const MUTATIONS: &[Mutation] = &[
     ),
     fault(
         "a look that is woken late spins",
-        PROOF,
+        LOOK,
         "            self.rounds = ROUNDS;\n",
         "            self.rounds += 0;\n",
+    ),
+    fault(
+        "what was asked ahead decides at once",
+        PROOF,
+        "self.ask_about(turn.now, node, false);",
+        "self.ask_about(turn.now, node, true);",
+    ),
+    fault(
+        "an old look decides",
+        LOOK,
+        "now <= self.until + self.span",
+        "self.until <= now",
+    ),
+    fault(
+        "nothing is asked ahead",
+        PROOF,
+        "silence.then_some(at)",
+        "silence.then_some(at).filter(|at| *at > backup.down_at)",
     ),
 ];

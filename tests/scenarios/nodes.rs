@@ -23,7 +23,7 @@ pub fn settled(hosts: usize) -> (Lab, HostId, HostId) {
     settled_as([web(200), web(100), web(50)].into_iter().take(hosts))
 }
 
-fn settled_as(settings: impl Iterator<Item = InstanceSettings>) -> (Lab, HostId, HostId) {
+pub fn settled_as(settings: impl Iterator<Item = InstanceSettings>) -> (Lab, HostId, HostId) {
     let mut lab = Lab::new();
     for one in settings {
         lab.host(vec![one]);

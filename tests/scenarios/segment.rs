@@ -3,10 +3,11 @@
 
 use rstest::rstest;
 use vipward::agent::report::Fact;
+use vipward::agent::settings::InstanceSettings;
 use vipward::agent::status::Reason;
 
 use crate::kit::*;
-use crate::nodes::{ACTIVE, BACKUP, NEVER, became_active, node_status, settled};
+use crate::nodes::{ACTIVE, BACKUP, NEVER, became_active, node_status, settled, settled_as};
 
 /// By the first of the bursts that say so.
 fn announced_again(lab: &Lab, host: HostId) -> bool {
@@ -49,13 +50,26 @@ fn the_backups_port_is_cut() {
     assert_eq!(lab.obstacles(b), [""; 0]);
 }
 
-/// The Active's port is dead: the other shows that its own works.
-#[test]
-fn the_actives_port_is_cut() {
-    let (mut lab, a, b) = settled(2);
+/// At one interval for both hosts.
+fn settled_at(interval: u16) -> (Lab, HostId, HostId) {
+    settled_as([200, 100].into_iter().map(|value| InstanceSettings {
+        advert_interval: centiseconds(interval),
+        ..web(value)
+    }))
+}
+
+/// The Active's port is dead: the other shows that its own works, by the time
+/// at which it would have claimed if there were no link.
+#[rstest]
+#[case::second(100)]
+#[case::tenth(10)]
+#[case::hundredth(1)]
+fn the_actives_port_is_cut(#[case] interval: u16) {
+    let (mut lab, a, b) = settled_at(interval);
+    let interval = ms(10) * interval.into();
     lab.isolate(a);
     let after = lab.run_until(b, ACTIVE, secs(5));
-    assert!(after <= ms(3_300), "{after:?}");
+    assert!(after <= interval * 3 + interval / 10 + ms(4), "{after:?}");
     lab.run(ms(10));
     assert_eq!(lab.state(a), BACKUP);
     assert_eq!(lab.status(a).reason, Reason::SegmentLost);
@@ -67,6 +81,58 @@ fn the_actives_port_is_cut() {
     lab.run_until(a, ACTIVE, secs(6));
     lab.run(secs(1));
     assert_eq!(lab.state(b), BACKUP);
+}
+
+/// Two are lost and the third is heard: the question was put ahead, and its
+/// answer, that the other host is there, is no finding.
+#[rstest]
+#[case::tenth(10)]
+#[case::hundredth(1)]
+fn what_is_asked_ahead_decides_nothing(#[case] interval: u16) {
+    let (mut lab, a, b) = settled_at(interval);
+    let interval = ms(10) * interval.into();
+    lab.wire.eats_adverts = true;
+    let asked = lab.now() + interval * 4;
+    while lab.solicited(b, "192.0.2.1").is_empty() {
+        assert!(lab.now() < asked, "B never asks");
+        lab.step();
+    }
+    lab.wire.eats_adverts = false;
+    lab.run(secs(5));
+    assert_eq!(lab.transitions(b), []);
+    assert_eq!(lab.obstacles(b), [""; 0]);
+    let told = lab.count_facts(b, |fact| matches!(fact, Fact::Inquired { .. }));
+    assert_eq!(told, 0);
+    assert!(lab.solicited(b, "192.0.2.1").len() <= 3);
+    assert_eq!(lab.transitions(a), []);
+}
+
+/// Nothing is asked about a node that is as silent on the link.
+#[test]
+fn a_dead_host_is_not_asked_about() {
+    let (mut lab, a, b) = settled_at(10);
+    lab.isolate(a);
+    lab.cut_link();
+    lab.run_until(b, ACTIVE, secs(5));
+    assert_eq!(lab.solicited(b, "192.0.2.1"), NEVER);
+}
+
+/// B does not run between its question and the end of its patience: what was
+/// answered long ago says nothing, and it asks anew.
+#[test]
+fn an_old_answer_says_nothing() {
+    let (mut lab, a, b) = settled(2);
+    lab.isolate(a);
+    let end = lab.now() + secs(4);
+    while lab.solicited(b, "192.0.2.1").len() < 3 {
+        assert!(lab.now() < end, "B never asks");
+        lab.step();
+    }
+    lab.pause_for(b, ms(500));
+    lab.run(ms(50));
+    assert!(lab.solicited(b, "192.0.2.1").len() > 3);
+    assert_eq!(became_active(&lab, b), NEVER);
+    lab.run_until(b, ACTIVE, ms(100));
 }
 
 /// Nobody can show anything: who is Active stays.

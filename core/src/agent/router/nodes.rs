@@ -102,13 +102,19 @@ impl VirtualRouter {
     }
 
     /// The node that tells that it is Active, and of which nothing is heard
-    /// on the segment, for one that would claim now.
-    pub(super) fn silent_active(&self, turn: &Turn<'_>, backup: &Backup) -> Option<NodeName> {
+    /// on the segment, for one that would claim in `ahead`.
+    pub(super) fn silent_active(
+        &self,
+        turn: &Turn<'_>,
+        backup: &Backup,
+        ahead: Duration,
+    ) -> Option<NodeName> {
         let (node, news) = self.active_on_link(turn)?;
         let down_after = self.settings.down_after;
         let patience = active_down_interval(backup.active_interval, down_after, Duration::ZERO);
         let heard = self.active_router.as_ref().is_some_and(|active| {
-            Some(active.address) == news.source && turn.now.since(active.last_advert) < patience
+            Some(active.address) == news.source
+                && turn.now.since(active.last_advert) + ahead < patience
         });
         (!heard).then(|| node.clone())
     }

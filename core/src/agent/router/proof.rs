@@ -1,16 +1,13 @@
 //! Proof before a claim (DESIGN section 5.4): an Active is not heard, and the
 //! peer link says that it is there. Is it the segment, or only its
-//! advertisements?
+//! advertisements? The question is put while the last interval of patience
+//! runs, so that the answer costs no time; it counts when that is over.
 
 use super::*;
 use crate::agent::cluster::message::Word;
 use crate::agent::report::Finding;
 
-/// The segment is given this long to answer.
-const LOOK: Duration = Duration::from_millis(100);
-const ROUNDS: u8 = 3;
-const ROUND: Duration = Duration::from_millis(33);
-/// And the other node so much more to tell what it found: it asks as long.
+/// The other node has so much more time to tell what it found: it looks as long.
 const ANSWER: Duration = Duration::from_millis(150);
 /// After a claim over another's head that one is given this long to go.
 const GRACE: Duration = Duration::from_secs(1);
@@ -24,43 +21,28 @@ const WITNESSES_MAX: usize = 8;
 pub(super) struct Proof {
     round: u32,
     asking: Option<Asking>,
-    showing: Option<Showing>,
+    /// The end of patience that was looked ahead of.
+    looked_ahead_of: Option<Instant>,
+    pub(super) showing: Option<Showing>,
     /// For `status`, until the Active is heard or is another.
     found: Option<Found>,
     claimed_over: Option<(NodeName, Instant)>,
     /// Since when another node says of us what is shown here.
     mirrored_since: Option<Instant>,
     /// A witness answered the last look.
-    witnessed: Option<bool>,
+    pub(super) witnessed: Option<bool>,
 }
 
 /// We ask for an Active that is silent.
 #[derive(Clone, Debug)]
 struct Asking {
     node: NodeName,
-    begun: Instant,
+    /// Patience is over: what is found decides.
+    due: bool,
     look: Look,
     peer_answered: bool,
     /// What the other node says of its own look.
     shown: Option<bool>,
-}
-
-/// We are Active, and are asked to show that our segment works.
-#[derive(Clone, Debug)]
-struct Showing {
-    node: NodeName,
-    round: u32,
-    look: Look,
-    told: bool,
-}
-
-/// Questions to witnesses, and perhaps to the other node, on the segment.
-#[derive(Clone, Copy, Debug)]
-struct Look {
-    rounds: u8,
-    next_at: Instant,
-    until: Instant,
-    witness_answered: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -70,56 +52,12 @@ struct Found {
     node: NodeName,
 }
 
-impl Look {
-    fn new(now: Instant) -> Self {
-        Self {
-            rounds: 0,
-            next_at: now,
-            until: now + LOOK,
-            witness_answered: false,
-        }
-    }
-
-    /// Whether to ask now; sets when to ask or look next.
-    fn ask(&mut self, now: Instant) -> bool {
-        if self.until <= now {
-            // Woken late: there is no time left for an answer.
-            self.rounds = ROUNDS;
-        }
-        let due = self.rounds < ROUNDS && self.next_at <= now;
-        if due {
-            self.rounds += 1;
-            self.next_at = now + ROUND;
-        }
-        due
-    }
-
-    fn next(&self) -> Instant {
-        if self.rounds < ROUNDS {
-            self.next_at.min(self.until)
-        } else {
-            self.until
-        }
-    }
-}
-
 impl Proof {
     pub fn next(&self) -> Option<Instant> {
-        let asking = self.asking.as_ref().map(|asking| {
-            let look = asking.look.next();
-            if asking.look.rounds >= ROUNDS && asking.waits_for_answer() {
-                asking.begun + LOOK + ANSWER
-            } else {
-                look
-            }
-        });
+        let asking = self.asking.as_ref().and_then(Asking::next);
         let showing = self.showing.as_ref().filter(|showing| !showing.told);
         let showing = showing.map(|showing| showing.look.next());
         asking.into_iter().chain(showing).min()
-    }
-
-    pub fn is_asking(&self) -> bool {
-        self.asking.is_some()
     }
 
     /// Whether a witness answered when one was last asked.
@@ -154,6 +92,21 @@ impl Proof {
 }
 
 impl Asking {
+    fn next(&self) -> Option<Instant> {
+        if self.look.has_questions() {
+            return Some(self.look.next());
+        }
+        let end = match self.waits_for_answer() {
+            true => self.answer_by(),
+            false => self.look.until,
+        };
+        self.due.then_some(end)
+    }
+
+    fn answer_by(&self) -> Instant {
+        self.look.until + ANSWER
+    }
+
     /// Our own look is over, or answered, and the other's is not known.
     fn waits_for_answer(&self) -> bool {
         self.shown.is_none() && !self.peer_answered
@@ -161,19 +114,60 @@ impl Asking {
 }
 
 impl VirtualRouter {
+    /// Patience with `node` is over.
     pub(super) fn begin_proof(&mut self, turn: &mut Turn<'_>, node: NodeName) {
-        if self.proof.is_asking() {
-            return;
+        match &mut self.proof.asking {
+            Some(asking) if asking.due => return,
+            Some(asking) if asking.node == node && asking.look.is_recent(turn.now) => {
+                asking.due = true;
+            }
+            Some(_) | None => self.ask_about(turn.now, node, true),
         }
+        self.proof_wakes(turn);
+    }
+
+    fn ask_about(&mut self, now: Instant, node: NodeName, due: bool) {
+        let interval = match &self.state {
+            State::Backup(backup) => backup.active_interval,
+            _ => self.own_interval(),
+        };
         self.proof.round = self.proof.round.wrapping_add(1);
         self.proof.asking = Some(Asking {
             node,
-            begun: turn.now,
-            look: Look::new(turn.now),
+            due,
+            look: Look::new(now, look::span(interval)),
             peer_answered: false,
             shown: None,
         });
-        self.proof_wakes(turn);
+    }
+
+    /// When to look at the segment before patience with an Active is over.
+    pub(super) fn look_ahead_at(&self, backup: &Backup) -> Option<Instant> {
+        let known = self.proof.looked_ahead_of == Some(backup.down_at);
+        let silence = backup.claim_reason == Reason::NoResponse && !known;
+        let at = backup.down_at.minus(look::span(backup.active_interval));
+        silence.then_some(at)
+    }
+
+    /// Asks about an Active whose advertisements are missing, although its
+    /// node was heard when one had been due.
+    pub(super) fn look_ahead(&mut self, turn: &mut Turn<'_>, backup: &Backup) {
+        if self.look_ahead_at(backup).is_none_or(|at| at > turn.now) {
+            return;
+        }
+        self.proof.looked_ahead_of = Some(backup.down_at);
+        let node = self.silent_active(turn, backup, look::span(backup.active_interval));
+        let node = node.filter(|node| {
+            let last = turn.world.nodes.get(node).and_then(Peer::last_heard);
+            let active = self.active_router.as_ref();
+            let next = active.map(|active| active.last_advert + backup.active_interval);
+            last >= next
+        });
+        let asks = self.proof.asking.as_ref().is_some_and(|asking| asking.due);
+        if let Some(node) = node.filter(|_| !asks && backup.down_at > turn.now) {
+            self.ask_about(turn.now, node, false);
+            self.proof_wakes(turn);
+        }
     }
 
     pub(super) fn proof_wakes(&mut self, turn: &mut Turn<'_>) {
@@ -189,7 +183,9 @@ impl VirtualRouter {
         else {
             // It is no longer heard, or is Active no more.
             self.proof.asking = None;
-            self.claim_after_all(turn);
+            if asking.due {
+                self.claim_after_all(turn);
+            }
             return;
         };
         if asking.look.ask(turn.now) {
@@ -207,7 +203,7 @@ impl VirtualRouter {
         let State::Backup(backup) = self.state else {
             return;
         };
-        match self.silent_active(turn, &backup) {
+        match self.silent_active(turn, &backup, Duration::ZERO) {
             Some(node) => self.begin_proof(turn, node),
             None => self.wish = Some(Reason::NoResponse),
         }
@@ -241,7 +237,7 @@ impl VirtualRouter {
         own.take(WITNESSES_MAX)
     }
 
-    fn ask_witnesses(&self, turn: &mut Turn<'_>) {
+    pub(super) fn ask_witnesses(&self, turn: &mut Turn<'_>) {
         let witnesses: Vec<IpAddr> = self.witnesses(turn.world).collect();
         for witness in witnesses {
             self.solicit(turn, witness);
@@ -277,27 +273,6 @@ impl VirtualRouter {
         self.conclude(turn);
     }
 
-    /// Asked by a node that does not hear us: looks, and tells.
-    fn show(&mut self, turn: &mut Turn<'_>) {
-        let Some(mut showing) = self.proof.showing.clone().filter(|showing| !showing.told) else {
-            return;
-        };
-        if showing.look.ask(turn.now) {
-            self.ask_witnesses(turn);
-        }
-        if showing.look.witness_answered || showing.look.until <= turn.now {
-            showing.told = true;
-            self.proof.witnessed = Some(showing.look.witness_answered);
-            let answer = Word::Answer {
-                instance: self.settings.name.clone(),
-                round: showing.round,
-                shown: showing.look.witness_answered,
-            };
-            turn.say(&showing.node, answer);
-        }
-        self.proof.showing = Some(showing);
-    }
-
     pub fn on_word(&mut self, turn: &mut Turn<'_>, node: &NodeName, word: &Word) {
         match word {
             Word::Ask { round, .. } => self.on_ask(turn, node, *round),
@@ -315,55 +290,14 @@ impl VirtualRouter {
         }
     }
 
-    fn on_ask(&mut self, turn: &mut Turn<'_>, node: &NodeName, round: u32) {
-        if !matches!(self.state, State::Active(_)) {
-            return;
-        }
-        match &mut self.proof.showing {
-            Some(showing) if showing.node == *node && showing.round == round => {
-                // The answer may have been lost.
-                showing.told &= showing.look.until > turn.now && !showing.look.witness_answered;
-            }
-            showing => {
-                *showing = Some(Showing {
-                    node: node.clone(),
-                    round,
-                    look: Look::new(turn.now),
-                    told: false,
-                });
-            }
-        }
-        self.show(turn);
-    }
-
-    /// It can show a working segment. So if we could not, we are in the way.
-    fn on_claim_by_node(&mut self, turn: &mut Turn<'_>, node: &NodeName, round: u32) {
-        let showing = self.proof.showing.as_ref();
-        let beaten = showing.is_some_and(|showing| {
-            let same = showing.node == *node && showing.round == round;
-            same && showing.told && !showing.look.witness_answered
-        });
-        if beaten && matches!(self.state, State::Active(_)) {
-            turn.report(
-                Some(&self.settings.name),
-                Fact::SegmentLost { node: node.clone() },
-            );
-            self.active_router = None;
-            let interval = self.own_interval();
-            self.become_backup(turn, Reason::SegmentLost, interval, None);
-            if let State::Backup(backup) = &mut self.state {
-                // Its mates go with it, and do not bring it back.
-                backup.better_heard_at = Some(turn.now);
-            }
-            self.refresh(turn);
-        }
-    }
-
     /// Draws the conclusion, as soon as there is one.
     fn conclude(&mut self, turn: &mut Turn<'_>) {
         let Some(asking) = self.proof.asking.clone() else {
             return;
         };
+        if !asking.due {
+            return;
+        }
         if !self.says_to_be_active(turn, &asking.node) {
             self.proof.asking = None;
             self.claim_after_all(turn);
@@ -379,7 +313,7 @@ impl VirtualRouter {
             match asking.shown {
                 Some(false) if ours => Finding::Claims,
                 Some(_) => Finding::Undecided,
-                None if turn.now.since(asking.begun) < LOOK + ANSWER => return,
+                None if turn.now < asking.answer_by() => return,
                 // The answer may be lost. Whoever works goes on, and asks again
                 // with its next advertisement.
                 None if ours && matches!(self.state, State::Active(_)) => {

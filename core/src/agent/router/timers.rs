@@ -62,12 +62,14 @@ impl VirtualRouter {
         let hook = hook.min().map(|at| (at, Timer::Hook));
         let proof = self.proof.next().map(|at| (at, Timer::Proof));
         let left = self.left_until().map(|at| (at, Timer::Address));
-        let inquiry = match &self.state {
-            State::Backup(backup) => self.inquiry_at(backup).map(|at| (at, Timer::Inquiry)),
+        let (inquiry, look_ahead) = match &self.state {
+            State::Backup(backup) => (self.inquiry_at(backup), self.look_ahead_at(backup)),
             State::Initialize(_) | State::Claiming(_) | State::Active(_) | State::Resigning(_) => {
-                None
+                (None, None)
             }
         };
+        let inquiry = inquiry.map(|at| (at, Timer::Inquiry));
+        let look_ahead = look_ahead.map(|at| (at, Timer::Proof));
         let warning = self.warned_again_at().map(|at| (at, Timer::Move));
         [
             warning,
@@ -79,6 +81,7 @@ impl VirtualRouter {
             proof,
             left,
             inquiry,
+            look_ahead,
         ]
         .into_iter()
         .flatten()
@@ -99,6 +102,7 @@ impl VirtualRouter {
             State::Initialize(_) => self.start_if_settled(turn),
             State::Backup(backup) => {
                 self.inquire(turn, &backup);
+                self.look_ahead(turn, &backup);
                 self.backup_wakes(turn, backup);
             }
             State::Claiming(claiming) => {
@@ -139,7 +143,7 @@ impl VirtualRouter {
                 return;
             }
             self.tell_silence(turn, &backup);
-            if let Some(node) = self.silent_active(turn, &backup) {
+            if let Some(node) = self.silent_active(turn, &backup, Duration::ZERO) {
                 backup.down_at = turn.now + self.down_interval(backup.active_interval);
                 self.state = State::Backup(backup);
                 self.begin_proof(turn, node);
