@@ -45,7 +45,7 @@ use boxed::BoxedMap;
 use checks::Checks;
 use cluster::Link;
 use custody::Custody;
-use event::{Event, Heard, InterfaceState};
+use event::{Event, Heard, InterfaceState, NotRenewed};
 use groups::Groups;
 use jobs::{CheckName, JobId, JobResult};
 use ladder::Receiver;
@@ -58,7 +58,7 @@ use schedule::Schedule;
 use settings::{CheckSettings, InstanceSettings, Settings};
 use status::{Counters, Status};
 use time::Instant;
-use values::{Family, InstanceId, InstanceName, InterfaceName, Vrid};
+use values::{AddressIndex, Family, InstanceId, InstanceName, InterfaceName, Vrid};
 use world::{Errands, Turn, World};
 
 type Routers = BoxedMap<InstanceId, VirtualRouter>;
@@ -237,9 +237,7 @@ impl Agent {
                 instance,
                 address,
                 outcome,
-            } => self.one(now, actions, instance, |router, turn| {
-                router.on_renewed(turn, address, outcome);
-            }),
+            } => self.on_renewed(now, actions, instance, address, outcome),
             Event::RoutingChanged {
                 instance,
                 index,
@@ -440,6 +438,24 @@ impl Agent {
             if let Some(act) = act.take() {
                 act(router, turn);
             }
+        });
+    }
+
+    fn on_renewed(
+        &mut self,
+        now: Instant,
+        actions: &mut Vec<Action>,
+        instance: InstanceId,
+        address: AddressIndex,
+        outcome: Result<(), NotRenewed>,
+    ) {
+        let turn = Turn::new(now, &self.world, &mut self.errands, actions);
+        let router = self.routers.get_mut(&instance);
+        if router.is_some_and(|router| router.on_ordinary_renewal(&turn, address, &outcome)) {
+            return;
+        }
+        self.one(now, actions, instance, |router, turn| {
+            router.on_renewed(turn, address, outcome);
         });
     }
 

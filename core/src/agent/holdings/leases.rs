@@ -134,7 +134,8 @@ impl Holding {
     fn is_settled(&self) -> bool {
         let held = self.present && self.confirmed && self.observed;
         let troubled = self.failure.is_some() || self.vanished.is_some() || self.renew_due;
-        let waits = self.restore_after.is_some() || self.renew_at.is_some();
+        let later = [self.restore_after, self.renew_at, self.confirm_by];
+        let waits = later.iter().any(Option::is_some);
         let other = self.departing || self.belongs_to_host || self.unleased.is_some();
         held && !(troubled || waits || other)
     }

@@ -139,19 +139,36 @@ impl VirtualRouter {
         self.holdings.unleased(index, reason);
     }
 
+    /// Takes in an answer after which nothing is other than it was, be it a
+    /// deadline or what a dead agent would leave: they come a thousand times a
+    /// second. `false` for any other one, which [`Self::on_renewed`] is for.
+    pub fn on_ordinary_renewal(
+        &mut self,
+        turn: &Turn<'_>,
+        index: AddressIndex,
+        outcome: &Result<(), NotRenewed>,
+    ) -> bool {
+        let settled = |router: &Self| router.holds() && router.holdings.is_settled(index);
+        if outcome.is_err() || !settled(self) {
+            return false;
+        }
+        let before = cfg!(debug_assertions).then(|| (self.deadline(), self.mark()));
+        self.holdings.renewed(turn, index, Ok(()));
+        let ordinary = settled(self);
+        debug_assert!(
+            !ordinary || before.is_none_or(|before| before == (self.deadline(), self.mark())),
+            "an ordinary renewal changed something"
+        );
+        ordinary
+    }
+
     pub fn on_renewed(
         &mut self,
         turn: &mut Turn<'_>,
         index: AddressIndex,
         outcome: Result<(), NotRenewed>,
     ) {
-        let settled = |router: &Self| router.holds() && router.holdings.is_settled(index);
-        let ordinary = outcome.is_ok() && settled(self);
         let failed = self.holdings.renewed(turn, index, outcome);
-        if ordinary && settled(self) {
-            // A thousand times a second, and nothing is other than it was.
-            return;
-        }
         if let Some(error) = failed
             && let Some(holding) = self.holdings.get(index)
             && self.renewal_lines.take(turn.now, LINE_PACE)

@@ -42,7 +42,7 @@ impl VirtualRouter {
         std::mem::replace(&mut self.custody_mark, mark) != mark
     }
 
-    fn mark(&self) -> u64 {
+    pub(super) fn mark(&self) -> u64 {
         let mut held = self.holdings.in_custody().peekable();
         let speaks = self.speaks();
         let mut routing = self.routing.left().peekable();
