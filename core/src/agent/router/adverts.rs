@@ -143,6 +143,7 @@ impl VirtualRouter {
         backup.active_interval = self.learned_interval(advert);
         backup.down_at = turn.now + self.down_interval(backup.active_interval);
         backup.claim_reason = Reason::NoResponse;
+        backup.linked = !turn.world.nodes.is_empty();
         backup.forgiven = false;
         self.state = State::Backup(backup);
     }

@@ -415,6 +415,7 @@ impl VirtualRouter {
             active_interval,
             down_at: turn.now + self.down_interval(active_interval),
             claim_reason: Reason::NoResponse,
+            linked: !turn.world.nodes.is_empty(),
             forgiven: false,
             preempt_at: None,
             better_heard_at: None,

@@ -144,7 +144,7 @@ impl VirtualRouter {
     /// When to look at the segment before patience with an Active is over.
     pub(super) fn look_ahead_at(&self, backup: &Backup) -> Option<Instant> {
         let known = self.proof.looked_ahead_of == Some(backup.down_at);
-        let silence = backup.claim_reason == Reason::NoResponse && !known;
+        let silence = backup.linked && backup.claim_reason == Reason::NoResponse && !known;
         let at = backup.down_at.minus(look::span(backup.active_interval));
         silence.then_some(at)
     }

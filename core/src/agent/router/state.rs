@@ -30,6 +30,8 @@ pub(super) struct Backup {
     pub down_at: Instant,
     /// Why we claim when `down_at` comes.
     pub claim_reason: Reason,
+    /// There are other nodes, which may say then that they are Active.
+    pub linked: bool,
     /// The Active_Down_Timer was late once and was given one interval more.
     pub forgiven: bool,
     /// The preempt delay, while it runs.
