@@ -64,7 +64,7 @@ pub(in crate::agent) struct Holding {
     /// Why it carries no lease although one is configured.
     pub(super) unleased: Option<String>,
     pub(super) confirm_by: Option<Instant>,
-    pub failure: Option<Failure>,
+    pub failure: Option<Box<Failure>>,
 }
 
 /// What an address is claimed with.
@@ -376,11 +376,11 @@ impl Holding {
     }
 
     pub(super) fn fail(&mut self, now: Instant, error: String, pause: Duration) {
-        self.failure = Some(Failure {
+        self.failure = Some(Box::new(Failure {
             error,
             pause,
             retry_at: now + pause,
             awaits_wake: true,
-        });
+        }));
     }
 }

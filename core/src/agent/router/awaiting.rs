@@ -16,7 +16,7 @@ const PAUSE_LONGEST: Duration = Duration::from_secs(60);
 pub(super) struct Awaited {
     promotion: Promotion,
     /// The last failure of `before_active`, until it succeeds.
-    failure: Option<Failure>,
+    failure: Option<Box<Failure>>,
     departure: Option<Departure>,
 }
 
@@ -199,13 +199,13 @@ impl VirtualRouter {
             true => error.clone(),
             false => format!("{error}: {output}"),
         };
-        self.awaited.failure = Some(Failure {
+        self.awaited.failure = Some(Box::new(Failure {
             error: text,
             since: before.map_or(turn.now, |failure| failure.since),
             pause,
             retry_at: turn.now + pause,
             blocks,
-        });
+        }));
         let consequence = match blocks {
             true => Consequence::Resigned { retry_in: pause },
             false => Consequence::NotClaimed { retry_in: pause },
@@ -222,7 +222,7 @@ impl VirtualRouter {
     /// What the clock says about what is awaited.
     pub(super) fn awaited_wakes(&mut self, turn: &mut Turn<'_>) {
         let over = |failure: &&mut Failure| failure.blocks && failure.retry_at <= turn.now;
-        if let Some(failure) = self.awaited.failure.as_mut().filter(over) {
+        if let Some(failure) = self.awaited.failure.as_deref_mut().filter(over) {
             failure.blocks = false;
             self.refresh(turn);
         }

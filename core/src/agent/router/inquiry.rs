@@ -108,14 +108,14 @@ impl VirtualRouter {
             .as_ref()
             .filter(|left| turn.now.since(left.until) < PAUSE_LONGEST);
         let pause = recent.map_or(PAUSE_FIRST, |left| (left.pause * 2).min(PAUSE_LONGEST));
-        self.left = Some(Left {
+        self.left = Some(Box::new(Left {
             since: turn.now,
             until: turn.now + pause,
             address: claim.address,
             hardware_address: claim.hardware_address,
             pause,
             over: false,
-        });
+        }));
         let fact = Fact::Yielded {
             address: claim.address,
             retry_in: pause,

@@ -146,7 +146,7 @@ pub(super) struct VirtualRouter {
     heard_active: bool,
     /// Whose priority 0 was heard last, and when.
     resigned: Option<(IpAddr, Instant)>,
-    left: Option<Left>,
+    left: Option<Box<Left>>,
     second_owner: Option<SecondOwner>,
     /// The interface of the virtual hardware address has just come up.
     owes_advert: bool,

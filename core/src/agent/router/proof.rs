@@ -20,12 +20,12 @@ const WITNESSES_MAX: usize = 8;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Proof {
     round: u32,
-    asking: Option<Asking>,
+    asking: Option<Box<Asking>>,
     /// The end of patience that was looked ahead of.
     looked_ahead_of: Option<Instant>,
-    pub(super) showing: Option<Showing>,
+    pub(super) showing: Option<Box<Showing>>,
     /// For `status`, until the Active is heard or is another.
-    found: Option<Found>,
+    found: Option<Box<Found>>,
     claimed_over: Option<(NodeName, Instant)>,
     /// Since when another node says of us what is shown here.
     mirrored_since: Option<Instant>,
@@ -54,7 +54,7 @@ struct Found {
 
 impl Proof {
     pub fn next(&self) -> Option<Instant> {
-        let asking = self.asking.as_ref().and_then(Asking::next);
+        let asking = self.asking.as_ref().and_then(|asking| asking.next());
         let showing = self.showing.as_ref().filter(|showing| !showing.told);
         let showing = showing.map(|showing| showing.look.next());
         asking.into_iter().chain(showing).min()
@@ -132,13 +132,13 @@ impl VirtualRouter {
             _ => self.own_interval(),
         };
         self.proof.round = self.proof.round.wrapping_add(1);
-        self.proof.asking = Some(Asking {
+        self.proof.asking = Some(Box::new(Asking {
             node,
             due,
             look: Look::new(now, look::span(interval)),
             peer_answered: false,
             shown: None,
-        });
+        }));
     }
 
     /// When to look at the segment before patience with an Active is over.
@@ -339,11 +339,11 @@ impl VirtualRouter {
                 finding,
             };
             turn.report(Some(&self.settings.name), fact);
-            self.proof.found = Some(Found {
+            self.proof.found = Some(Box::new(Found {
                 since: turn.now,
                 finding,
                 node: node.clone(),
-            });
+            }));
         }
         let active = matches!(self.state, State::Active(_));
         match finding {

@@ -25,12 +25,12 @@ impl VirtualRouter {
                 showing.told &= showing.look.until > turn.now && !showing.look.witness_answered;
             }
             showing => {
-                *showing = Some(Showing {
+                *showing = Some(Box::new(Showing {
                     node: node.clone(),
                     round,
                     look,
                     told: false,
-                });
+                }));
             }
         }
         self.show(turn);

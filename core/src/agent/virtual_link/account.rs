@@ -27,7 +27,7 @@ pub(in crate::agent) struct LinkAccount {
     pending: Option<LinkState>,
     /// It may be on the host by our doing.
     made: bool,
-    failure: Option<LinkFailure>,
+    failure: Option<Box<LinkFailure>>,
     unguarded: Option<String>,
     /// Until then reports are not believed against the last answer.
     doubted_until: Instant,
@@ -120,7 +120,7 @@ impl LinkAccount {
 
     /// Why an instance cannot do its work with it.
     pub fn failure(&self, now: Instant) -> Option<&LinkFailure> {
-        let failure = self.failure.as_ref().filter(|_| !self.departing);
+        let failure = self.failure.as_deref().filter(|_| !self.departing);
         failure.filter(|failure| !failure.raising || failure.retry_at > now)
     }
 
@@ -203,14 +203,14 @@ impl LinkAccount {
                 let before = self.failure.as_ref();
                 let pause =
                     before.map_or(PAUSE_FIRST, |before| (before.pause * 2).min(PAUSE_LONGEST));
-                self.failure = Some(LinkFailure {
+                self.failure = Some(Box::new(LinkFailure {
                     error: error.clone(),
                     since: before.map_or(now, |before| before.since),
                     retry_at: now + pause,
                     pause,
                     raising,
                     awaits_wake: true,
-                });
+                }));
                 Some(LinkNews::Failed {
                     error,
                     retry_in: pause,
