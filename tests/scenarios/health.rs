@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use vipward::agent::jobs::{CheckName, HookKind, Job, JobResult, Task, Verdict};
+use vipward::agent::report::{Fact, Level};
 use vipward::agent::settings::{CheckSettings, CheckSource, CheckUse, InstanceSettings, OnFail};
 use vipward::agent::status::{CheckState, StateName};
 
@@ -152,6 +153,18 @@ fn with_weight_the_next_advertisement_carries_it() {
     let status = lab.status(a);
     assert_eq!(status.effective_priority.get(), 90);
     assert_eq!(status.priority_terms.len(), 1);
+    let told =
+        |level| move |fact: &Fact| matches!(fact, Fact::Priority { .. }) && fact.level() == level;
+    assert_eq!(
+        lab.count_facts(a, told(Level::Warning)),
+        0,
+        "since the mark"
+    );
+    for _ in 0..3 {
+        next(&mut lab, a, Verdict::Passed);
+    }
+    assert_eq!(lab.status(a).effective_priority.get(), 150);
+    assert_eq!(lab.count_facts(a, told(Level::Info)), 1, "it works again");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //! of its peers' silence, and may no longer be what it was.
 
 use rstest::rstest;
-use vipward::agent::report::Fact;
+use vipward::agent::report::{Fact, StallOutcome};
+use vipward::agent::settings::InstanceSettings;
 use vipward::agent::status::{Reason, StateName};
 
 use crate::kit::*;
@@ -229,6 +230,37 @@ fn a_loser_right_after_a_stall_is_answered_by_a_burst(
     lab.run(ms(1_400));
     let again = [0, 20, 100, 300].map(|after| secs(1) + ms(after));
     assert_eq!(lab.announced(a, vip(way))[4..], again);
+}
+
+/// It says what it does: within a second of another burst it announces later.
+#[test]
+fn a_stall_right_after_a_burst_says_that_one_is_owed() {
+    let mut lab = Lab::new();
+    let a = lab.host(vec![InstanceSettings {
+        advert_interval: centiseconds(10),
+        ..web(200)
+    }]);
+    let b = lab.host(vec![web(100)]);
+    lab.start(a);
+    lab.run(secs(5));
+    lab.forge(b, a, 100);
+    lab.run(ms(350));
+    lab.mark();
+    lab.pause_for(a, ms(250));
+    lab.run(ms(50));
+    let soon = |fact: &Fact| {
+        matches!(
+            fact,
+            Fact::Stalled {
+                outcome: StallOutcome::AnnouncesSoon,
+                ..
+            }
+        )
+    };
+    assert_eq!(lab.count_facts(a, soon), 1);
+    assert_eq!(lab.announced(a, WEB), [std::time::Duration::ZERO; 0]);
+    lab.run(secs(1));
+    assert!(!lab.announced(a, WEB).is_empty(), "never announced");
 }
 
 /// Whoever spoke in the meantime is the Active now, whatever the priorities.

@@ -91,6 +91,8 @@ pub enum LinkFact {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StallOutcome {
     AnnouncedAgain,
+    /// It did so a moment ago, and will again when the pause is over.
+    AnnouncesSoon,
     /// The peers' patience is over: one interval of listening, in case one
     /// has taken over and cannot be heard yet.
     ListensFirst,
@@ -361,6 +363,8 @@ impl Fact {
             Fact::Check { .. } | Fact::Reconfigured | Fact::Group { .. } => Level::Info,
             Fact::Transition { .. } => Level::Info,
             Fact::Drift { theirs: None, .. } => Level::Info,
+            // What had failed works again.
+            Fact::Priority { from, to } if to > from => Level::Info,
             Fact::Discarded { .. }
             | Fact::Drift { .. }
             | Fact::AddressRestored { .. }

@@ -283,6 +283,7 @@ fn stalled(late: Duration, outcome: StallOutcome) -> Vec<Field> {
     let late = millis("late_ms", late);
     match outcome {
         StallOutcome::AnnouncedAgain => vec![late, text("outcome", "announced-again")],
+        StallOutcome::AnnouncesSoon => vec![late, text("outcome", "announces-soon")],
         StallOutcome::ListensFirst => vec![late, text("outcome", "listens-first")],
         StallOutcome::AnotherIsActive(source) => vec![
             late,

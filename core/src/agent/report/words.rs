@@ -319,6 +319,9 @@ impl fmt::Display for Fact {
                 )?;
                 match outcome {
                     StallOutcome::AnnouncedAgain => f.write_str("announced again"),
+                    StallOutcome::AnnouncesSoon => {
+                        f.write_str("announced a moment ago, and will again within a second")
+                    }
                     StallOutcome::ListensFirst => f.write_str(
                         "its peers' patience is over, so it listens for one interval before it goes on",
                     ),

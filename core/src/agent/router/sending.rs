@@ -14,6 +14,8 @@ impl VirtualRouter {
             State::Backup(backup) => backup.active_interval,
             _ => self.own_interval(),
         };
+        // Whoever was asked about ahead of a silence is not waited for.
+        self.proof.cancel();
         self.state = State::Claiming(Claiming {
             from: self.state_name(),
             reason,

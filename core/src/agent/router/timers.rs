@@ -195,10 +195,6 @@ impl VirtualRouter {
             self.state = State::Active(active);
             self.settle_between(turn);
         }
-        if late > interval {
-            let outcome = StallOutcome::AnnouncedAgain;
-            self.stalled(turn, Fact::Stalled { late, outcome });
-        }
         let owed = active.reaffirm_at.filter(|(at, _)| *at <= turn.now);
         let stalled = late > interval || doubted.is_some();
         let upon = [
@@ -208,6 +204,14 @@ impl VirtualRouter {
         ];
         if let Some(upon) = upon.into_iter().flatten().next() {
             self.reaffirm_upon(turn, active, upon);
+        }
+        if late > interval {
+            let owed = |active: &Active| active.reaffirm_at.is_some();
+            let outcome = match &self.state {
+                State::Active(active) if owed(active) => StallOutcome::AnnouncesSoon,
+                _ => StallOutcome::AnnouncedAgain,
+            };
+            self.stalled(turn, Fact::Stalled { late, outcome });
         }
     }
 
