@@ -3,6 +3,7 @@
 use crate::list::{Mutation, fault};
 
 const ADVERTS: &str = "core/src/agent/router/adverts.rs";
+const GROUPS: &str = "core/src/agent/groups.rs";
 const HASTE: &str = "core/src/agent/router/haste.rs";
 const LOOK: &str = "core/src/agent/router/look.rs";
 const NODES: &str = "core/src/agent/router/nodes.rs";
@@ -108,6 +109,12 @@ pub const MUTATIONS: &[Mutation] = &[
         LOOK,
         "now <= self.until + self.span",
         "self.until <= now",
+    ),
+    fault(
+        "one that cannot send asks to be handed over to",
+        GROUPS,
+        "member.is_backup() && !member.is_mute()",
+        "member.is_backup()",
     ),
     fault(
         "nothing is asked ahead",

@@ -67,6 +67,27 @@ fn a_backup_that_cannot_send_does_not_claim() {
     assert_eq!(lab.transitions(a).len(), 1);
 }
 
+/// With the peer link it would preempt by agreement. It finds out by claims of
+/// its own instead, which disturb nobody and say nothing.
+#[test]
+fn one_that_cannot_send_asks_nobody_to_hand_over() {
+    let (mut lab, a, b) = crate::nodes::settled(2);
+    mute(&mut lab, a, true);
+    lab.run_until(b, ACTIVE, secs(10));
+    lab.mark();
+    lab.run(secs(120));
+    assert_eq!(lab.transitions(b), []);
+    for host in [a, b] {
+        let moves = lab.count_facts(host, |fact| matches!(fact, Fact::Move(_)));
+        assert_eq!(moves, 0);
+    }
+    assert!(lab.counted(a, Counter::SendError) > 30);
+    mute(&mut lab, a, false);
+    lab.run_until(a, ACTIVE, secs(10));
+    lab.run(secs(1));
+    assert_eq!(lab.state(b), BACKUP);
+}
+
 #[test]
 fn it_comes_back_as_backup_with_its_ordinary_timer() {
     let (mut lab, a, b) = pair();

@@ -419,7 +419,12 @@ fn asked(
     members: &[&mut VirtualRouter],
     wishes: &[Option<Reason>],
 ) -> Option<NodeName> {
-    if !members.iter().all(|member| member.is_backup()) {
+    // One that could not send last time finds out by a claim of its own, which
+    // disturbs nobody; a hand-over would be broken off each time.
+    if !members
+        .iter()
+        .all(|member| member.is_backup() && !member.is_mute())
+    {
         return None;
     }
     let mut asking = members.iter().zip(wishes);
