@@ -67,6 +67,25 @@ fn a_backup_that_cannot_send_does_not_claim() {
     assert_eq!(lab.transitions(a).len(), 1);
 }
 
+/// Where the peers wait for no Skew_Time the last try comes a moment after
+/// their patience. That is no stall: it gives up then, not an interval later.
+#[test]
+fn a_moment_late_it_still_gives_up_by_its_last_try() {
+    let (mut lab, a, _) = crate::nodes::settled(2);
+    mute(&mut lab, a, true);
+    while lab.counted(a, Counter::SendError) < 2 {
+        assert!(lab.elapsed() < secs(5), "nothing is refused");
+        lab.step();
+    }
+    lab.run(ms(999));
+    lab.pause_for(a, us(1_100));
+    lab.run(ms(1));
+    assert_eq!(lab.status(a).reason, Reason::CannotSend);
+    assert_eq!(lab.state(a), BACKUP);
+    let stalls = lab.count_facts(a, |fact| matches!(fact, Fact::Stalled { .. }));
+    assert_eq!(stalls, 0);
+}
+
 /// With the peer link it would preempt by agreement. It finds out by claims of
 /// its own instead, which disturb nobody and say nothing.
 #[test]

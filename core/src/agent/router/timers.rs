@@ -170,7 +170,9 @@ impl VirtualRouter {
             self.state = State::Active(active);
             return;
         }
-        if active.doubts_until.is_none() && active.overslept(turn.now) {
+        // One that ran and could not send has its last try: in it it gives up.
+        let tried = self.cannot_send.is_some() && late < interval;
+        if active.doubts_until.is_none() && active.overslept(turn.now) && !tried {
             active.doubts_until = Some(turn.now + interval);
             active.advert_at = turn.now + interval;
             self.state = State::Active(active);
