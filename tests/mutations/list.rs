@@ -297,8 +297,14 @@ pub const MUTATIONS: &[Mutation] = &[
     fault(
         "speaks at once after a stall",
         TIMERS,
-        "        if active.doubts_until.is_none() && active.overslept(turn.now) {",
-        "        if active.doubts_until.is_some() && active.overslept(turn.now) {",
+        "        if active.doubts_until.is_none() && active.overslept(turn.now) && !tried {",
+        "        if active.doubts_until.is_some() && active.overslept(turn.now) && !tried {",
+    ),
+    fault(
+        "the last try of one that cannot send is taken for a stall",
+        TIMERS,
+        "let tried = self.cannot_send.is_some() && late < interval;",
+        "let tried = self.cannot_send.is_some() && late > interval;",
     ),
     fault(
         "takes an address back before it has listened",
