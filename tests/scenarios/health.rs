@@ -147,19 +147,15 @@ fn with_weight_the_next_advertisement_carries_it() {
         next(&mut lab, a, failed());
     }
     assert_eq!(lab.state(a), ACTIVE);
+    let told =
+        |level| move |fact: &Fact| matches!(fact, Fact::Priority { .. }) && fact.level() == level;
+    assert_eq!(lab.count_facts(a, told(Level::Warning)), 1);
     lab.mark();
     lab.run(secs(1));
     assert_eq!(lab.sent(a).first().map(|(_, priority)| *priority), Some(90));
     let status = lab.status(a);
     assert_eq!(status.effective_priority.get(), 90);
     assert_eq!(status.priority_terms.len(), 1);
-    let told =
-        |level| move |fact: &Fact| matches!(fact, Fact::Priority { .. }) && fact.level() == level;
-    assert_eq!(
-        lab.count_facts(a, told(Level::Warning)),
-        0,
-        "since the mark"
-    );
     for _ in 0..3 {
         next(&mut lab, a, Verdict::Passed);
     }

@@ -60,7 +60,7 @@ impl Look {
         }
     }
 
-    /// It is over, and not for longer than it took: what was found holds.
+    /// It has not been over for longer than it took: what was found holds.
     pub fn is_recent(&self, now: Instant) -> bool {
         now <= self.until + self.span
     }

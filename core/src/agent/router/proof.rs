@@ -161,6 +161,7 @@ impl VirtualRouter {
             let last = turn.world.nodes.get(node).and_then(Peer::last_heard);
             let active = self.active_router.as_ref();
             let next = active.map(|active| active.last_advert + backup.active_interval);
+            // Where no Active was ever heard, the link alone speaks of one.
             last >= next
         });
         let asks = self.proof.asking.as_ref().is_some_and(|asking| asking.due);
